@@ -1,0 +1,46 @@
+# make demo: everything, on generated data.   make test: all checks.   make help: the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+LOCKS := envs/workflow.lock envs/dev.lock
+CODE := workflow/scripts tests
+SMK := Snakefile rules
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test lint bench lock
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+env: $(STAMP)  ## Make the pinned environment in .venv
+
+$(STAMP): envs/installer.lock $(LOCKS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed: make PYTHON=python3.11 env"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "error: $(PYTHON) cannot make environments: install its venv package (Debian: python3-venv)"; exit 1; }
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r envs/installer.lock
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode $(LOCKS)
+	@touch $@
+
+demo: env  ## Run the whole workflow on the generated demo
+	$(BIN)/snakemake --cores all --configfile config/config.yaml
+
+test: env  ## Run all tests
+	$(BIN)/python -m pytest
+
+lint: env  ## Check style, types and rules
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/snakefmt --check $(SMK)
+	$(BIN)/mypy
+	$(BIN)/snakemake --lint
+
+bench: env  ## Measure speed and memory; writes docs/benchmarks.md
+	$(BIN)/python tests/bench.py --report docs/benchmarks.md
+
+lock: COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --upgrade --custom-compile-command "make lock"
+lock: env  ## Resolve the newest versions of all packages
+	$(COMPILE) pyproject.toml --extra workflow -o envs/workflow.lock
+	$(COMPILE) --group dev -c envs/workflow.lock -o envs/dev.lock
+	echo uv | $(COMPILE) -c envs/dev.lock - -o envs/installer.lock
+	sh envs/conda.sh < envs/workflow.lock > envs/classlens.yaml

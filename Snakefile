@@ -1,0 +1,42 @@
+# classlens: where and how class information arises inside Vision Transformers, as a chain of cached results.
+#
+#   snakemake --cores all                                               everything that config/config.yaml (the demo) asks for
+#   snakemake --cores all --configfile my.yaml                          your own models and images
+#   snakemake --cores 2 results/demo/figures/mean_evolution.svg         one figure, and only what is stale under it
+import sys
+import time
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.13")
+
+if "models" not in config:
+
+    configfile: Path(workflow.basedir) / "config" / "config.yaml"
+
+
+sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/models.smk"
+include: "rules/hidden_states.smk"
+include: "rules/projections.smk"
+include: "rules/analyses.smk"
+include: "rules/tables.smk"
+include: "rules/figures.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.figures.input,
+        rules.tables.input,
+        memory_keys(),
+
+
+onsuccess:
+    seconds = time.time() - STARTED
+    shell("python {workflow.basedir:q}/workflow/scripts/summary.py --results {results:q} --seconds {seconds}")

@@ -1,0 +1,88 @@
+# Measures per image, from the projections of one model: small tables that figures and tables are made from.
+PROJECTIONS = shards_of("<results>/projections/{model}/{dataset}/{split}/{shard}.parquet")
+
+
+rule identifiability:
+    input:
+        projections=PROJECTIONS,
+        card="<results>/models/{model}/model.json",
+    output:
+        measures="<results>/identifiability/{model}/{dataset}.parquet",
+        ranks="<results>/identifiability/{model}/{dataset}_ranks.parquet",
+    log:
+        "<logs>/identifiability/{model}/{dataset}.log",
+    benchmark:
+        "<benchmarks>/identifiability/{model}/{dataset}.tsv"
+    conda:
+        "../envs/classlens.yaml"
+    threads: 1
+    resources:
+        script=script("identifiability.py"),
+        mem_mb=memory(4),
+        runtime=60,
+    params:
+        protocol=settings["protocol"],
+        code=code("identifiability.py"),
+    message:
+        "Measuring class identifiability of {wildcards.model} on {wildcards.dataset}"
+    shell:
+        "python {resources.script:q} --log {log:q} --threads {threads} --protocol {params.protocol}"
+        " --projections {input.projections:q} --card {input.card:q} --identifiability {output.measures:q} --ranks {output.ranks:q}"
+
+
+rule context:
+    input:
+        projections=PROJECTIONS,
+        card="<results>/models/{model}/model.json",
+        tokens="<results>/tokens/{model}/{dataset}.parquet",
+    output:
+        "<results>/context/{model}/{dataset}.parquet",
+    log:
+        "<logs>/context/{model}/{dataset}.log",
+    benchmark:
+        "<benchmarks>/context/{model}/{dataset}.tsv"
+    conda:
+        "../envs/classlens.yaml"
+    threads: 1
+    resources:
+        script=script("context.py"),
+        mem_mb=memory(4),
+        runtime=60,
+    params:
+        protocol=settings["protocol"],
+        code=code("context.py"),
+    message:
+        "Comparing class and context tokens of {wildcards.model} on {wildcards.dataset}"
+    shell:
+        "python {resources.script:q} --log {log:q} --threads {threads} --protocol {params.protocol}"
+        " --projections {input.projections:q} --card {input.card:q} --tokens {input.tokens:q} --context {output:q}"
+
+
+rule building:
+    input:
+        projections=PROJECTIONS,
+        card="<results>/models/{model}/model.json",
+        tokens=tokens_if_masks,
+    output:
+        changes="<results>/building/{model}/{dataset}.parquet",
+        composition="<results>/building/{model}/{dataset}_composition.parquet",
+    log:
+        "<logs>/building/{model}/{dataset}.log",
+    benchmark:
+        "<benchmarks>/building/{model}/{dataset}.tsv"
+    conda:
+        "../envs/classlens.yaml"
+    threads: 1
+    resources:
+        script=script("building.py"),
+        mem_mb=memory(4),
+        runtime=60,
+    params:
+        protocol=settings["protocol"],
+        code=code("building.py"),
+    message:
+        "Measuring how the layers of {wildcards.model} build the class on {wildcards.dataset}"
+    shell:
+        "python {resources.script:q} --log {log:q} --threads {threads} --protocol {params.protocol}"
+        " --projections {input.projections:q} --card {input.card:q} --tokens {input.tokens:q}"
+        " --changes {output.changes:q} --composition {output.composition:q}"

@@ -1,0 +1,56 @@
+# Data sets: the generated demo, and the manifest of every split.
+
+
+rule shapes:
+    output:
+        directory("<results>/data/{dataset}/images"),
+    log:
+        "<logs>/shapes/{dataset}.log",
+    benchmark:
+        "<benchmarks>/shapes/{dataset}.tsv"
+    conda:
+        "../envs/classlens.yaml"
+    threads: 4
+    resources:
+        script=script("shapes.py"),
+        mem_mb=memory(1),
+        runtime=30,
+    params:
+        settings=lambda wildcards: plan.shapes_settings(wildcards.dataset),
+        code=code("shapes.py"),
+    message:
+        "Drawing the data set {wildcards.dataset}"
+    shell:
+        "python {resources.script:q} --log {log:q} --threads {threads}"
+        " --num-classes {params.settings[num_classes]} --splits {params.settings[splits]:q} --seed {params.settings[seed]}"
+        " --root {output:q}"
+
+
+rule manifest:
+    input:
+        generated,
+    output:
+        "<results>/data/{dataset}/{split}/manifest.parquet",
+    log:
+        "<logs>/manifest/{dataset}/{split}.log",
+    benchmark:
+        "<benchmarks>/manifest/{dataset}/{split}.tsv"
+    conda:
+        "../envs/classlens.yaml"
+    threads: 4
+    resources:
+        script=script("manifest.py"),
+        mem_mb=memory(2),
+        runtime=120,
+        root=root,
+    params:
+        settings=lambda wildcards: plan.manifest_settings(wildcards.dataset, wildcards.split),
+        code=code("manifest.py"),
+    message:
+        "Checking the images of {wildcards.dataset}, {wildcards.split}"
+    shell:
+        "python {resources.script:q} --log {log:q} --threads {threads} --root {resources.root:q}"
+        " --kind {params.settings[kind]} --subset {params.settings[subset]} --classes {params.settings[classes]:q}"
+        " --split {params.settings[split]:q} --images-per-class {params.settings[images_per_class]}"
+        " --masks {params.settings[masks]:q} --on-bad-image {params.settings[on_bad_image]}"
+        " --shard-size {params.settings[shard_size]} --protocol {params.settings[protocol]} --manifest {output:q}"

@@ -1,0 +1,81 @@
+# Hidden states, memory keys and predictions, from one forward pass per image and model.
+MEMORY_MODELS = plan.models_with("memories")
+
+
+rule extract:
+    input:
+        manifest="<results>/data/{dataset}/{split}/manifest.parquet",
+        weights="<results>/models/{model}/model.safetensors",
+        card="<results>/models/{model}/model.json",
+    output:
+        states=kept("<results>/hidden_states/{model}/{dataset}/{split}/{shard}.parquet"),
+        predictions=temp("<results>/predictions/{model}/{dataset}/{split}/{shard}.parquet"),
+    log:
+        "<logs>/extract/{model}/{dataset}/{split}/{shard}.log",
+    benchmark:
+        "<benchmarks>/extract/{model}/{dataset}/{split}/{shard}.tsv"
+    wildcard_constraints:
+        model=one_of(set(plan.models) - set(MEMORY_MODELS)),
+    conda:
+        "../envs/classlens.yaml"
+    threads: 8
+    resources:
+        script=script("extract.py"),
+        mem_mb=memory(8),
+        runtime=240,
+        root=root,
+        device=settings["compute"]["device"],
+        batch_size=settings["compute"]["batch_size"],
+        workers=settings["compute"]["workers"],
+    params:
+        settings=plan.extraction_settings(),
+        code=code("extract.py"),
+        memory_keys="None",
+    message:
+        "Extracting hidden states of {wildcards.model} on {wildcards.dataset}, {wildcards.split}, shard {wildcards.shard}"
+    shell:
+        "python {resources.script:q} --log {log:q} --threads {threads}"
+        " --device {resources.device} --batch-size {resources.batch_size} --workers {resources.workers}"
+        " --precision {params.settings[precision]} --manifest {input.manifest:q} --root {resources.root:q}"
+        " --model $(dirname {input.card:q}) --shard {wildcards.shard} --dtype {params.settings[dtype]}"
+        " --protocol {params.settings[protocol]} --states {output.states:q}"
+        " --memory-keys {params.memory_keys:q} --predictions {output.predictions:q}"
+
+
+use rule extract as extract_with_memory_keys with:
+    output:
+        states=kept("<results>/hidden_states/{model}/{dataset}/{split}/{shard}.parquet"),
+        predictions=temp("<results>/predictions/{model}/{dataset}/{split}/{shard}.parquet"),
+        memory_keys="<results>/memory_keys/{model}/{dataset}/{split}/{shard}.parquet",
+    wildcard_constraints:
+        model=one_of(MEMORY_MODELS),
+    params:
+        settings=plan.extraction_settings(),
+        code=code("extract.py"),
+        memory_keys=lambda wildcards, output: output.memory_keys,
+
+
+rule predictions:
+    input:
+        shards_of("<results>/predictions/{model}/{dataset}/{split}/{shard}.parquet"),
+    output:
+        "<results>/predictions/{model}/{dataset}/{split}.parquet",
+    log:
+        "<logs>/predictions/{model}/{dataset}/{split}.log",
+    benchmark:
+        "<benchmarks>/predictions/{model}/{dataset}/{split}.tsv"
+    conda:
+        "../envs/classlens.yaml"
+    threads: 1
+    resources:
+        script=script("predictions.py"),
+        mem_mb=memory(1),
+        runtime=10,
+    params:
+        protocol=settings["protocol"],
+        code=code("predictions.py"),
+    message:
+        "Collecting the predictions of {wildcards.model} on {wildcards.dataset}, {wildcards.split}"
+    shell:
+        "python {resources.script:q} --log {log:q} --threads {threads} --protocol {params.protocol}"
+        " --shards {input:q} --predictions {output:q}"

@@ -1,0 +1,67 @@
+# Models: fetched, loaded or initialised, or trained here; checked and kept with their description.
+
+
+rule model:
+    output:
+        weights="<results>/models/{model}/model.safetensors",
+        card="<results>/models/{model}/model.json",
+    log:
+        "<logs>/model/{model}.log",
+    benchmark:
+        "<benchmarks>/model/{model}.tsv"
+    wildcard_constraints:
+        model=one_of(set(plan.models) - set(plan.trained())),
+    conda:
+        "../envs/classlens.yaml"
+    threads: 1
+    resources:
+        script=script("model.py"),
+        mem_mb=memory(4),
+        runtime=60,
+        checkpoint=lambda wildcards: plan.checkpoint_path(wildcards.model),
+    params:
+        settings=lambda wildcards: plan.model_settings(wildcards.model),
+        code=code("model.py"),
+    message:
+        "Preparing the model {wildcards.model} ({params.settings[weights]} weights)"
+    shell:
+        "python {resources.script:q} --log {log:q} --threads {threads}"
+        " --arch {params.settings[arch]:q} --weights {params.settings[weights]} --checkpoint {resources.checkpoint:q}"
+        " --kwargs {params.settings[kwargs]:q} --key-prefix={params.settings[key_prefix]:q} --ignore-keys {params.settings[ignore_keys]:q}"
+        " --transform {params.settings[transform]:q} --num-classes {params.settings[num_classes]} --seed {params.settings[seed]}"
+        " --protocol {params.settings[protocol]} --model {output.weights:q} --card {output.card:q}"
+
+
+rule train:
+    input:
+        manifest=train_manifest,
+    output:
+        weights="<results>/models/{model}/model.safetensors",
+        card="<results>/models/{model}/model.json",
+    log:
+        "<logs>/train/{model}.log",
+    benchmark:
+        "<benchmarks>/train/{model}.tsv"
+    wildcard_constraints:
+        model=one_of(plan.trained()),
+    conda:
+        "../envs/classlens.yaml"
+    threads: shared(len(plan.trained()))
+    resources:
+        script=script("train.py"),
+        mem_mb=memory(6),
+        runtime=720,
+        root=lambda wildcards: plan.root(plan.models[wildcards.model].dataset),
+        device=settings["compute"]["device"],
+        workers=settings["compute"]["workers"],
+    params:
+        settings=lambda wildcards: plan.training_settings(wildcards.model),
+        code=code("train.py"),
+    message:
+        "Training the model {wildcards.model}"
+    shell:
+        "python {resources.script:q} --log {log:q} --threads {threads}"
+        " --device {resources.device} --workers {resources.workers} --precision {params.settings[precision]}"
+        " --manifest {input.manifest:q} --root {resources.root:q} --arch {params.settings[arch]:q} --kwargs {params.settings[kwargs]:q}"
+        " --transform {params.settings[transform]:q} --num-classes {params.settings[num_classes]} --recipe {params.settings[recipe]:q}"
+        " --seed {params.settings[seed]} --protocol {params.settings[protocol]} --model {output.weights:q} --card {output.card:q}"

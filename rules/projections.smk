@@ -1,0 +1,60 @@
+# Projections of hidden states onto the class embedding, and the labels of the tokens that they belong to.
+
+
+rule project:
+    input:
+        manifest="<results>/data/{dataset}/{split}/manifest.parquet",
+        weights="<results>/models/{model}/model.safetensors",
+        card="<results>/models/{model}/model.json",
+        states="<results>/hidden_states/{model}/{dataset}/{split}/{shard}.parquet",
+    output:
+        "<results>/projections/{model}/{dataset}/{split}/{shard}.parquet",
+    log:
+        "<logs>/project/{model}/{dataset}/{split}/{shard}.log",
+    benchmark:
+        "<benchmarks>/project/{model}/{dataset}/{split}/{shard}.tsv"
+    conda:
+        "../envs/classlens.yaml"
+    threads: 8
+    resources:
+        script=script("project.py"),
+        mem_mb=memory(8),
+        runtime=240,
+        device=settings["compute"]["device"],
+    params:
+        settings=dict(top_k=settings["projection"]["top_k"], protocol=settings["protocol"]),
+        code=code("project.py"),
+    message:
+        "Projecting hidden states of {wildcards.model} on {wildcards.dataset}, {wildcards.split}, shard {wildcards.shard}"
+    shell:
+        "python {resources.script:q} --log {log:q} --threads {threads} --device {resources.device}"
+        " --manifest {input.manifest:q} --model $(dirname {input.card:q}) --shard {wildcards.shard} --states {input.states:q}"
+        " --top-k {params.settings[top_k]} --protocol {params.settings[protocol]} --projections {output:q}"
+
+
+rule tokens:
+    input:
+        manifest=eval_manifest,
+        card="<results>/models/{model}/model.json",
+    output:
+        "<results>/tokens/{model}/{dataset}.parquet",
+    log:
+        "<logs>/tokens/{model}/{dataset}.log",
+    benchmark:
+        "<benchmarks>/tokens/{model}/{dataset}.tsv"
+    conda:
+        "../envs/classlens.yaml"
+    threads: 1
+    resources:
+        script=script("tokens.py"),
+        mem_mb=memory(2),
+        runtime=60,
+        root=root,
+    params:
+        protocol=settings["protocol"],
+        code=code("tokens.py"),
+    message:
+        "Labelling the tokens of {wildcards.model} on {wildcards.dataset} by the masks"
+    shell:
+        "python {resources.script:q} --log {log:q} --threads {threads} --protocol {params.protocol}"
+        " --manifest {input.manifest:q} --root {resources.root:q} --card {input.card:q} --tokens {output:q}"

@@ -1,0 +1,63 @@
+"""What a run knows about a model without loading it: the contents of model.json."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from classlens import storage
+
+
+@dataclass(frozen=True)
+class Card:
+    """What model.json says about a model.
+
+    Attributes:
+        arch: name of the model in timm.
+        kwargs: arguments that it is built with.
+        classes: number of classes.
+        depth: number of blocks.
+        width: width of the residual stream.
+        heads: attention heads per block.
+        grid: rows and columns of image tokens.
+        prefix_tokens: tokens before the image tokens.
+        cls_token: whether the first of them is [CLS].
+        pooling: `token`, or `mean` of the image tokens.
+        transform: image transform (`transforms`).
+        source: where the weights come from.
+        sha256: of model.safetensors.
+    """
+
+    arch: str
+    kwargs: dict[str, Any]
+    classes: int
+    depth: int
+    width: int
+    heads: int
+    grid: tuple[int, int]
+    prefix_tokens: int
+    cls_token: bool
+    pooling: str
+    transform: dict[str, Any]
+    source: str
+    sha256: str
+
+    @classmethod
+    def read(cls, path: Path) -> "Card":
+        """The card in a model.json.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise storage.unreadable(path, error) from None
+
+    @property
+    def image_tokens(self) -> int:
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def tokens(self) -> int:
+        return self.prefix_tokens + self.image_tokens

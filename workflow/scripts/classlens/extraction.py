@@ -1,0 +1,146 @@
+"""Hidden states, memory keys and predictions of a shard of images, from one forward pass per image.
+
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 3; methods, section 1. Hidden states are the three sites `resid_post`,
+`attn_out` and `mlp_out` of every block; the fourth, `resid_mid`, is the difference of the first and the last.
+"""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from classlens import memories, storage
+from classlens.batches import Batch, batches
+from classlens.card import Card
+from classlens.cli import progress
+from classlens.compute import Compute
+from classlens.errors import InputError
+from classlens.protocol import Protocol
+from classlens.trace import Trace, ViT
+from classlens.transforms import Transform
+
+SITES = ("resid_post", "attn_out", "mlp_out")
+DTYPES = {"float16": torch.float16, "float32": torch.float32}
+PREDICTIONS = pa.schema(
+    [
+        ("image_id", pa.int32()),
+        ("class_index", pa.int32()),
+        ("predicted", pa.int32()),
+        ("correct", pa.bool_()),
+        ("logit", pa.float32()),
+    ]
+)
+
+
+def columns(depth: int) -> list[str]:
+    """Names of the columns of hidden states, site by site."""
+    return [f"{site}.{block}" for site in SITES for block in range(depth)]
+
+
+def states_schema(depth: int, width: int, dtype: str) -> pa.Schema:
+    """Schema of a shard of hidden states: rows (image, token), a fixed-size binary column per site and block."""
+    binary = pa.binary(width * storage.NUMPY_DTYPES[dtype].itemsize)
+    fields = [("image_id", pa.int32()), ("token", pa.int16()), *((name, binary) for name in columns(depth))]
+    return pa.schema(fields, metadata={"dtype": dtype, "D": str(width)})
+
+
+def stored(activation: Tensor, name: str, dtype: torch.dtype) -> Tensor:
+    """An activation as it is stored, on the CPU.
+
+    Raises:
+        InputError: it is not finite, or does not fit the type.
+    """
+    kept = activation.to(dtype)
+    if not kept.sum(dtype=torch.float32).isfinite() and not kept.isfinite().all():
+        site, block = name.split(".")
+        if not activation.isfinite().all():
+            raise InputError(f"{site} of block {block} is not finite: the model's weights or its input are damaged")
+        raise InputError(f"{site} of block {block} overflows float16: set hidden_states.dtype to float32")
+    return kept.to("cpu")
+
+
+def extract(
+    model: ViT,
+    card: Card,
+    manifest: pa.Table,
+    root: Path,
+    compute: Compute,
+    dtype: str,
+    states_path: Path,
+    predictions_path: Path,
+    memory_path: Path | None,
+    protocol: Protocol,
+    provenance: dict[str, str],
+) -> None:
+    """Run a model over images once, and write everything that later steps read.
+
+    Args:
+        model: the model, in evaluation mode.
+        card: its card.
+        manifest: the images.
+        root: folder of the data set.
+        compute: how to run; memory does not depend on the number of images.
+        dtype: type of the stored states, `float16` or `float32`.
+        states_path: shard of hidden states to write.
+        predictions_path: shard of predictions to write.
+        memory_path: shard of memory keys to write, or None.
+        protocol: settles what the memory coefficients are.
+        provenance: schema metadata.
+
+    Raises:
+        InputError: an image cannot be read, or an activation cannot be stored.
+    """
+    model.to(compute.device)
+    reads: dict[str, Callable] = {name: partial(stored, name=name, dtype=DTYPES[dtype]) for name in columns(card.depth)}
+    sites = memories.sites(model, protocol) if memory_path else {}
+    if memory_path:
+        reads |= memories.reads(model, protocol)
+    bytes_per_image = len(columns(card.depth)) * card.tokens * card.width * DTYPES[dtype].itemsize
+    size = compute.batch_for(bytes_per_image)
+    with ExitStack() as files:
+        write_states = files.enter_context(
+            storage.table_writer(
+                states_path,
+                states_schema(card.depth, card.width, dtype),
+                provenance,
+                compression="none",
+                use_dictionary=False,
+                write_statistics=False,
+            )
+        )
+        write_keys = files.enter_context(storage.table_writer(memory_path, memories.SCHEMA, provenance)) if memory_path else None
+        write_predictions = files.enter_context(storage.table_writer(predictions_path, PREDICTIONS, provenance))
+        images = batches(manifest, root, Transform(card.transform), size, compute.workers, compute.device)
+        for batch in progress(images, len(manifest), "hidden states", size=len):
+            with torch.inference_mode(), compute.autocast(), Trace(model, reads) as trace:
+                logits = model(batch.images)
+            write_states(_states(batch, trace, card))
+            write_predictions(_predictions(batch, logits.float().cpu()))
+            if write_keys:
+                keys = {(layer, block): trace.pop(f"{site}.{block}") for layer, site in sites.items() for block in range(card.depth)}
+                write_keys(memories.table(batch.image_ids, keys))
+
+
+def _states(batch: Batch, trace: Trace, card: Card) -> pa.RecordBatch:
+    image = torch.tensor(batch.image_ids, dtype=torch.int32).repeat_interleave(card.tokens)
+    token = torch.arange(card.tokens, dtype=torch.int16).repeat(len(batch))
+    names = columns(card.depth)
+    states = [storage.fixed_binary(trace.pop(name).reshape(-1, card.width).numpy()) for name in names]
+    return pa.RecordBatch.from_arrays([pa.array(image.numpy()), pa.array(token.numpy()), *states], names=["image_id", "token", *names])
+
+
+def _predictions(batch: Batch, logits: Tensor) -> pa.RecordBatch:
+    classes = batch.classes.cpu()
+    predicted = logits.argmax(dim=-1)
+    arrays = [
+        pa.array(batch.image_ids, pa.int32()),
+        pa.array(classes.numpy(), pa.int32()),
+        pa.array(predicted.numpy().astype("int32")),
+        pa.array((predicted == classes).numpy()),
+        pa.array(logits.gather(1, classes[:, None])[:, 0].numpy()),
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=PREDICTIONS)

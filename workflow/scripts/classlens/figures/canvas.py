@@ -1,0 +1,108 @@
+"""What all figures share: style, colours, axes, legends and saving."""
+
+import argparse
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("agg")
+
+import matplotlib.pyplot as plt
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from classlens import storage
+
+WIDTHS = {"single": 3.5, "double": 7.0}
+"""Widths of figures, inches: one column, and two."""
+
+FORMATS = ("svg", "png", "pdf")
+STYLE = Path(__file__).with_name("classlens.mplstyle")
+
+COLOURS = {
+    "cls": "#D55E00",
+    "image": "#0072B2",
+    "class": "#009E73",
+    "context": "#CC79A7",
+    "attn": "#0072B2",
+    "mlp": "#D55E00",
+    "previous": "#000000",
+    "composition": "#009E73",
+    "reference": "#8c8c8c",
+}
+NAMES = {
+    "cls": "[CLS]",
+    "image": "image tokens",
+    "class": "class tokens",
+    "context": "context tokens",
+    "attn": "attention",
+    "mlp": "MLP",
+    "previous": "previous block",
+    "composition": "composition (none of these)",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of every program that draws."""
+    parser.add_argument("--style", type=Path, default=STYLE, help="matplotlib style file")
+    parser.add_argument("--width", choices=list(WIDTHS), default="double", help="width of the figure, in columns")
+    parser.add_argument("--csv", type=Path, required=True, help="table to write, which the figure is drawn from")
+    for form in FORMATS:
+        parser.add_argument(f"--{form}", type=Path, required=True, help=f"figure to write as {form}")
+
+
+def save(frame: pl.DataFrame, draw: Callable[[pl.DataFrame, float], Figure], args: argparse.Namespace) -> None:
+    """Write a figure's table, draw the figure from it, and write that in every format; equal tables give equal bytes."""
+    storage.write_csv(frame, args.csv)
+    os.environ.setdefault("SOURCE_DATE_EPOCH", "0")
+    with _style(args.style):
+        figure = draw(pl.read_csv(args.csv), WIDTHS[args.width])
+        for form in FORMATS:
+            with storage.whole(getattr(args, form)) as path:
+                figure.savefig(path, metadata={"Date": None} if form == "svg" else None)
+        plt.close(figure)
+
+
+@contextmanager
+def _style(style: Path) -> Iterator[None]:
+    with mpl.rc_context():
+        plt.style.use(["default", STYLE] if style == STYLE else ["default", STYLE, style])
+        yield
+
+
+def band(axes: Axes, x: pl.Series, rows: pl.DataFrame, colour: str, label: str | None = None, style: str = "-") -> None:
+    """A line through the means of rows with their intervals (columns mean, low, high) as shading."""
+    axes.plot(x, rows["mean"], style, color=colour, label=label, marker="o" if len(rows) < 30 else None)
+    axes.fill_between(x, rows["low"], rows["high"], color=colour, alpha=0.18, linewidth=0)
+
+
+def block_axis(axes: Axes, label: str = "block") -> None:
+    """An x axis that counts blocks from 1."""
+    axes.set_xlabel(label)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+
+
+def reference_line(axes: Axes, value: float, label: str | None = None) -> None:
+    """A dotted horizontal line at a value to compare with."""
+    axes.axhline(value, color=COLOURS["reference"], linestyle=":", linewidth=1, label=label, zorder=1)
+
+
+def legend_below(figure: Figure, axes: Axes, columns: int = 4) -> None:
+    """One legend for all panels, under them, from the entries of one of them."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)))
+
+
+def grid_of_panels(count: int, width: float, height: float, columns: int) -> tuple[Figure, list[Axes]]:
+    """A figure with so many panels that share both axes; unused places stay empty."""
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(width, height * rows), sharex=True, sharey=True, squeeze=False)
+    for spare in axes.ravel()[count:]:
+        spare.set_visible(False)
+    return figure, list(axes.ravel()[:count])

@@ -1,0 +1,36 @@
+"""F3: share of image tokens whose true-class logit grows in each block, for all models.
+
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.1; methods, section 2.
+"""
+
+import polars as pl
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from classlens import statistics
+from classlens.figures import canvas, curves
+from classlens.protocol import Protocol
+from classlens.series import Series, depth_axis, labelled
+
+
+def data(series: list[Series], protocol: Protocol, seed: int) -> pl.DataFrame:
+    """Rows (model, block), from the second block on, with the share in per cent and its 95 % interval over images."""
+    relative = depth_axis(series, Protocol.named("corrected"))
+    frames = []
+    for item in series:
+        means = statistics.by_block(item.frame.filter(tokens="image"), "change_rate", seed)
+        percent = means.with_columns(pl.col("mean", "low", "high") * 100)
+        x = (pl.col("block") + 1) / (item.depth if relative else 1)
+        frames.append(labelled(percent.with_columns(x.cast(pl.Float64).alias("x")), item))
+    return pl.concat(frames).with_columns(relative=pl.lit(relative), protocol=pl.lit(protocol.name))
+
+
+def draw(frame: pl.DataFrame, width: float) -> Figure:
+    """One line per model, random twins dashed in the model's colour."""
+    figure, axes = plt.subplots(figsize=(width, 2.9))
+    curves.per_model(axes, frame, all_models=frame)
+    canvas.reference_line(axes, 50)
+    curves.x_axis(axes, frame)
+    axes.set_ylabel("image tokens with growing class logit (%)")
+    canvas.legend_below(figure, axes)
+    return figure

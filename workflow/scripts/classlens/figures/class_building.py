@@ -1,0 +1,55 @@
+"""F5: how often a sub-layer's contribution is more like the class than its input, and whose top class the stream takes on, for one model.
+
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.2; methods, section 4.
+"""
+
+import polars as pl
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from classlens import statistics
+from classlens.building import LAYERS, SOURCES
+from classlens.figures import canvas
+from classlens.protocol import Protocol
+from classlens.series import Series, labelled
+
+PANELS = {"position": ("cls", "image"), "object": ("class", "context")}
+TITLES = {"position": "contribution more like the class", "object": "the same, by mask", "composition": "residual composition"}
+STYLES = {"cls": "--", "image": "-", "class": "-", "context": "--"}
+
+
+def data(item: Series, composition: pl.DataFrame, protocol: Protocol, seed: int) -> pl.DataFrame:
+    """Rows (panel, quantity, tokens, block) with the share of tokens in per cent and its 95 % interval over images."""
+    frames = []
+    for layer in LAYERS:
+        means = statistics.by_block(item.frame, f"{layer}_change", seed)
+        for panel, groups in PANELS.items():
+            frames.append(
+                means.filter(pl.col("tokens").is_in(groups)).select(pl.lit(panel).alias("panel"), pl.lit(layer).alias("quantity"), pl.all())
+            )
+    for source in SOURCES:
+        means = statistics.by_block(composition, source, seed)
+        frames.append(means.select(pl.lit("composition").alias("panel"), pl.lit(source).alias("quantity"), pl.all()))
+    percent = pl.concat(frames).with_columns(pl.col("mean", "low", "high") * 100)
+    return labelled(percent, item).with_columns(protocol=pl.lit(protocol.name))
+
+
+def draw(frame: pl.DataFrame, width: float) -> Figure:
+    """Change rates by position, by mask where there are masks, and residual composition."""
+    panels = [panel for panel in TITLES if panel in frame["panel"]]
+    figure, axes_row = plt.subplots(1, len(panels), figsize=(width, 3.3), sharex=True)
+    for axes, panel in zip(axes_row, panels, strict=True):
+        for (quantity, tokens), rows in frame.filter(panel=panel).group_by("quantity", "tokens", maintain_order=True):
+            name = canvas.NAMES[str(quantity)] + (f", {canvas.NAMES[str(tokens)]}" if tokens != "all" else "")
+            canvas.band(axes, rows["block"] + 1, rows, canvas.COLOURS[str(quantity)], name, STYLES.get(str(tokens), "-"))
+        if panel == "composition":
+            axes.set_ylabel("same top class (% of tokens)")
+        else:
+            canvas.reference_line(axes, 50)
+            axes.set_ylabel("larger class logit (% of tokens)")
+        axes.set_ylim(-3, 103)
+        canvas.block_axis(axes)
+        axes.set_title(TITLES[panel])
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), fontsize=6)
+    figure.suptitle(f"{frame['label'][0]} (n = {max(frame['images'])} images)", fontsize=8)
+    return figure

@@ -1,0 +1,42 @@
+"""F4: class identifiability of tokens that show the object and of those of its context, for one model.
+
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.1; methods, section 3.
+"""
+
+import polars as pl
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from classlens import statistics
+from classlens.figures import canvas
+from classlens.measures import chance
+from classlens.protocol import Protocol
+from classlens.series import Series, labelled
+
+
+def data(item: Series, protocol: Protocol, seed: int) -> pl.DataFrame:
+    """Rows (quantity, block) with mean and 95 % interval over images; quantity is `class`, `context` or their `difference`."""
+    means = statistics.by_block(item.frame, "identifiability", seed)
+    gap = statistics.difference_by_block(item.frame, "identifiability", ("class", "context"), seed, protocol.permutations)
+    gap = gap.select(pl.lit("difference").alias("tokens"), "block", pl.col("difference").alias("mean"), "low", "high", "images")
+    frame = pl.concat([means.cast({"images": pl.Int64}), gap.cast({"images": pl.Int64})]).rename({"tokens": "quantity"})
+    return labelled(frame, item).with_columns(chance=pl.lit(chance(item.classes)), protocol=pl.lit(protocol.name))
+
+
+def draw(frame: pl.DataFrame, width: float) -> Figure:
+    """Both groups of tokens on the left, their difference on the right."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(width, 2.6))
+    for tokens in ("class", "context"):
+        rows = frame.filter(quantity=tokens)
+        canvas.band(left, rows["block"] + 1, rows, canvas.COLOURS[tokens], canvas.NAMES[tokens])
+    canvas.reference_line(left, frame["chance"][0], "chance")
+    left.set_ylabel("class identifiability")
+    left.set_title(f"{frame['label'][0]} (n = {max(frame['images'])} images)")
+    left.legend(loc="best")
+    rows = frame.filter(quantity="difference")
+    canvas.band(right, rows["block"] + 1, rows, canvas.COLOURS["previous"])
+    canvas.reference_line(right, 0)
+    right.set_ylabel("difference, class - context")
+    for axes in (left, right):
+        canvas.block_axis(axes)
+    return figure

@@ -1,0 +1,41 @@
+"""F2: mean class identifiability of [CLS] and image tokens over blocks, for all models.
+
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.1; methods, section 2.
+"""
+
+import polars as pl
+from matplotlib.figure import Figure
+
+from classlens import statistics
+from classlens.figures import canvas, curves
+from classlens.measures import chance
+from classlens.protocol import Protocol
+from classlens.series import Series, depth_axis, labelled, paired_blocks
+
+
+def data(series: list[Series], protocol: Protocol, seed: int) -> pl.DataFrame:
+    """Rows (model, tokens, block) with the mean over images and its 95 % interval; `depth` is the share of blocks passed."""
+    relative = depth_axis(series, protocol)
+    frames = []
+    for item in series:
+        frame = paired_blocks(item.frame, "identifiability") if protocol.pair_blocks_of_deep_models else item.frame
+        means = statistics.by_block(frame, "identifiability", seed)
+        depth = (pl.col("block") + 1) / pl.col("block").max().add(1)
+        x = depth if relative else pl.col("block") + 1
+        frames.append(labelled(means.with_columns(x.cast(pl.Float64).alias("x"), pl.lit(chance(item.classes)).alias("chance")), item))
+    return pl.concat(frames).with_columns(relative=pl.lit(relative), protocol=pl.lit(protocol.name))
+
+
+def draw(frame: pl.DataFrame, width: float) -> Figure:
+    """One panel per group of tokens, one line per model, random twins dashed in the model's colour."""
+    groups = [name for name in ("cls", "image") if name in frame["tokens"]]
+    figure, panels = canvas.grid_of_panels(len(groups), width, 2.7, 2)
+    for axes, tokens in zip(panels, groups, strict=True):
+        curves.per_model(axes, frame.filter(tokens=tokens), all_models=frame)
+        for level in frame["chance"].unique().sort():
+            canvas.reference_line(axes, level, "chance")
+        curves.x_axis(axes, frame)
+        axes.set_title(canvas.NAMES[tokens])
+    panels[0].set_ylabel("class identifiability")
+    canvas.legend_below(figure, panels[-1], columns=5)
+    return figure

@@ -1,0 +1,100 @@
+"""How identifiable the class is at each token, and how that evolves over blocks.
+
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.1; methods, section 2. Everything is kept per image, because images are what a
+statistic resamples.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import polars as pl
+
+from classlens.card import Card
+from classlens.groups import Groups, by_position
+from classlens.measures import class_identifiability
+from classlens.projection_table import Projections
+from classlens.protocol import Protocol
+
+
+def long(image_ids: list[int], groups: Groups, measures: dict[str, np.ndarray]) -> pl.DataFrame:
+    """Means of measures over each group of tokens, rows (tokens, image, block); NaN measures and empty groups become null.
+
+    Args:
+        image_ids: [image].
+        groups: tokens to average over.
+        measures: [image, token, block] by column name.
+
+    Returns:
+        columns image_id, block, tokens, n (tokens averaged) and one per measure.
+    """
+    blocks = next(iter(measures.values())).shape[2]
+    frames = []
+    for name, members in groups.items():
+        n = members.sum(axis=1)
+        columns = {key: np.einsum("itb,it->ib", values, members) / np.maximum(n, 1)[:, None] for key, values in measures.items()}
+        frame = pl.DataFrame(
+            {
+                "image_id": np.repeat(np.asarray(image_ids, np.int32), blocks),
+                "block": np.tile(np.arange(blocks, dtype=np.int16), len(image_ids)),
+                "tokens": name,
+                "n": np.repeat(n.astype(np.int32), blocks),
+                **{key: values.ravel() for key, values in columns.items()},
+            }
+        )
+        frames.append(frame.with_columns(pl.when(pl.col("n") > 0).then(pl.col(key).fill_nan(None)).alias(key) for key in measures))
+    return pl.concat(frames)
+
+
+def measures(batch: Projections, card: Card) -> dict[str, np.ndarray]:
+    """Identifiability, whether the class is first, and whether its logit has grown, at every token, each [image, token, block].
+
+    `change_rate` compares a block's output with the previous block's, and is NaN in the first block.
+    """
+    ranks, logits = batch.of(batch.rank, "resid_post"), batch.of(batch.logit, "resid_post")
+    grown = np.full(logits.shape, np.nan, np.float32)
+    grown[..., 1:] = logits[..., 1:] > logits[..., :-1]
+    return {
+        "identifiability": class_identifiability(ranks.astype(np.float32), card.classes),
+        "first": (ranks == 0).astype(np.float32),
+        "change_rate": grown,
+    }
+
+
+def per_image(batches: Iterable[Projections], card: Card, protocol: Protocol) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Measures per image, block and group of tokens, and how often each rank occurs.
+
+    Returns:
+        rows (tokens, image, block) with n, identifiability (mean of 1 - rank / C), first (share of tokens of rank 0) and change_rate
+        (share of tokens whose logit grew in the block; null in the first);
+        rows (tokens, block, rank) with count.
+    """
+    frames: list[pl.DataFrame] = []
+    counts: dict[str, np.ndarray] = {}
+    for batch in batches:
+        groups = by_position(card, len(batch.image_ids))
+        values = measures(batch, card)
+        frame = long(batch.image_ids, groups, values)
+        if protocol.drop_first_patch_of_pooled and not card.cls_token:
+            fewer = {"image": groups["image"] & (np.arange(card.tokens) > card.prefix_tokens)}
+            frame = frame.with_columns(long(batch.image_ids, fewer, values).select("first", "change_rate"))
+        frames.append(frame)
+        ranks = batch.of(batch.rank, "resid_post")
+        for name, members in groups.items():
+            counts[name] = counts.get(name, 0) + _rank_counts(ranks[members], card)
+    return pl.concat(frames).sort("tokens", "image_id", "block"), _count_table(counts)
+
+
+def _rank_counts(ranks: np.ndarray, card: Card) -> np.ndarray:
+    """How often each rank occurs in each block, [block, class], of ranks [token, block]."""
+    cell = ranks.astype(np.int64) + card.classes * np.arange(card.depth)
+    return np.bincount(cell.ravel(), minlength=card.depth * card.classes).reshape(card.depth, card.classes)
+
+
+def _count_table(counts: dict[str, np.ndarray]) -> pl.DataFrame:
+    frames = []
+    for name, count in sorted(counts.items()):
+        block, rank = np.nonzero(count)
+        frames.append(
+            pl.DataFrame({"tokens": name, "block": block.astype(np.int16), "rank": rank.astype(np.int32), "count": count[block, rank]})
+        )
+    return pl.concat(frames)

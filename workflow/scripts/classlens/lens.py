@@ -1,0 +1,77 @@
+"""Projecting hidden states onto the class embedding, and ranking the true class there.
+
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 3; methods, section 1.
+"""
+
+from torch import Tensor, nn
+
+from classlens.trace import ViT
+
+
+class Lens(nn.Module):
+    """A model's own way from a hidden state to class logits: `head(fc_norm(norm(x)))` for every token, bias included.
+
+        lens = Lens.from_model(model)
+        logits = lens(trace["resid_post.7"])  # [image, token, width] -> [image, token, class]
+
+    Args:
+        norm: the model's final norm.
+        fc_norm: the norm before the head; one of the two usually does nothing.
+        head: the class embedding, [class, width], with its bias.
+        prefix_tokens: number of tokens before the image tokens.
+        pooled: whether the model's output comes from the mean of the image tokens instead of from token 0.
+        second_head: head of the distillation token, whose logits are averaged with those of token 0.
+    """
+
+    def __init__(
+        self,
+        norm: nn.Module,
+        fc_norm: nn.Module,
+        head: nn.Linear,
+        prefix_tokens: int,
+        pooled: bool,
+        second_head: nn.Linear | None = None,
+    ):
+        super().__init__()
+        self.norm, self.fc_norm, self.head, self.second_head = norm, fc_norm, head, second_head
+        self.prefix_tokens, self.pooled = prefix_tokens, pooled
+
+    @classmethod
+    def from_model(cls, model: ViT) -> "Lens":
+        """The lens of a timm model; it shares the model's parameters."""
+        return cls(
+            getattr(model, "norm", nn.Identity()),
+            getattr(model, "fc_norm", nn.Identity()),
+            model.head,
+            model.num_prefix_tokens,
+            model.global_pool == "avg",
+            getattr(model, "head_dist", None),
+        )
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Logits [..., class] of hidden states [..., width], each token by itself."""
+        return self.head(self.fc_norm(self.norm(states)))
+
+    def output(self, states: Tensor) -> Tensor:
+        """The model's output [image, class] from the last block's hidden states [image, token, width]."""
+        states = self.norm(states)
+        if self.pooled:
+            return self.head(self.fc_norm(states[:, self.prefix_tokens :].mean(dim=1)))
+        logits = self.head(self.fc_norm(states[:, 0]))
+        if self.second_head is None:
+            return logits
+        return (logits + self.second_head(self.fc_norm(states[:, 1]))) / 2
+
+
+def rank(logits: Tensor, classes: Tensor) -> Tensor:
+    """Rank of each image's class at each token: how many classes have a strictly larger logit, so that 0 is first.
+
+    Args:
+        logits: [image, ..., class].
+        classes: class index of each image, [image].
+
+    Returns:
+        int64 [image, ...].
+    """
+    index = classes.view(-1, *(1,) * (logits.dim() - 1)).expand(*logits.shape[:-1], 1)
+    return (logits > logits.gather(-1, index)).sum(dim=-1)

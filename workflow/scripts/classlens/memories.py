@@ -1,0 +1,92 @@
+"""Key-value memories: the coefficients with which tokens use the columns of a layer's output matrix.
+
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 3 (after Geva et al. 2021); methods, section 5. The memories of a layer are the
+columns of `attn.proj.weight` or `mlp.fc2.weight` [width, memory]; a token's coefficients are what the layer multiplies them with.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from classlens.errors import InputError
+from classlens.protocol import Protocol
+from classlens.trace import ViT
+
+ACTIVE = 5
+"""Number of memories of a layer that a token is said to use: those with the largest coefficients."""
+
+LAYERS = ("attn", "mlp")
+
+SCHEMA = pa.schema(
+    [
+        ("image_id", pa.int32()),
+        ("token", pa.int16()),
+        ("layer", pa.dictionary(pa.int8(), pa.string())),
+        ("block", pa.int16()),
+        ("memory", pa.list_(pa.int16(), ACTIVE)),
+        ("coefficient", pa.list_(pa.float32(), ACTIVE)),
+    ]
+)
+
+Keys = tuple[Tensor, Tensor]
+
+
+def sites(model: ViT, protocol: Protocol) -> dict[str, str]:
+    """Site whose activation is a layer's coefficients, by layer.
+
+    Raises:
+        InputError: the published definition needs an MLP whose two layers have the same memories.
+    """
+    mlp = model.blocks[0].mlp
+    if not protocol.memory_before_activation:
+        return {"attn": "attn_memory", "mlp": "mlp_memory"}
+    if not hasattr(mlp, "fc1") or mlp.fc1.out_features != mlp.fc2.in_features:
+        raise InputError("protocol paper defines memories for plain MLPs only: leave `memories` out of this model's analyses")
+    return {"attn": "attn_memory", "mlp": "mlp_hidden"}
+
+
+def active(coefficients: Tensor) -> Keys:
+    """The memories with the largest coefficients, largest first, and their coefficients.
+
+    Args:
+        coefficients: [image, token, memory].
+
+    Returns:
+        int16 and float32 [image, token, `ACTIVE`], on the CPU.
+    """
+    top = coefficients.topk(ACTIVE, dim=-1)
+    return top.indices.to("cpu", torch.int16), top.values.to("cpu", torch.float32)
+
+
+def reads(model: ViT, protocol: Protocol) -> dict[str, Callable[[Tensor], Keys]]:
+    """What a `Trace` must read for `table`."""
+    return {f"{site}.{block}": active for site in sites(model, protocol).values() for block in range(len(model.blocks))}
+
+
+def table(image_ids: list[int], keys: dict[tuple[str, int], Keys]) -> pa.RecordBatch:
+    """Rows (image, token, layer, block) of the active memories of a batch.
+
+    Args:
+        image_ids: [image].
+        keys: what `active` returned, by layer and block.
+    """
+    blocks = 1 + max(block for _, block in keys)
+    order = [(layer, block) for layer in LAYERS for block in range(blocks)]
+    memory = torch.stack([keys[name][0] for name in order], dim=2)  # [image, token, layer and block, ACTIVE]
+    coefficient = torch.stack([keys[name][1] for name in order], dim=2)
+    images, tokens, columns = memory.shape[:3]
+    layer = np.tile(np.repeat(np.arange(len(LAYERS), dtype=np.int8), blocks), images * tokens)
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.array(np.repeat(np.asarray(image_ids, np.int32), tokens * columns)),
+            pa.array(np.tile(np.repeat(np.arange(tokens, dtype=np.int16), columns), images)),
+            pa.DictionaryArray.from_arrays(pa.array(layer), pa.array(LAYERS)),
+            pa.array(np.tile(np.arange(blocks, dtype=np.int16), images * tokens * len(LAYERS))),
+            pa.FixedSizeListArray.from_arrays(pa.array(memory.numpy().ravel()), ACTIVE),
+            pa.FixedSizeListArray.from_arrays(pa.array(coefficient.numpy().ravel()), ACTIVE),
+        ],
+        schema=SCHEMA,
+    )

@@ -1,0 +1,311 @@
+"""The models of a run: building, loading, checking and keeping them.
+
+A model is any timm Vision Transformer whose blocks add an attention and an MLP contribution to the residual stream and whose output is
+one linear map of one token, or of the mean of the image tokens. `accept` checks that with numbers. What a run uses is kept as
+model.safetensors and model.json, from which every later step loads it.
+"""
+
+import fnmatch
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from classlens import storage, transforms
+from classlens.card import Card
+from classlens.cli import log
+from classlens.errors import InputError
+from classlens.lens import Lens
+from classlens.protocol import Protocol
+from classlens.provenance import sha256
+from classlens.trace import Trace, ViT
+
+# Names under which training programs put the parameters of a checkpoint.
+NESTS = ("state_dict", "model", "model_state_dict")
+# Float32 sums in another order differ by a few units in the seventh place; a wrong site differs in the first.
+TOLERANCE = 1e-4
+
+
+def build(arch: str, kwargs: dict[str, Any], num_classes: int | None, pretrained: bool = False) -> ViT:
+    """A timm model in evaluation mode.
+
+    Args:
+        arch: timm name, or `hf-hub:` and a repository.
+        kwargs: arguments of `timm.create_model` beside these.
+        num_classes: number of classes; None leaves the architecture's own.
+        pretrained: whether to fetch weights from the hub.
+
+    Raises:
+        InputError: timm has no such architecture or argument, or the weights cannot be fetched.
+    """
+    options = kwargs if num_classes is None or "num_classes" in kwargs else {**kwargs, "num_classes": num_classes}
+    try:
+        return timm.create_model(arch, pretrained=pretrained, **options).eval()
+    except RuntimeError as error:
+        if pretrained:
+            raise _unreachable(arch, error) from None
+        raise InputError(f"arch {arch!r}: {_first_line(error)}{_similar(arch)}") from None
+    except (TypeError, ValueError, AssertionError) as error:
+        raise InputError(f"arch {arch!r} with kwargs {json.dumps(kwargs)}: {_first_line(error)}") from None
+    except Exception as error:
+        if pretrained:
+            raise _unreachable(arch, error) from None
+        raise
+
+
+def _unreachable(arch: str, error: Exception) -> InputError:
+    return InputError(
+        f"pretrained weights of {arch} cannot be had ({_first_line(error)}): without a network set `weights` to a local checkpoint, "
+        "or put the files in the hub's cache folder (HF_HOME)"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _similar(arch: str) -> str:
+    near = timm.list_models(f"*{arch.split('.')[0][:12]}*")[:3]
+    return f"; similar names are {', '.join(near)}" if near else "; `timm.list_models()` lists the names"
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """Parameters by name from a .safetensors, .pt or .pth file; nothing in the file is executed.
+
+    Raises:
+        InputError: the file is damaged, holds more than tensors, or has no parameters.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except SafetensorError as error:
+        raise InputError(f"checkpoint {path} cannot be read ({_first_line(error)}): download it again") from None
+    except Exception as error:  # torch.load raises whatever the damaged archive makes its parts raise
+        reason = "it holds Python objects beside tensors" if "weights_only" in str(error).lower() else _first_line(error)
+        raise InputError(
+            f"checkpoint {path} cannot be read ({reason}): save its state_dict as .safetensors, or download it again"
+        ) from None
+    for nest in NESTS:
+        if isinstance(content, dict) and isinstance(content.get(nest), dict):
+            content = content[nest]
+    if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
+        raise InputError(f"checkpoint {path} has no parameters: expected tensors by name, at the top or under {', '.join(NESTS)}")
+    return {key: value for key, value in content.items() if isinstance(value, Tensor)}
+
+
+def load_weights(model: ViT, weights: dict[str, Tensor], name: str, key_prefix: str = "", ignore_keys: list[str] | None = None) -> None:
+    """Put parameters into a model, every one of which must be there and fit.
+
+    Args:
+        model: the model, changed in place.
+        weights: parameters by name.
+        name: what to call the checkpoint in errors.
+        key_prefix: prefix to take off the names that have it.
+        ignore_keys: patterns of names that the model need not have.
+
+    Raises:
+        InputError: names are missing, left over or of another shape; or the head has another number of classes.
+    """
+    weights = {key.removeprefix(key_prefix): value for key, value in weights.items()}
+    own = model.state_dict()
+    extra = sorted(key for key in weights.keys() - own.keys() if not any(fnmatch.fnmatch(key, pattern) for pattern in ignore_keys or []))
+    missing = sorted(own.keys() - weights.keys())
+    shapes = {key: (list(weights[key].shape), list(own[key].shape)) for key in sorted(own.keys() & weights.keys())}
+    misshapen = [f"{key} is {have}, not {want}" for key, (have, want) in shapes.items() if have != want]
+    if "head.weight" in shapes and shapes["head.weight"][0][0] != shapes["head.weight"][1][0] and not missing and not extra:
+        have, want = shapes["head.weight"]
+        raise InputError(
+            f"checkpoint {name} tells {have[0]} classes apart and the data set has {want[0]}: use the data set that it was trained on"
+        )
+    complaints = [_count("missing", missing), _count("left over", extra), _count("of another shape", misshapen)]
+    if any(complaints):
+        advice = "set the model's `key_prefix`, `ignore_keys`, `kwargs` or `arch` to fit"
+        raise InputError(f"checkpoint {name} does not fit the model: {'; '.join(filter(None, complaints))}: {advice}")
+    model.load_state_dict({key: weights[key] for key in own})
+
+
+def _count(what: str, keys: list[str]) -> str:
+    shown = ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
+    return f"{len(keys)} {what} ({shown})" if keys else ""
+
+
+def refusal(model: ViT) -> str | None:
+    """Why a model's hidden states cannot be projected by this method, or None."""
+    if not hasattr(model, "blocks") or not hasattr(model, "patch_embed") or not hasattr(model, "num_prefix_tokens"):
+        return "it is not a Vision Transformer with `blocks`"
+    if not isinstance(getattr(model, "head", None), nn.Linear):
+        return "its head is not one linear map (class embedding)"
+    if getattr(model, "attn_pool", None) is not None or model.global_pool not in ("token", "avg"):
+        return f"its output is not one token or the mean of the image tokens (global_pool={model.global_pool!r})"
+    if getattr(model, "pool_include_prefix", False):
+        return "it pools over prefix tokens too"
+    for place in ("drop_path1", "drop_path2", "attn.proj", "mlp.fc2"):
+        try:
+            model.blocks[0].get_submodule(place)
+        except AttributeError:
+            return f"its blocks have no {place}: they do not add an attention and an MLP contribution to the residual stream"
+    return None
+
+
+def accept(model: ViT, name: str) -> None:
+    """Check that a model is what the method assumes: its sites add up to its residual stream, and the lens gives its output.
+
+    Args:
+        model: a timm model in evaluation mode, on the CPU.
+        name: what to call it in errors.
+
+    Raises:
+        InputError: the model is refused, with the reason; or its weights are not finite.
+    """
+    reason = refusal(model)
+    if reason:
+        raise InputError(f"model {name} is refused: {reason}")
+    blocks = range(len(model.blocks))
+    images = torch.randn(2, 3, *model.patch_embed.img_size, generator=torch.Generator().manual_seed(0))
+    names = [f"{site}.{block}" for site in ("resid_pre", "attn_out", "mlp_out", "resid_post") for block in blocks]
+    with torch.inference_mode(), Trace(model, names) as trace:
+        output = model(images)
+        projected = Lens.from_model(model).output(trace[f"resid_post.{blocks[-1]}"])
+    if not output.isfinite().all():
+        raise InputError(f"model {name} is refused: its output is not finite; its weights are damaged")
+    for block in blocks:
+        stream = trace[f"resid_pre.{block}"] + trace[f"attn_out.{block}"] + trace[f"mlp_out.{block}"]
+        if _differ(stream, trace[f"resid_post.{block}"]):
+            raise InputError(f"model {name} is refused: in block {block} attention and MLP do not add up to the residual stream")
+    if _differ(projected, output):
+        raise InputError(f"model {name} is refused: head(fc_norm(pool(norm(x)))) is not its output")
+
+
+def _differ(ours: Tensor, theirs: Tensor) -> bool:
+    return bool((ours - theirs).abs().max() > TOLERANCE * theirs.abs().max().clamp(min=1))
+
+
+def transform_of(model: ViT, arch: str, transform: dict[str, Any] | None, protocol: Protocol) -> dict[str, Any]:
+    """The config's transform, or the model's default one, which must end in the size of the model's input.
+
+    Raises:
+        InputError: it does not.
+    """
+    size = list(model.patch_embed.img_size)
+    if transform is None:
+        data_config = {**timm.data.resolve_model_data_config(model), "input_size": (3, *size)}  # kwargs may have changed the size
+        transform = transforms.default_transform(arch, data_config, protocol)
+    transform = transforms.completed(transform)
+    if transforms.output_size(transform) != size:
+        raise InputError(f"the transform of {arch} does not end in the model's {size[0]} x {size[1]} pixels: correct its resize or crop")
+    return transform
+
+
+def describe(
+    model: ViT,
+    arch: str,
+    kwargs: dict[str, Any],
+    source: str,
+    transform: dict[str, Any] | None,
+    protocol: Protocol,
+    weights: Path,
+) -> Card:
+    """The card of an accepted model.
+
+    Args:
+        model: the model.
+        arch: its name in timm.
+        kwargs: the arguments that it was built with.
+        source: where its weights come from.
+        transform: the config's transform, or None for the default.
+        protocol: settles the default transform.
+        weights: the file that holds the weights.
+
+    Raises:
+        InputError: the transform's output is not the model's input.
+    """
+    return Card(
+        arch=arch,
+        kwargs=kwargs,
+        classes=model.head.out_features,
+        depth=len(model.blocks),
+        width=model.embed_dim,
+        heads=model.blocks[0].attn.num_heads,
+        grid=tuple(model.patch_embed.grid_size),
+        prefix_tokens=model.num_prefix_tokens,
+        cls_token=getattr(model, "cls_token", None) is not None,
+        pooling="mean" if model.global_pool == "avg" else "token",
+        transform=transform_of(model, arch, transform, protocol),
+        source=source,
+        sha256=sha256(weights),
+    )
+
+
+def save(model: ViT, path: Path) -> None:
+    """Write a model's parameters as safetensors."""
+    with storage.whole(path) as draft:
+        save_file({key: value.contiguous() for key, value in model.state_dict().items()}, draft)
+
+
+def save_card(card: Card, path: Path) -> None:
+    """Write model.json."""
+    with storage.whole(path) as draft:
+        draft.write_text(json.dumps(asdict(card), indent=2) + "\n", encoding="utf-8")
+
+
+def load_model(folder: Path | str) -> tuple[ViT, Card]:
+    """A run's model in evaluation mode, and its card.
+
+    Args:
+        folder: `results/{run}/models/{model}`.
+
+    Raises:
+        InputError: the files are damaged or do not belong together.
+    """
+    folder = Path(folder)
+    card, weights = Card.read(folder / "model.json"), folder / "model.safetensors"
+    if sha256(weights) != card.sha256:
+        raise InputError(f"{weights} is not the file that model.json describes: delete both and run the workflow again")
+    model = build(card.arch, card.kwargs, card.classes)
+    load_weights(model, load_file(weights), str(weights))
+    log.info("model %s, sha256 %s", card.arch, card.sha256)
+    return model, card
+
+
+def make_model(
+    arch: str,
+    weights: str,
+    kwargs: dict[str, Any],
+    num_classes: int,
+    seed: int,
+    checkpoint: Path | None = None,
+    key_prefix: str = "",
+    ignore_keys: list[str] | None = None,
+) -> ViT:
+    """A model with the weights that a config asks for.
+
+    Args:
+        arch: timm name.
+        weights: `pretrained`, `random` or `checkpoint`.
+        kwargs: arguments of `timm.create_model`.
+        num_classes: classes of the data set.
+        seed: seed of random weights.
+        checkpoint: file of the weights, for `checkpoint`.
+        key_prefix: see `load_weights`.
+        ignore_keys: see `load_weights`.
+
+    Raises:
+        InputError: the model, its weights or its number of classes do not fit.
+    """
+    torch.manual_seed(seed)
+    pretrained = weights == "pretrained"
+    model = build(arch, kwargs, None if pretrained else num_classes, pretrained)
+    if checkpoint:
+        load_weights(model, read_checkpoint(checkpoint), str(checkpoint), key_prefix, ignore_keys)
+    accept(model, arch)
+    classes = model.head.out_features
+    if classes != num_classes:
+        raise InputError(f"model {arch} tells {classes} classes apart and its data set has {num_classes}: set the data set's `classes`")
+    return model

@@ -1,0 +1,80 @@
+"""The two protocols: the published implementation with its quirks, and the corrected one.
+
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, and its code. Every difference between the two protocols is one field here, so that
+`Protocol` is the whole list of deviations and no computation asks for a protocol's name.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One flag per quirk of the published implementation; each default is the corrected behaviour."""
+
+    name: str = "corrected"
+
+    published_transform: bool = False
+    """Without a transform in the config: the published one instead of the model's own (`transforms.default_transform`)."""
+
+    directory_order: bool = False
+    """Images in the order in which the directory lists them instead of by name."""
+
+    skip_small_classes: bool = False
+    """Classes with fewer images than asked for are left out instead of being an error."""
+
+    whole_image_labels: bool = False
+    """Token labels from a mask sampled at one pixel per patch over the whole image; everything but the class is context (`tokens`)."""
+
+    mlp_against_previous_block: bool = False
+    """The MLP's logit is compared with the previous block's output instead of with its own input (`building.change_rates`)."""
+
+    composition_ignores_mlp: bool = False
+    """A residual composition may have the MLP's top class (`building.composition`)."""
+
+    context_difference_of_logits: bool = False
+    """Class and context tokens are compared by their mean logit change instead of by their change rate (`building`)."""
+
+    drop_first_patch_of_pooled: bool = False
+    """The first image token of a model without [CLS] is left out of identifiability and change rates, as if it were [CLS]."""
+
+    pair_blocks_of_deep_models: bool = False
+    """A 24-block model is drawn with pairs of blocks averaged instead of over relative depth."""
+
+    tokens_as_units: bool = False
+    """Permutation tests exchange tokens instead of images, and p is the share of strictly larger differences, uncorrected."""
+
+    memory_before_activation: bool = False
+    """The MLP's memory coefficients are the output of `fc1` instead of the input of `fc2` (`memories`)."""
+
+    permutations: int = 9999
+    """Permutations of a significance test."""
+
+    @classmethod
+    def named(cls, name: str) -> "Protocol":
+        """The protocol that a config or a command line calls `name`: `paper` or `corrected`.
+
+        Raises:
+            ValueError: for any other name.
+        """
+        if name not in PROTOCOLS:
+            raise ValueError(f"protocol {name!r}: must be one of {', '.join(PROTOCOLS)}")
+        return PROTOCOLS[name]
+
+
+CORRECTED = Protocol()
+PAPER = Protocol(
+    name="paper",
+    published_transform=True,
+    directory_order=True,
+    skip_small_classes=True,
+    whole_image_labels=True,
+    mlp_against_previous_block=True,
+    composition_ignores_mlp=True,
+    context_difference_of_logits=True,
+    drop_first_patch_of_pooled=True,
+    pair_blocks_of_deep_models=True,
+    tokens_as_units=True,
+    memory_before_activation=True,
+    permutations=300,
+)
+PROTOCOLS = {protocol.name: protocol for protocol in (CORRECTED, PAPER)}

@@ -1,0 +1,132 @@
+"""What a result was made from: code, files and library versions, as hashes that travel with it.
+
+Nothing here imports more than the standard library, because the workflow asks for these hashes each time it is parsed.
+"""
+
+import ast
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+LIBRARIES = ("torch", "timm", "numpy", "scipy", "pyarrow", "polars", "pillow")
+
+
+def sha256(path: Path | str) -> str:
+    """Hexadecimal sha256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of(*parts: str) -> str:
+    """Hexadecimal sha256 of a sequence of strings, so that no two different sequences agree."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def code_sha256(script: Path | str) -> str:
+    """Hash of a script and of every module of this library that it imports, however indirectly.
+
+    A rule that carries this hash as a parameter is stale exactly when a file that it executes has changed, whatever the files' dates
+    and wherever the checkout lies.
+    """
+    files = {os.path.relpath(file, PACKAGE): sha256(file) for file in _imported_files(Path(script))}
+    return sha256_of(*(part for item in sorted(files.items()) for part in item))
+
+
+def _imported_files(script: Path) -> set[Path]:
+    seen: set[Path] = set()
+    open_files = [script.resolve()]
+    while open_files:
+        file = open_files.pop()
+        if file not in seen:
+            seen.add(file)
+            open_files.extend(_direct_imports(file))
+    return seen
+
+
+@cache
+def _direct_imports(file: Path) -> tuple[Path, ...]:
+    tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+    return tuple(path for name in _imported_names(tree) for path in _module_files(name))
+
+
+def _imported_names(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _module_files(name: str) -> Iterator[Path]:
+    """Files of this package that importing `name` executes; `name` may end in an attribute of a module."""
+    parts = name.split(".")
+    if parts[0] != PACKAGE.name:
+        return
+    folder = PACKAGE
+    yield folder / "__init__.py"
+    for part in parts[1:]:
+        if (folder / f"{part}.py").is_file():
+            yield folder / f"{part}.py"
+            return
+        folder /= part
+        if not (folder / "__init__.py").is_file():
+            return
+        yield folder / "__init__.py"
+
+
+class Fingerprints:
+    """sha256 of files outside the workflow, read again only when their size or modification time has changed.
+
+    The memory of what was read is a file that may be deleted at any time; it saves reading a whole data set whenever the workflow is
+    planned. Two contents of equal size and time are told apart by the hashes in the manifest and model.json instead.
+
+    Args:
+        memory: where to remember hashes; its folder is made on first use. None remembers nothing between processes.
+    """
+
+    def __init__(self, memory: Path | None = None):
+        self.memory = memory
+        self.known: dict[str, list] = {}
+        if memory and memory.is_file():
+            with suppress(ValueError):  # cut short by a crash: a cache is made anew
+                self.known = json.loads(memory.read_text(encoding="utf-8"))
+
+    def of(self, paths: Iterable[Path]) -> list[str]:
+        """Hexadecimal sha256 of each file, in order."""
+        paths = list(paths)
+        stats = [os.stat(path) for path in paths]
+        stamps = [[stat.st_size, stat.st_mtime_ns] for stat in stats]
+        stale = [i for i, path in enumerate(paths) if self.known.get(str(path), [None])[:-1] != stamps[i]]
+        with ThreadPoolExecutor() as pool:
+            for i, digest in zip(stale, pool.map(sha256, (paths[i] for i in stale)), strict=True):
+                self.known[str(paths[i])] = [*stamps[i], digest]
+        if stale:
+            self._remember()
+        return [self.known[str(path)][-1] for path in paths]
+
+    def _remember(self) -> None:
+        if self.memory is None:
+            return
+        with suppress(OSError):  # a folder that cannot be written costs time, not correctness
+            self.memory.parent.mkdir(parents=True, exist_ok=True)
+            draft = self.memory.with_suffix(f".{os.getpid()}")
+            draft.write_text(json.dumps(self.known), encoding="utf-8")
+            draft.replace(self.memory)
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that results depend on, by name."""
+    versions = {}
+    for name in LIBRARIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:  # a figure can be drawn where no model can be run
+            continue
+    return versions

@@ -1,0 +1,1 @@
+"""Tables: each module computes one table of the paper."""

@@ -1,0 +1,34 @@
+"""T4: whether sub-layers raise the class more at class than at context tokens, for every model with masks.
+
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.2; methods, section 4. Images are the units of intervals and tests in both
+protocols.
+"""
+
+import polars as pl
+
+from classlens import statistics
+from classlens.building import LAYERS
+from classlens.protocol import Protocol
+from classlens.series import Series, labelled
+
+
+def data(series: list[Series], protocol: Protocol, seed: int) -> pl.DataFrame:
+    """Rows (model, layer, block): mean of class tokens, of context tokens, their difference with 95 % interval, and one-sided p.
+
+    The measure is the change rate in per cent, or in protocol `paper` the mean change of the logit; p is corrected over blocks by Holm's
+    method unless the protocol is `paper`.
+    """
+    paper = protocol.context_difference_of_logits
+    frames = []
+    for item in series:
+        for layer in LAYERS:
+            measure = f"{layer}_logit_change" if paper else f"{layer}_change"
+            frame = statistics.difference_by_block(item.frame, measure, ("class", "context"), seed, protocol.permutations)
+            if not protocol.tokens_as_units:
+                frame = frame.with_columns(p=pl.Series(statistics.holm(frame["p"].to_numpy())))
+            if not paper:
+                frame = frame.with_columns(pl.col("class", "context", "difference", "low", "high") * 100)
+            measured = frame.select(pl.lit(layer).alias("layer"), pl.lit("logit" if paper else "per cent").alias("unit"), pl.all())
+            frames.append(labelled(measured, item))
+    columns = {"permutations": protocol.permutations, "seed": seed, "protocol": protocol.name}
+    return pl.concat(frames).with_columns(pl.lit(value).alias(name) for name, value in columns.items())

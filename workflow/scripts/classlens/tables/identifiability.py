@@ -1,0 +1,50 @@
+"""T1: identifiability rate, images with at least one identifiable token, and accuracy of every model.
+
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.1; methods, section 2.
+"""
+
+import numpy as np
+import polars as pl
+
+from classlens import statistics
+from classlens.measures import chance
+from classlens.protocol import Protocol
+from classlens.series import Series, labelled
+
+
+def data(series: list[Series], predictions: dict[str, pl.DataFrame], protocol: Protocol, seed: int) -> pl.DataFrame:
+    """One row per model, in per cent with 95 % intervals over images.
+
+    Args:
+        series: models and twins.
+        predictions: the models' predictions, by name.
+        protocol: recorded.
+        seed: seed of the resampling.
+
+    Returns:
+        identifiability_rate (image tokens of the last block whose class ranks first, averaged over images), images_with_one, accuracy,
+        the mean class identifiability of the same tokens, and what chance would give for it.
+    """
+    rows = []
+    for item in series:
+        last = item.frame.filter(tokens="image", block=item.depth - 1).sort("image_id")
+        first, correct = last["first"].to_numpy(), predictions[item.name].sort("image_id")["correct"].to_numpy()
+        row: dict[str, float] = {}
+        measures = {
+            "identifiability_rate": first,
+            "images_with_one": first > 0,
+            "accuracy": correct,
+            "class_identifiability": last["identifiability"].to_numpy(),
+        }
+        for name, values in measures.items():
+            row |= _percent(name, values.astype(np.float64), seed)
+        row |= {"chance": 100 * chance(item.classes), "classes": item.classes, "images": len(last)}
+        rows.append(labelled(pl.DataFrame([row]), item))
+    columns = {"resamples": statistics.RESAMPLES, "seed": seed, "protocol": protocol.name}
+    return pl.concat(rows).with_columns(pl.lit(value).alias(name) for name, value in columns.items())
+
+
+def _percent(name: str, values: np.ndarray, seed: int) -> dict[str, float]:
+    mean, draws = statistics.resampled_means(values[:, None], np.ones((len(values), 1)), seed)
+    low, high = statistics.interval(draws)
+    return {name: 100 * mean[0], f"{name}_low": 100 * low[0], f"{name}_high": 100 * high[0]}

@@ -1,0 +1,120 @@
+"""Reading, editing and stopping a forward pass, by the names of the residual stream's parts.
+
+Names are `{site}.{block}`, blocks 0-based. Sites, each [image, token, width] (methods, section 1):
+
+    resid_pre    input of the block
+    resid_post   output of the block
+    attn_out     what attention adds to the residual stream
+    mlp_out      what the MLP adds to the residual stream
+    attn_memory  input of `attn.proj`: coefficients of the attention layer's memories
+    mlp_memory   input of `mlp.fc2`: coefficients of the MLP's memories
+    mlp_hidden   output of `mlp.fc1`, before the activation
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+# Where a site is in a block of timm's ViT family: path of the module, and whether it is the module's input. `drop_path1` and
+# `drop_path2` do nothing when a model is evaluated; they see exactly what is added to the stream, after layer-scale and post-norm.
+_PLACES = {
+    "resid_pre": ("", True),
+    "resid_post": ("", False),
+    "attn_out": ("drop_path1", False),
+    "mlp_out": ("drop_path2", False),
+    "attn_memory": ("attn.proj", True),
+    "mlp_memory": ("mlp.fc2", True),
+    "mlp_hidden": ("mlp.fc1", False),
+}
+SITES = tuple(_PLACES)
+
+ViT = Any
+"""A Vision Transformer of timm. Its attributes are its interface, which `nn.Module` cannot type."""
+
+Read = Callable[[Tensor], object]
+Edit = Callable[[Tensor], Tensor]
+
+
+class Trace:
+    """Reads activations of an unmodified timm ViT while it runs.
+
+        with Trace(model, ["resid_post.11", "attn_out.3"]) as trace:
+            model(images)
+        trace["attn_out.3"]  # [image, token, width]
+
+    Args:
+        model: a timm model with `blocks`.
+        read: names of what to keep; or a mapping from names to functions whose result is kept instead of the activation, which saves
+            memory when a model has many blocks.
+        edit: functions by name, each of which replaces an activation before anything is read.
+        stop: name of the last activation needed: the forward pass ends there, without an error and without an output.
+
+    Raises:
+        KeyError: a name that is no site, or whose block the model does not have.
+    """
+
+    def __init__(
+        self,
+        model: ViT,
+        read: Sequence[str] | Mapping[str, Read] = (),
+        edit: Mapping[str, Edit] | None = None,
+        stop: str | None = None,
+    ):
+        self._model = model
+        self._read = read if isinstance(read, Mapping) else dict.fromkeys(read, torch.Tensor.detach)
+        self._edit = edit or {}
+        self._stop = stop
+        self._kept: dict[str, object] = {}
+        self._hooks: list[torch.utils.hooks.RemovableHandle] = []
+        for name in self._names():
+            self._place(name)
+
+    def _names(self) -> set[str]:
+        return {*self._read, *self._edit, *([self._stop] if self._stop else [])}
+
+    def _place(self, name: str) -> tuple[nn.Module, bool]:
+        site, _, block = name.partition(".")
+        blocks = self._model.blocks
+        if site not in _PLACES or not block.isdigit() or int(block) >= len(blocks):
+            raise KeyError(f"{name!r}: names are SITE.BLOCK with SITE one of {', '.join(SITES)} and BLOCK from 0 to {len(blocks) - 1}")
+        path, is_input = _PLACES[site]
+        return blocks[int(block)].get_submodule(path), is_input
+
+    def _seen(self, name: str, activation: Tensor) -> Tensor:
+        if name in self._edit:
+            activation = self._edit[name](activation)
+        if name in self._read:
+            self._kept[name] = self._read[name](activation)
+        if name == self._stop:
+            raise _Stop
+        return activation
+
+    def __enter__(self) -> "Trace":
+        for name in self._names():
+            module, is_input = self._place(name)
+            if is_input:
+                hook = module.register_forward_pre_hook(lambda _, inputs, name=name: (self._seen(name, inputs[0]), *inputs[1:]))
+            else:
+                hook = module.register_forward_hook(lambda _, inputs, output, name=name: self._seen(name, output))
+            self._hooks.append(hook)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> bool:
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+        return kind is _Stop
+
+    def __getitem__(self, name: str) -> Any:
+        return self._kept[name]
+
+    def pop(self, name: str) -> Any:
+        """What was kept under a name, which is then forgotten."""
+        return self._kept.pop(name)
+
+
+class _Stop(Exception):
+    """Ends a forward pass whose remainder is not needed."""

@@ -1,0 +1,101 @@
+"""From an image file to a model's input, and the same geometry for its mask.
+
+A transform is a plain dictionary, as in the config and in model.json: resize ([height, width] straight, or the length of the shortest
+side), crop ([height, width] or None), interpolation, mean and std. The steps themselves are torchvision's, as in timm.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+from torchvision.transforms.functional import InterpolationMode
+
+from classlens.errors import InputError
+from classlens.protocol import Protocol
+
+
+class Transform:
+    """A resize, a centre crop and a normalisation.
+
+    Args:
+        settings: resize, crop, interpolation, mean, std.
+    """
+
+    def __init__(self, settings: dict[str, Any]):
+        self.mean = torch.tensor(settings["mean"]).view(3, 1, 1)
+        self.std = torch.tensor(settings["std"]).view(3, 1, 1)
+        self._image = self._geometry(settings, InterpolationMode(settings["interpolation"]))
+        self._mask = self._geometry(settings, InterpolationMode.NEAREST_EXACT)
+
+    @staticmethod
+    def _geometry(settings: dict[str, Any], interpolation: InterpolationMode) -> v2.Transform:
+        resize, crop = settings["resize"], settings.get("crop")
+        steps: list[v2.Transform] = [v2.Resize(resize, interpolation=interpolation)]
+        return v2.Compose([*steps, v2.CenterCrop(crop)]) if crop else steps[0]
+
+    def pixels(self, image: Image.Image) -> torch.Tensor:
+        """An RGB image as uint8 [3, height, width]: all that must be done per image."""
+        return torch.from_numpy(np.array(self._image(image))).permute(2, 0, 1)
+
+    def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
+        """uint8 pixels [..., 3, height, width] as a model's input, float32, on the device of the pixels."""
+        return (pixels.float() / 255 - self.mean.to(pixels.device)) / self.std.to(pixels.device)
+
+    def __call__(self, image: Image.Image) -> torch.Tensor:
+        """An RGB image as a model's input, float32 [3, height, width]."""
+        return self.normalize(self.pixels(image))
+
+    def mask(self, ids: np.ndarray) -> np.ndarray:
+        """Class ids of a mask [height, width] after the same resize and crop, by nearest neighbour."""
+        return self._mask(torch.from_numpy(ids)[None])[0].numpy()
+
+
+def default_transform(arch: str, data_config: dict[str, Any], protocol: Protocol) -> dict[str, Any]:
+    """The transform of a model for which the config gives none.
+
+    Args:
+        arch: timm name of the model.
+        data_config: from `timm.data.resolve_model_data_config`.
+        protocol: `published_transform` chooses the published one (methods, section 11) instead of the model's own.
+    """
+    size = list(data_config["input_size"][1:])
+    if not protocol.published_transform or "miil" in arch:
+        return own_transform(data_config)
+    if arch.startswith("deit_base"):
+        imagenet = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+        return {"resize": [math.floor(side / 0.875) for side in size], "crop": size, "interpolation": "bicubic", **imagenet}
+    return {"resize": size, "crop": None, "interpolation": "bilinear", "mean": [0.5] * 3, "std": [0.5] * 3}
+
+
+def own_transform(data_config: dict[str, Any]) -> dict[str, Any]:
+    """The evaluation transform that timm gives for a model's data config.
+
+    Raises:
+        InputError: the model's images are padded to shape, which no mask could follow.
+    """
+    size = list(data_config["input_size"][1:])
+    scaled = [math.floor(side / data_config["crop_pct"]) for side in size]
+    modes = {"center": scaled[0] if scaled[0] == scaled[1] else scaled, "squash": scaled}
+    if data_config["crop_mode"] not in modes:
+        raise InputError(f"the model's crop mode {data_config['crop_mode']!r} is not supported: give the model a `transform` in the config")
+    return {
+        "resize": modes[data_config["crop_mode"]],
+        "crop": size,
+        "interpolation": data_config["interpolation"] if data_config["interpolation"] != "random" else "bilinear",
+        "mean": list(data_config["mean"]),
+        "std": list(data_config["std"]),
+    }
+
+
+def completed(transform: dict[str, Any]) -> dict[str, Any]:
+    """A config's transform with every size as [height, width] except a shortest side."""
+    crop = transform["crop"]
+    return {**transform, "crop": [crop, crop] if isinstance(crop, int) else crop}
+
+
+def output_size(transform: dict[str, Any]) -> list[int] | None:
+    """[height, width] of the transform's output, or None where it depends on the image."""
+    return transform["crop"] or (transform["resize"] if isinstance(transform["resize"], list) else None)
