@@ -35,8 +35,8 @@ lint: env  ## Check style, types and rules
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
 
-bench: env  ## Measure speed and memory; writes docs/benchmarks.md
-	$(BIN)/python tests/bench.py --report docs/benchmarks.md
+bench: demo  ## Measure speed and memory; writes docs/benchmarks.md
+	PYTHONPATH=workflow/scripts $(BIN)/python tests/bench.py --report docs/benchmarks.md
 
 lock: COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --upgrade --custom-compile-command "make lock"
 lock: env  ## Resolve the newest versions of all packages

@@ -108,8 +108,6 @@ def extract(
                 states_schema(card.depth, card.width, dtype),
                 provenance,
                 compression="none",
-                use_dictionary=False,
-                write_statistics=False,
             )
         )
         write_keys = files.enter_context(storage.table_writer(memory_path, memories.SCHEMA, provenance)) if memory_path else None

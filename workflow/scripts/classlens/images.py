@@ -13,8 +13,6 @@ from classlens.errors import InputError
 IGNORED_ID = 1000
 """Id of the pixels of an ImageNet-S mask that are to be ignored."""
 
-MOST_PIXELS = 2**27  # 134 million: about ten times a large photograph; more is a decompression bomb
-
 
 def read_bytes(path: Path) -> tuple[bytes, str]:
     """A file's bytes and their hexadecimal sha256.
@@ -37,10 +35,8 @@ def decode(data: bytes, path: Path) -> Image.Image:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # our own limit follows; other warnings are about metadata
+            warnings.simplefilter("ignore")  # about metadata, and about large images that Pillow still accepts
             image = Image.open(io.BytesIO(data))
-            if image.width * image.height > MOST_PIXELS:
-                raise InputError(f"{path} has {image.width} x {image.height} pixels, and at most {MOST_PIXELS} are read: scale it down")
             image.load()
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError, EOFError) as error:
         reason = "no known image format" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__

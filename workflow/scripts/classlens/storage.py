@@ -50,7 +50,8 @@ def write_csv(frame: "polars.DataFrame", path: Path) -> None:
 @contextmanager
 def table_writer(path: Path, schema: pa.Schema, provenance: dict[str, str], **options: Any) -> Iterator[Callable[[pa.RecordBatch], None]]:
     """A function that appends a record batch to a table as one row group; the file appears when the block ends without an error."""
-    options = {"compression": "zstd", **options}
+    named = [field.name for field in schema if pa.types.is_dictionary(field.type)]  # dictionaries of numbers cost time and save nothing
+    options = {"compression": "zstd", "use_dictionary": named, "write_statistics": False, **options}
     schema = schema.with_metadata({**(schema.metadata or {}), **provenance})
     with whole(path) as draft, pq.ParquetWriter(draft, schema, **options) as writer:
         yield lambda batch: writer.write_table(pa.Table.from_batches([batch]).cast(schema), row_group_size=max(1, batch.num_rows))

@@ -42,7 +42,7 @@ class Transform:
 
     def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
         """uint8 pixels [..., 3, height, width] as a model's input, float32, on the device of the pixels."""
-        return (pixels.float() / 255 - self.mean.to(pixels.device)) / self.std.to(pixels.device)
+        return pixels.float().div_(255).sub_(self.mean.to(pixels.device)).div_(self.std.to(pixels.device))
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
         """An RGB image as a model's input, float32 [3, height, width]."""

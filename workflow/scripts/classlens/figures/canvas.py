@@ -61,7 +61,7 @@ def save(frame: pl.DataFrame, draw: Callable[[pl.DataFrame, float], Figure], arg
     storage.write_csv(frame, args.csv)
     os.environ.setdefault("SOURCE_DATE_EPOCH", "0")
     with _style(args.style):
-        figure = draw(pl.read_csv(args.csv), WIDTHS[args.width])
+        figure = draw(pl.read_csv(args.csv, schema=frame.schema), WIDTHS[args.width])
         for form in FORMATS:
             with storage.whole(getattr(args, form)) as path:
                 figure.savefig(path, metadata={"Date": None} if form == "svg" else None)

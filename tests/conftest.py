@@ -1,0 +1,93 @@
+"""Runs of the workflow that tests share, each made once."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+GOLDEN = REPOSITORY / "tests" / "golden"
+COPIED = ("Snakefile", "rules", "workflow", "config", "profiles", "envs")
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the network for anything
+
+GOLDEN_MODELS = {
+    "cls": {"arch": "vit_base_patch32_224", "kwargs": {"embed_dim": 64, "num_heads": 4, "depth": 12}},
+    "gap": {"arch": "vit_base_patch16_rpn_224", "kwargs": {"embed_dim": 32, "num_heads": 2, "depth": 12, "init_values": 1.0}},
+}
+
+
+class Run:
+    """A checkout and a folder in which its workflow runs.
+
+    Args:
+        folder: working directory; its name may hold spaces.
+        checkout: folder of the Snakefile.
+    """
+
+    def __init__(self, folder: Path, checkout: Path = REPOSITORY):
+        self.folder, self.checkout = folder, checkout
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def configure(self, config: dict[str, Any], name: str = "my config.yaml") -> Path:
+        path = self.folder / name
+        path.write_text(yaml.safe_dump(config), encoding="utf-8")
+        return path
+
+    def snakemake(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        program = [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--snakefile",
+            self.checkout / "Snakefile",
+            "--directory",
+            self.folder,
+            "--cores",
+            "2",
+        ]
+        return subprocess.run([*map(str, program), *map(str, arguments)], capture_output=True, text=True, check=False)
+
+    def complete(self, *arguments: str | Path) -> str:
+        done = self.snakemake(*arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The demo as it is delivered, run to the end in a copy of the checkout whose path has a space."""
+    home = tmp_path_factory.mktemp("demo")
+    checkout = home / "a checkout"
+    checkout.mkdir()
+    for name in COPIED:
+        source = REPOSITORY / name
+        copy: Callable[..., Any] = shutil.copytree if source.is_dir() else shutil.copy2
+        copy(source, checkout / name)
+    run = Run(home / "a folder", checkout)
+    (run.folder / "log.txt").write_text(run.complete(), encoding="utf-8")
+    return run
+
+
+@pytest.fixture(scope="session")
+def golden(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The published implementation's two models and images, in its protocol and in float32."""
+    run = Run(tmp_path_factory.mktemp("golden"))
+    models = {
+        name: {**model, "weights": str(GOLDEN / f"{name}.safetensors"), "random_twin": False} for name, model in GOLDEN_MODELS.items()
+    }
+    config = {
+        "run": "golden",
+        "protocol": "paper",
+        "hidden_states": {"dtype": "float32", "shard_size": 64},
+        "datasets": {"golden": {"kind": "imagenet_s", "root": str(GOLDEN / "data")}},
+        "models": models,
+    }
+    run.complete("--configfile", run.configure(config))
+    return run

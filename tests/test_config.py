@@ -1,0 +1,84 @@
+"""Configs: defaults, and one-line errors that name the key."""
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import yaml
+from conftest import REPOSITORY
+
+from classlens.config import resolve
+from classlens.errors import InputError
+
+SCHEMA = yaml.safe_load((REPOSITORY / "config" / "schema.yaml").read_text(encoding="utf-8"))
+SMALLEST: dict[str, Any] = {"datasets": {"d": {"kind": "shapes"}}, "models": {"m": {"arch": "vit_tiny_patch16_224"}}}
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    config = deepcopy(SMALLEST)
+    place = config
+    *way, key = path.split(".")
+    for part in way:
+        place = place.setdefault(part, {})
+    place[key] = value
+    return config
+
+
+def test_everything_but_data_sets_and_models_has_a_default() -> None:
+    config = resolve(SMALLEST, SCHEMA)
+    assert config["hidden_states"] == {"dtype": "float16", "shard_size": 512, "keep": True}
+    assert config["protocol"] == "corrected"
+    assert config["models"]["m"]["dataset"] == "d"
+    assert config["models"]["m"]["analyses"] == config["analyses"]
+    assert config["datasets"]["d"]["images_per_class"] == 5
+
+
+def test_defaults_are_not_shared() -> None:
+    first, second = resolve(SMALLEST, SCHEMA), resolve(SMALLEST, SCHEMA)
+    first["models"]["m"]["kwargs"]["depth"] = 3
+    assert second["models"]["m"]["kwargs"] == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("protocl", "paper", "`protocl` is not known: did you mean `protocol`?"),
+        ("hidden_states.dtpye", "float16", "`hidden_states.dtpye` is not known: did you mean `dtype`?"),
+        ("models.m.weight", "random", "`models.m.weight` is not known: did you mean `weights`?"),
+        ("datasets.d.qqqq", 1, "`datasets.d.qqqq` is not known: known keys are kind, root"),
+        ("protocol", "papr", "`protocol` is 'papr', and must be one of paper, corrected: did you mean `paper`?"),
+        ("seed", -1, "`seed`: -1 is less than the minimum of 0"),
+        ("seed", "one", "`seed`: 'one' is not of type 'integer'"),
+        ("datasets.d", {}, "`datasets.d.kind` is missing"),
+        ("datasets.d", {"kind": "imagefolder"}, "`datasets.d.root` is missing"),
+        ("datasets.d.classes", "imagenet", "`datasets.d.classes` is for kind imagefolder only"),
+        ("models.m.dataset", "e", "`models.m.dataset` is 'e', and must be one of d"),
+        ("models.m.analyses", ["identifiablity"], "did you mean `identifiability`?"),
+        ("models.m.transform", {"crop": 3}, "`models.m.transform.resize` is missing"),
+        ("models.m_random", {"arch": "x"}, "`models.m_random` is the name of the random twin of m"),
+        ("models.a b", {"arch": "x"}, "models"),
+        ("run", "../elsewhere", "`run`"),
+        ("compute.batch_size", 0, "`compute.batch_size`"),
+    ],
+)
+def test_errors_are_one_line_that_names_the_key(path: str, value: Any, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        resolve(changed(path, value), SCHEMA)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_models_at_all() -> None:
+    with pytest.raises(InputError, match="`models` is missing"):
+        resolve({"datasets": SMALLEST["datasets"]}, SCHEMA)
+
+
+def test_every_key_of_the_schema_is_described() -> None:
+    def check(schema: dict[str, Any], path: str) -> None:
+        for key, value in schema.get("properties", {}).items():
+            assert value.get("description"), f"{path}.{key} has no description"
+            check(value, f"{path}.{key}")
+        if isinstance(schema.get("additionalProperties"), dict):
+            check(schema["additionalProperties"], path)
+
+    check(SCHEMA, "")

@@ -1,0 +1,59 @@
+"""Projection and rank."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from classlens.lens import Lens, rank
+from classlens.measures import chance, class_identifiability
+from classlens.models import build
+from classlens.trace import Trace
+
+
+@given(st.integers(1, 4), st.integers(1, 3), st.integers(2, 9), st.integers(0, 2**16))
+@settings(max_examples=60, deadline=None)
+def test_rank_counts_strictly_larger_logits(images: int, tokens: int, classes: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    logits = rng.integers(-2, 3, (images, tokens, classes)).astype(np.float32)  # few values, so that ties are common
+    labels = rng.integers(0, classes, images)
+    wanted = [[sum(value > row[label] for value in row) for row in image] for image, label in zip(logits, labels, strict=True)]
+    ours = rank(torch.from_numpy(logits), torch.from_numpy(labels))
+    assert ours.tolist() == wanted
+
+
+def test_rank_of_distinct_logits_is_the_position_in_sorted_order() -> None:
+    logits = torch.randn(5, 7, 11, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([0, 3, 10, 5, 5])
+    order = logits.argsort(dim=-1, descending=True)
+    assert torch.equal(rank(logits, labels), (order == labels.view(-1, 1, 1)).int().argmax(dim=-1))
+
+
+def test_mean_identifiability_of_all_ranks_is_chance() -> None:
+    for classes in (2, 10, 1000):
+        assert class_identifiability(np.arange(classes), classes).mean() == pytest.approx(chance(classes))
+
+
+@pytest.mark.parametrize(
+    ("arch", "kwargs"),
+    [
+        ("vit_tiny_patch16_224", {}),
+        ("vit_tiny_patch16_224", {"global_pool": "avg"}),
+        ("vit_base_patch16_rpn_224", {"num_heads": 3}),
+        ("deit3_small_patch16_224", {"num_heads": 3}),
+        ("deit_tiny_distilled_patch16_224", {}),
+        ("vit_base_patch16_clip_224", {"num_heads": 3}),
+        ("vit_small_patch16_dinov3", {"num_heads": 3}),
+    ],
+)
+def test_output_of_the_lens_is_the_models(arch: str, kwargs: dict) -> None:
+    torch.manual_seed(0)
+    model = build(arch, {"img_size": 32, "embed_dim": 48, "num_heads": 3, "depth": 3, **kwargs}, 7)
+    images = torch.randn(2, 3, 32, 32)
+    with torch.inference_mode(), Trace(model, ["resid_post.2"]) as trace:
+        wanted = model(images)
+        lens = Lens.from_model(model)
+        torch.testing.assert_close(lens.output(trace["resid_post.2"]), wanted)
+        if not lens.pooled and lens.second_head is None:
+            torch.testing.assert_close(lens(trace["resid_post.2"])[:, 0], wanted)

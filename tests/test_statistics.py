@@ -1,0 +1,71 @@
+"""Intervals and tests against exact or library results."""
+
+from itertools import product
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+
+from classlens import statistics
+
+
+def test_weighted_means_and_their_interval() -> None:
+    rng = np.random.default_rng(0)
+    values, weights = rng.normal(size=(400, 2)), rng.integers(0, 3, (400, 2)).astype(float)
+    values[weights == 0] = np.nan
+    mean, draws = statistics.resampled_means(values, weights, seed=1)
+    np.testing.assert_allclose(mean, [np.average(v[w > 0], weights=w[w > 0]) for v, w in zip(values.T, weights.T, strict=True)])
+    plain = stats.bootstrap((values[weights[:, 0] > 0, 0],), np.mean, method="percentile", rng=0).confidence_interval
+    low, high = statistics.interval(
+        statistics.resampled_means(values[weights[:, 0] > 0, :1], np.ones((400, 1))[: (weights[:, 0] > 0).sum()], 0)[1]
+    )
+    np.testing.assert_allclose([low[0], high[0]], [plain.low, plain.high], atol=0.02)
+    assert draws.shape == (statistics.RESAMPLES, 2)
+
+
+def test_equal_seeds_resample_equal_images() -> None:
+    values = np.arange(20.0)[:, None]
+    first = statistics.resampled_means(values, np.ones_like(values), 3)[1]
+    second = statistics.resampled_means(values + 5, np.ones_like(values), 3)[1]
+    np.testing.assert_allclose(second - first, 5)
+
+
+def test_sign_flips_match_the_exact_distribution() -> None:
+    differences = np.array([0.9, 0.3, -0.2, 0.8, 0.4, 0.1, 0.5])[:, None]
+    patterns = np.array(list(product([1, -1], repeat=7)))
+    exact = (patterns @ differences[:, 0] >= differences.sum() - 1e-9).mean()
+    assert statistics.paired_permutation_p(differences, 20000, seed=0)[0] == pytest.approx(exact, abs=0.004)
+
+
+def test_p_is_never_zero_and_one_without_any_difference() -> None:
+    assert statistics.paired_permutation_p(np.ones((30, 1)), 99, seed=0)[0] == pytest.approx(1 / 100)
+    assert statistics.paired_permutation_p(np.zeros((30, 1)), 99, seed=0)[0] == 1
+
+
+def test_holm() -> None:
+    np.testing.assert_allclose(statistics.holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
+    assert statistics.holm(np.array([0.9, 0.8])).max() == 1
+
+
+def test_published_test_on_counts_is_a_permutation_of_tokens() -> None:
+    rng = np.random.default_rng(0)
+    ours, theirs = rng.integers(0, 6, 40), rng.integers(0, 7, 60)
+    pooled, observed = np.concatenate([ours, theirs]), theirs.mean() - ours.mean()
+    shuffled = rng.permuted(np.tile(pooled, (20000, 1)), axis=1)
+    exact = (shuffled[:, 40:].mean(axis=1) - shuffled[:, :40].mean(axis=1) > observed + 1e-12).mean()
+    counts = [np.bincount(ranks, minlength=7) for ranks in (ours, theirs)]
+    assert statistics.token_permutation_p(counts[0], counts[1], 20000, seed=0) == pytest.approx(exact, abs=0.015)
+
+
+def test_difference_by_block_leaves_out_images_without_one_group() -> None:
+    rows = [
+        {"tokens": tokens, "image_id": image, "block": block, "n": n, "r": value}
+        for image in range(6)
+        for block in (0, 1)
+        for tokens, n, value in (("class", 0 if image == 5 else 2, None if image == 5 else 0.8), ("context", 4, 0.5))
+    ]
+    frame = statistics.difference_by_block(pl.DataFrame(rows), "r", ("class", "context"), 0, 99)
+    np.testing.assert_allclose(frame["difference"], 0.3)
+    assert frame["images"].to_list() == [5, 5]
+    assert frame["block"].to_list() == [0, 1]

@@ -1,0 +1,120 @@
+"""Files that are whole or absent, and what reading a damaged one says."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from conftest import REPOSITORY
+
+from classlens import extraction, storage
+from classlens.errors import InputError
+from classlens.provenance import Fingerprints, _imported_files, code_sha256, sha256
+
+SCRIPTS = REPOSITORY / "workflow" / "scripts"
+
+
+def states(path: Path, rows: int = 6, width: int = 4, dtype: str = "float16") -> np.ndarray:
+    values = np.arange(rows * width, dtype=storage.NUMPY_DTYPES[dtype]).reshape(rows, width)
+    schema = pa.schema([("x.0", pa.binary(width * values.itemsize))], metadata={"dtype": dtype, "D": str(width)})
+    with storage.table_writer(path, schema, {}) as write:
+        for start in range(0, rows, 2):
+            write(pa.RecordBatch.from_arrays([storage.fixed_binary(values[start : start + 2])], schema=schema))
+    return values
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_states_come_back(tmp_path: Path, dtype: str) -> None:
+    values = states(tmp_path / "s.parquet", dtype=dtype)
+    np.testing.assert_array_equal(storage.read_states(tmp_path / "s.parquet", "x.0"), values)
+    group = pq.ParquetFile(tmp_path / "s.parquet").read_row_group(1)
+    np.testing.assert_array_equal(storage.states_of(group["x.0"], dtype), values[2:4])
+    np.testing.assert_array_equal(storage.states_of(group["x.0"].slice(1), dtype), values[3:4])
+
+
+def test_the_documented_line_reads_states(tmp_path: Path) -> None:
+    values = states(tmp_path / "s.parquet")
+    column = pq.read_table(tmp_path / "s.parquet")["x.0"]
+    np.testing.assert_array_equal(np.frombuffer(column.combine_chunks().buffers()[1], "<f2").reshape(len(column), -1), values)
+
+
+def test_unknown_columns_and_damaged_shards_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "s.parquet"
+    states(path)
+    with pytest.raises(InputError, match=r"no column 'y.0': its columns are x.0"):
+        storage.read_states(path, "y.0")
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(InputError, match=r"s\.parquet cannot be read .* delete it"):
+        storage.read_states(path, "x.0")
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), storage.whole(tmp_path / "out.txt") as draft:
+        draft.write_text("half")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    with storage.whole(tmp_path / "deep" / "out.txt") as draft:
+        draft.write_text("all")
+    assert (tmp_path / "deep" / "out.txt").read_text() == "all"
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "message"), [(1e5, torch.float16, "overflows float16: set"), (torch.nan, torch.float32, "is not finite")]
+)
+def test_activations_that_cannot_be_stored_are_named(value: float, dtype: torch.dtype, message: str) -> None:
+    activation = torch.zeros(2, 3, 4)
+    activation[1, 2, 3] = value
+    with pytest.raises(InputError, match=f"attn_out of block 7 {message}"):
+        extraction.stored(activation, "attn_out.7", dtype)
+    assert extraction.stored(torch.full((2, 2), 6e4), "attn_out.7", torch.float16).dtype == torch.float16
+
+
+def test_code_hash_follows_imports_and_nothing_else(tmp_path: Path) -> None:
+    package = tmp_path / "classlens"
+    package.mkdir()
+    for name, text in {"__init__": "", "used": "from classlens import deeper\n", "deeper": "x = 1\n", "unused": "y = 1\n"}.items():
+        (package / f"{name}.py").write_text(text)
+    script = tmp_path / "script.py"
+    script.write_text("def main():\n    from classlens.used import x\n")
+
+    def digest() -> str:
+        program = f"""if True:
+            from pathlib import Path
+            from classlens import provenance
+            provenance.PACKAGE = Path({str(package)!r})
+            print(provenance.code_sha256({str(script)!r}))"""
+        return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=SCRIPTS).stdout
+
+    before = digest()
+    (package / "unused.py").write_text("y = 2\n")
+    assert digest() == before
+    (package / "deeper.py").write_text("x = 2\n")
+    assert digest() != before
+
+
+def test_every_script_imports_what_its_hash_covers() -> None:
+    """The hash sees every module of the library that a script really loads."""
+    for script in sorted(SCRIPTS.glob("*.py")):
+        program = (
+            f"import runpy, sys; sys.path.insert(0, '.'); runpy.run_path({script.name!r}, run_name='loaded');"
+            "print('\\n'.join(m.__file__ for n, m in sys.modules.items() if n.startswith('classlens') and m.__file__))"
+        )
+        loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=SCRIPTS).stdout.split()
+        assert {Path(name).resolve() for name in loaded} <= _imported_files(script), script.name
+        assert len(code_sha256(script)) == 64
+
+
+def test_fingerprints_are_remembered_and_follow_content(tmp_path: Path) -> None:
+    file, memory = tmp_path / "a.jpg", tmp_path / "state" / "memory.json"
+    file.write_bytes(b"one")
+    assert Fingerprints(memory).of([file]) == [sha256(file)]
+    file.touch()
+    assert Fingerprints(memory).of([file]) == [sha256(file)]
+    file.write_bytes(b"two")
+    assert Fingerprints(memory).of([file]) == [sha256(file)]
+    memory.write_text("{ cut short")
+    assert Fingerprints(memory).of([file]) == [sha256(file)]
