@@ -1,0 +1,265 @@
+"""What re-runs when something changes: exactly the rules that depend on it, in a finished run."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import Run
+
+FIGURES = {
+    "figure_identifiability_evolution",
+    "figure_mean_evolution",
+    "figure_change_rate",
+    "figure_class_vs_context",
+    "figure_class_building",
+}
+TABLES = {"table_identifiability", "table_context_difference"}
+SHOWN = FIGURES | TABLES
+MEASURES = {"identifiability", "context", "building"}
+PROJECTED = {"project"} | MEASURES | SHOWN
+EXTRACTED = {"extract", "extract_with_memory_keys", "predictions"} | PROJECTED
+MODELS = {"model", "train"}
+DATA = {"shapes", "manifest", "tokens", "train"} | EXTRACTED
+EVERYTHING = DATA | MODELS
+OF_IDENTIFIABILITY = {"figure_identifiability_evolution", "figure_mean_evolution", "figure_change_rate", "table_identifiability"}
+
+LIBRARY = "workflow/scripts/classlens"
+
+
+def planned(run: Run, *arguments: str) -> set[str]:
+    """Rules that a dry run would run."""
+    output = run.complete("--dry-run", *arguments)
+    if "Nothing to be done" in output:
+        return set()
+    table = re.search(r"Job stats:\njob .*\n-+ .*\n([\s\S]*?)\ntotal", output)
+    assert table, output
+    return {line.split()[0] for line in table[1].splitlines()} - {"all"}
+
+
+@pytest.fixture
+def changing(demo: Run) -> Callable[[str, str], None]:
+    """Append text to a file of the demo's checkout or working folder; it is put back after the test, modification time included."""
+    undo: list[Callable[[], object]] = []
+
+    def change(name: str, text: str) -> None:
+        path = next(base / name for base in (demo.checkout, demo.folder) if (base / name).exists())
+        content, stat = path.read_bytes(), path.stat()
+        undo.append(lambda: (path.write_bytes(content), os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))))
+        path.write_bytes(content + text.encode())
+
+    yield change
+    for step in reversed(undo):
+        step()
+
+
+CHANGED_FILES = {
+    "comment in a script": ("workflow/scripts/project.py", PROJECTED),
+    "module used by one stage": (f"{LIBRARY}/shapes.py", DATA),
+    "module used by projection only": (f"{LIBRARY}/projection.py", PROJECTED),
+    "module of one figure": (f"{LIBRARY}/figures/change_rate.py", {"figure_change_rate"}),
+    "module of all figures": (f"{LIBRARY}/figures/canvas.py", FIGURES),
+    "module of one table": (f"{LIBRARY}/tables/identifiability.py", {"table_identifiability"}),
+    "statistics": (f"{LIBRARY}/statistics.py", SHOWN),
+    "training": (f"{LIBRARY}/training.py", {"train", "tokens"} | EXTRACTED),
+    "style of the figures": (f"{LIBRARY}/figures/classlens.mplstyle", FIGURES),
+    "module of the plan": (f"{LIBRARY}/plan.py", set()),
+    "summary": ("workflow/scripts/summary.py", set()),
+    "description in the schema": ("config/schema.yaml", set()),
+    "lock": ("envs/workflow.lock", EVERYTHING),
+    "lock of the tests' tools": ("envs/dev.lock", set()),
+}
+
+
+@pytest.mark.parametrize("what", CHANGED_FILES)
+def test_changed_files(demo: Run, changing: Callable[[str, str], None], what: str) -> None:
+    name, stale = CHANGED_FILES[what]
+    changing(name, "\n# changed\n")
+    assert planned(demo) == stale
+
+
+def test_a_module_that_nothing_uses(demo: Run) -> None:
+    module = demo.checkout / LIBRARY / "unused.py"
+    module.write_text("x = 1\n")
+    assert planned(demo) == set()
+    module.unlink()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "workflow/scripts/extract.py",
+        f"{LIBRARY}/lens.py",
+        "Snakefile",
+        "config/config.yaml",
+        "envs/workflow.lock",
+        "results/demo/data/shapes/validation/manifest.parquet",
+        "results/demo/models/cls/model.json",
+    ],
+)
+def test_a_touched_file_makes_nothing_stale(demo: Run, changing: Callable[[str, str], None], name: str) -> None:
+    changing(name, "")
+    next(base / name for base in (demo.checkout, demo.folder) if (base / name).exists()).touch()
+    assert planned(demo) == set()
+
+
+def test_another_checkout_makes_nothing_stale(demo: Run) -> None:
+    other = demo.checkout.rename(demo.checkout.with_name("moved checkout"))
+    try:
+        assert planned(Run(demo.folder, other)) == set()
+    finally:
+        other.rename(demo.checkout)
+
+
+ANOTHER = {
+    "label": "another",
+    "arch": "vit_tiny_patch16_224",
+    "weights": "random",
+    "kwargs": {"img_size": 112, "embed_dim": 64, "num_heads": 4},
+}
+TRAINED = {"train", "tokens", "extract_with_memory_keys", "predictions", "project"} | MEASURES | SHOWN
+
+CHANGED_SETTINGS = {
+    "seed": ("seed", 1, EVERYTHING),
+    "protocol": ("protocol", "paper", EVERYTHING - {"shapes"}),
+    "images": ("datasets.shapes.images_per_class", 12, EVERYTHING - {"model"}),
+    "number of classes": ("datasets.shapes.num_classes", 9, EVERYTHING),
+    "what to do with bad images": ("datasets.shapes.on_bad_image", "skip", {"manifest", "tokens", "train"} | EXTRACTED),
+    "masks": ("datasets.shapes.probe_images_per_class", 11, DATA),
+    "label": ("models.cls.label", "my model", SHOWN),
+    "arguments of a model": ("models.cls.kwargs.embed_dim", 32, EVERYTHING - {"shapes", "manifest"}),
+    "transform": ("models.cls.transform", {"resize": [112, 112]}, EVERYTHING - {"shapes", "manifest"}),
+    "epochs of one model": ("models.cls.training.epochs", 25, TRAINED),
+    "type of hidden states": ("hidden_states.dtype", "float32", EXTRACTED),
+    "precision": ("compute.precision", "bfloat16", {"train", "tokens"} | EXTRACTED),
+    "classes kept": ("projection.top_k", 3, PROJECTED),
+    "width of figures": ("figures.width", "single", FIGURES),
+    "batch size": ("compute.batch_size", 7, set()),
+    "workers": ("compute.workers", 2, set()),
+    "device": ("compute.device", "cpu", set()),
+    "a model more": (
+        "models.another",
+        ANOTHER,
+        {"model", "tokens", "extract_with_memory_keys", "predictions", "project"} | MEASURES | SHOWN,
+    ),
+    "no twin": ("models.cls.random_twin", False, OF_IDENTIFIABILITY),
+    "fewer analyses": (
+        "models.cls.analyses",
+        ["identifiability"],
+        {"extract", "predictions", "project", "table_context_difference"} | OF_IDENTIFIABILITY | {"identifiability"},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CHANGED_SETTINGS)
+def test_changed_settings(demo: Run, what: str) -> None:
+    path, value, stale = CHANGED_SETTINGS[what]
+    config = yaml.safe_load((demo.checkout / "config" / "config.yaml").read_text(encoding="utf-8"))
+    place = config
+    *way, key = path.split(".")
+    for part in way:
+        place = place.setdefault(part, {})
+    place[key] = value
+    assert planned(demo, "--configfile", str(demo.configure(config))) == stale
+
+
+def test_one_figure_needs_only_what_is_under_it(demo: Run, changing: Callable[[str, str], None]) -> None:
+    changing(f"{LIBRARY}/statistics.py", "\n# changed\n")
+    assert planned(demo, "results/demo/figures/mean_evolution.svg") == {"figure_mean_evolution"}
+    assert planned(demo, "F4") == {"figure_class_vs_context", "F4"}
+    assert planned(demo, "tables") == TABLES | {"tables"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished run on an image folder, with a checkpoint as model."""
+    import torch
+    from PIL import Image
+
+    from classlens.models import build
+
+    home = tmp_path_factory.mktemp("a user's files")
+    for name in ("cat; rm -rf x", "dog 'n' \"roll\""):
+        for i in range(2):
+            path = home / "images" / "validation" / name / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (40, 40), (20 * i, 99, 3)).save(path)
+    kwargs = {"img_size": 32, "embed_dim": 24, "num_heads": 2, "depth": 2}
+    torch.manual_seed(0)
+    torch.save(build("vit_tiny_patch16_224", kwargs, 2).state_dict(), home / "weights.pt")
+    run = Run(home / "work")
+    config = {
+        "run": "mine",
+        "datasets": {"mine": {"kind": "imagefolder", "root": "../images", "images_per_class": None}},
+        "models": {"m": {"arch": "vit_tiny_patch16_224", "weights": "../weights.pt", "kwargs": kwargs}},
+        "hidden_states": {"shard_size": 3},
+        "projection": {"top_k": 2},
+    }
+    run.complete("--configfile", run.configure(config))
+    return run
+
+
+def of_user(run: Run) -> set[str]:
+    return planned(run, "--configfile", str(run.folder / "my config.yaml"))
+
+
+CHANGED_IMAGES = {"manifest"} | {"extract", "extract_with_memory_keys", "predictions", "project", "identifiability", "building"}
+CHANGED_IMAGES |= {
+    "figure_identifiability_evolution",
+    "figure_mean_evolution",
+    "figure_change_rate",
+    "figure_class_building",
+    "table_identifiability",
+}
+
+
+def test_an_untouched_user_run_is_complete(folder: Run) -> None:
+    assert of_user(folder) == set()
+
+
+def test_an_image_more(folder: Run) -> None:
+    image = folder.folder / "../images/validation/cat; rm -rf x/9.png"
+    image.write_bytes((image.parent / "0.png").read_bytes())
+    assert of_user(folder) == CHANGED_IMAGES
+    image.unlink()
+    assert of_user(folder) == set()
+
+
+def test_a_touched_and_a_changed_image(folder: Run) -> None:
+    image = folder.folder / "../images/validation/cat; rm -rf x/0.png"
+    content = image.read_bytes()
+    image.touch()
+    assert of_user(folder) == set()
+    image.write_bytes((image.parent / "1.png").read_bytes())
+    assert of_user(folder) == CHANGED_IMAGES
+    image.write_bytes(content)
+
+
+def test_a_checkpoints_bytes(folder: Run) -> None:
+    path = folder.folder / "../weights.pt"
+    content = path.read_bytes()
+    path.touch()
+    assert of_user(folder) == set()
+    path.write_bytes(content + b"\0")
+    stale = of_user(folder)
+    path.write_bytes(content)
+    assert stale == {"model", "extract_with_memory_keys", "predictions", "project", "identifiability", "building"} | SHOWN - {
+        "figure_class_vs_context",
+        "table_context_difference",
+    }
+
+
+def test_a_data_set_that_has_moved(folder: Run) -> None:
+    images = (folder.folder / "../images").resolve()
+    moved = images.rename(images.with_name("moved images"))
+    config = yaml.safe_load((folder.folder / "my config.yaml").read_text(encoding="utf-8"))
+    config["datasets"]["mine"]["root"] = str(moved)
+    assert planned(folder, "--configfile", str(folder.configure(config, "moved.yaml"))) == set()
+    moved.rename(images)
+
+
+def test_files_have_names_not_commands(folder: Run) -> None:
+    assert (folder.folder / "results/mine/figures/mean_evolution.svg").exists()
+    assert Path(folder.folder / "../images").exists()
