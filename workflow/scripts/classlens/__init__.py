@@ -6,7 +6,7 @@
     lens = classlens.Lens.from_model(model)
     with torch.inference_mode(), classlens.Trace(model, ["resid_post.11", "attn_out.5"]) as trace:
         model(images)                                    # images [image, 3, height, width]
-    logits = lens(trace["resid_post.11"])                # [image, token, class]
+        logits = lens(trace["resid_post.11"])            # [image, token, class]
     ranks = classlens.rank(logits, labels)               # [image, token], 0 is first; labels [image]
     print(classlens.class_identifiability(ranks, 1000))  # [image, token], 1 is first
 

@@ -14,7 +14,7 @@ from classlens.protocol import Protocol
 from classlens.series import Series, labelled
 
 PANELS = {"position": ("cls", "image"), "object": ("class", "context")}
-TITLES = {"position": "contribution more like the class", "object": "the same, by mask", "composition": "residual composition"}
+TITLES = {"position": "change rate of sub-layers", "object": "the same, by mask", "composition": "residual composition"}
 STYLES = {"cls": "--", "image": "-", "class": "-", "context": "--"}
 
 
