@@ -133,13 +133,22 @@ class Dataset:
         with os.scandir(self.home / split) as entries:
             return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
+    def _category_file(self) -> Path:
+        return self.root / "data" / "categories" / f"ImageNetS_categories_im{self.subset}.txt"
+
+    def class_files(self) -> list[Path]:
+        """Files, which need not exist, that settle the indices of classes or their ids in masks."""
+        if self.kind != "imagefolder":
+            return [self._category_file()]
+        return [Path(self.classes)] if self.classes not in (None, "imagenet") else []
+
     def category_ids(self, split: str) -> list[str]:
         """Class ids in the order in which masks number them, from 1 (ImageNet-S layout).
 
         Raises:
             InputError: there is no category file and the folders are not exactly the subset's classes.
         """
-        file = self.root / "data" / "categories" / f"ImageNetS_categories_im{self.subset}.txt"
+        file = self._category_file()
         if file.is_file():
             return file.read_text(encoding="utf-8").split()
         folders = self.class_folders(split)

@@ -5,6 +5,7 @@ or checkpoint is found before anything starts.
 """
 
 import json
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -73,7 +74,10 @@ class Plan:
         self._images: dict[tuple[str, str], list[Image]] = {}
         for model in self.models.values():
             self.images(model.dataset, self.eval_split(model.dataset))
+            self.num_classes(model.dataset)
             self._checkpoint(model)
+            if model.weights == "trained":
+                self.images(model.dataset, self.train_split(model.dataset))
         self.style_path()
 
     # Data sets
@@ -168,10 +172,11 @@ class Plan:
     def _content(self, dataset: str, split: str) -> str | None:
         if self.is_generated(dataset):
             return None  # the generated folder is an input of the rule instead
-        root = Path(self.root(dataset))
-        files = [file for file in files_of(self.images(dataset, split), root) if file.exists()]
-        hashes = self.fingerprints.of(files)
-        return sha256_of(*(str(file.relative_to(root)) for file in files), *hashes)
+        layout = self.layout(dataset)
+        files = [*files_of(self.images(dataset, split), layout.root), *layout.class_files()]
+        files = [file for file in files if file.is_file()]
+        names = [os.path.relpath(file, layout.root) for file in files]
+        return sha256_of(*names, *self.fingerprints.of(files), *layout.class_folders(split))
 
     def shapes_settings(self, dataset: str) -> dict[str, Any]:
         """What the generated data set depends on."""
