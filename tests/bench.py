@@ -25,20 +25,25 @@ import timm
 import torch
 from PIL import Image
 
-from classlens import extraction, models, projection, storage
+from classlens import extraction, manifest, models, projection, storage
 from classlens.batches import batches
 from classlens.card import Card
 from classlens.compute import Compute
+from classlens.datasets import Dataset
 from classlens.images import read_bytes
 from classlens.lens import Lens
 from classlens.manifest import SCHEMA
-from classlens.protocol import CORRECTED
+from classlens.protocol import CORRECTED, PAPER
 from classlens.transforms import Transform
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ARCH = "vit_base_patch32_224"
+GOLDEN_MODELS: dict[str, tuple[str, dict[str, Any]]] = {
+    "cls": ("vit_base_patch32_224", {"embed_dim": 64, "num_heads": 4, "depth": 12}),
+    "gap": ("vit_base_patch16_rpn_224", {"embed_dim": 32, "num_heads": 2, "depth": 12, "init_values": 1.0}),
+}
 REPETITIONS = 5
-IMAGES, BATCH = 128, 32
+IMAGES, BATCH, NAIVE_IMAGES = 128, 32, 16
 
 
 def photographs(folder: Path, count: int, size: tuple[int, int] = (500, 375)) -> pa.Table:
@@ -74,27 +79,27 @@ def seconds(run: Callable[[], Any], device: torch.device) -> float:
 
 def stages(compute: Compute, folder: Path) -> dict[str, dict[str, float]]:
     """Milliseconds per image and ratio to the bare forward pass of each stage."""
-    manifest = photographs(folder / "images", IMAGES)
+    images = photographs(folder / "images", IMAGES)
     model, card = random_model(ARCH, {}, folder)
     model.to(compute.device)
     transform = Transform(card.transform)
-    decoded = [batch.images for batch in batches(manifest, folder / "images", transform, BATCH, compute.workers, compute.device)]
+    decoded = [batch.images for batch in batches(images, folder / "images", transform, BATCH, compute.workers, compute.device)]
     states, keys, predictions = (folder / f"{name}.parquet" for name in ("states", "keys", "predictions"))
 
     def forward() -> None:
         with torch.inference_mode():
-            for images in decoded:
-                model(images)
+            for batch in decoded:
+                model(batch)
 
     def extract(memory_path: Path | None) -> None:
         root = folder / "images"
-        extraction.extract(model, card, manifest, root, compute, "float16", states, predictions, memory_path, CORRECTED, {})
+        extraction.extract(model, card, images, root, compute, "float16", states, predictions, memory_path, CORRECTED, {})
 
     def project() -> None:
-        projection.project(Lens.from_model(model), card, states, manifest, 5, compute, folder / "projections.parquet", {})
+        projection.project(Lens.from_model(model), card, states, images, 5, compute, folder / "projections.parquet", {})
 
     def naive() -> None:
-        naive_extraction(model, manifest, folder, transform, compute.device)
+        naive_extraction(model, images.slice(0, NAIVE_IMAGES), folder, transform, compute.device)
 
     runs: dict[str, Callable[[], None]] = {
         "bare forward": forward,
@@ -108,7 +113,8 @@ def stages(compute: Compute, folder: Path) -> dict[str, dict[str, float]]:
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(REPETITIONS):
         for name, run in runs.items():
-            times[name].append(seconds(run, compute.device))
+            scale = IMAGES / NAIVE_IMAGES if run is naive else 1
+            times[name].append(scale * seconds(run, compute.device))
     result = {}
     for name, values in times.items():
         ratios = [value / bare for value, bare in zip(values, times["bare forward"], strict=True)]
@@ -123,10 +129,10 @@ def stages(compute: Compute, folder: Path) -> dict[str, dict[str, float]]:
 
 
 @torch.no_grad()
-def naive_extraction(model: Any, manifest: pa.Table, folder: Path, transform: Transform, device: torch.device) -> None:
+def naive_extraction(model: Any, images: pa.Table, folder: Path, transform: Transform, device: torch.device) -> None:
     """What a straightforward script does: one image at a time, lists of activations, ranks by sorting, one float32 file per image."""
     lens = Lens.from_model(model)
-    for row in manifest.to_pylist():
+    for row in images.to_pylist():
         kept: dict[str, Any] = {}
         handles = []
         for index, block in enumerate(model.blocks):
@@ -157,30 +163,34 @@ def _extraction_memory(images: int) -> float:
     torch.set_num_threads(2)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        manifest = photographs(folder / "images", images, (128, 128))
+        table = photographs(folder / "images", images, (128, 128))
         model, card = random_model("vit_tiny_patch16_224", {"img_size": 112, "embed_dim": 192, "num_heads": 3}, folder)
         compute = Compute(torch.device("cpu"), BATCH, 2)
         paths = [folder / f"{part}.parquet" for part in ("states", "predictions", "keys")]
-        extraction.extract(model, card, manifest, folder / "images", compute, "float16", *paths, CORRECTED, {})
+        extraction.extract(model, card, table, folder / "images", compute, "float16", *paths, CORRECTED, {})
     status = Path("/proc/self/status").read_text(encoding="ascii")  # ru_maxrss would begin with the parent's memory
     return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) / 1024  # type: ignore[index]
 
 
 def float16_changes(folder: Path) -> dict[str, float]:
     """Share of ranks that storing hidden states as float16 changes, on the published models and on the demo's."""
-    sources: dict[str, tuple[Path, Path, Path]] = {}
-    demo = REPOSITORY / "results" / "demo"
-    for name in ("cls", "pooled"):
-        sources[f"demo, {name}"] = (demo / "models" / name, demo / "data/shapes/validation/manifest.parquet", demo / "data/shapes/images")
-    shares = {}
-    compute = Compute(torch.device("cpu"), BATCH, 2)
-    for label, (model_folder, manifest_path, root) in sources.items():
+    demo, golden = REPOSITORY / "results" / "demo", REPOSITORY / "tests" / "golden"
+    sources = {f"demo, {name}": (demo / "models" / name, demo / "data/shapes/images") for name in ("cls", "pooled")}
+    for name, (arch, kwargs) in GOLDEN_MODELS.items():
+        keep = folder / name
+        model = models.make_model(arch, "checkpoint", kwargs, 1000, 0, golden / f"{name}.safetensors")
+        models.save(model, keep / "model.safetensors")
+        models.save_card(models.describe(model, arch, kwargs, name, None, PAPER, keep / "model.safetensors"), keep / "model.json")
+        sources[f"published outputs, {name}"] = (keep, golden / "data")
+    compute, shares = Compute(torch.device("cpu"), BATCH, 2), {}
+    for label, (model_folder, root) in sources.items():
         model, card = models.load_model(model_folder)
-        manifest, ranks = pq.read_table(manifest_path), {}
+        dataset = Dataset("shapes", root, subset=10) if label.startswith("demo") else Dataset("imagenet_s", root)
+        table, ranks = manifest.build(dataset, "validation", None, 512, 2), {}
         for dtype in ("float32", "float16"):
             states, out = folder / "s.parquet", folder / "p.parquet"
-            extraction.extract(model, card, manifest, root, compute, dtype, states, folder / "y.parquet", None, CORRECTED, {})
-            projection.project(Lens.from_model(model), card, states, manifest, 5, compute, out, {})
+            extraction.extract(model, card, table, root, compute, dtype, states, folder / "y.parquet", None, CORRECTED, {})
+            projection.project(Lens.from_model(model), card, states, table, 5, compute, out, {})
             ranks[dtype] = storage.read_table(out)["rank"].to_numpy()
         shares[label] = float((ranks["float32"] != ranks["float16"]).mean())
     return shares
@@ -244,8 +254,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="processor threads")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    workers = args.threads if torch.cuda.is_available() else max(1, args.threads // 2)
-    compute = Compute(torch.device("cuda" if torch.cuda.is_available() else "cpu"), BATCH, workers)
+    compute = Compute(torch.device("cuda" if torch.cuda.is_available() else "cpu"), BATCH, args.threads)
     measured: dict[str, Any] = {"machine": machine(compute)}
     with tempfile.TemporaryDirectory() as folder:
         measured["stages"] = stages(compute, Path(folder))

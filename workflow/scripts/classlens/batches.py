@@ -1,10 +1,9 @@
-"""Images of a manifest as batches for a model, decoded ahead of the forward pass."""
+"""Images of a manifest as batches for a model, decoded in parallel."""
 
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,9 @@ from classlens.errors import InputError
 from classlens.images import decode, read_bytes, to_rgb
 from classlens.transforms import Transform
 
-BATCHES_AHEAD = 2
+# A GPU computes while the processor decodes. On a processor, decoding ahead takes a core from the forward pass, all of whose threads then
+# wait for the slowest one: a batch is decoded with all threads first, and then run with all threads.
+BATCHES_AHEAD = {"cpu": 0, "cuda": 2}
 
 
 @dataclass(frozen=True)
@@ -58,28 +59,30 @@ def batches(manifest: pa.Table, root: Path, transform: Transform, size: int, wor
         root: folder of the data set.
         transform: from file to input.
         size: images per batch.
-        workers: threads that decode, two batches ahead.
+        workers: threads that decode.
         device: where the images are put.
 
     Raises:
         InputError: an image cannot be read.
     """
     rows = manifest.to_pylist()
-    groups = iter([rows[start : start + size] for start in range(0, len(rows), size)])
+    ahead = BATCHES_AHEAD[device.type]
     waiting: deque[tuple[list[dict[str, Any]], list[Future[Tensor]]]] = deque()
+
+    def collected() -> Batch:
+        group, futures = waiting.popleft()
+        pixels = torch.stack([future.result() for future in futures])
+        classes = torch.tensor([row["class_index"] for row in group], device=device)
+        return Batch([row["image_id"] for row in group], classes, transform.normalize(pixels.to(device)))
+
     with ThreadPoolExecutor(workers) as pool:
-
-        def submit(count: int) -> None:
-            for group in islice(groups, count):
-                waiting.append((group, [pool.submit(load_pixels, row, root, transform) for row in group]))
-
-        submit(BATCHES_AHEAD)
         try:
+            for start in range(0, len(rows), size):
+                group = rows[start : start + size]
+                waiting.append((group, [pool.submit(load_pixels, row, root, transform) for row in group]))
+                if len(waiting) > ahead:
+                    yield collected()
             while waiting:
-                group, futures = waiting.popleft()
-                pixels = torch.stack([future.result() for future in futures])
-                submit(1)
-                classes = torch.tensor([row["class_index"] for row in group], device=device)
-                yield Batch([row["image_id"] for row in group], classes, transform.normalize(pixels.to(device)))
+                yield collected()
         finally:
             pool.shutdown(cancel_futures=True)

@@ -56,11 +56,9 @@ def from_arguments(args: argparse.Namespace) -> Compute:
         InputError: the device does not exist.
     """
     torch.set_num_threads(max(1, args.threads))
-    device = _device(args.device)
-    # Decoding takes a tenth of a CPU's time for a forward pass, and all of the time that a GPU leaves.
-    workers = max(1, args.threads if device.type == "cuda" else args.threads // 2) if args.workers == "auto" else int(args.workers)
+    workers = max(1, args.threads) if args.workers == "auto" else int(args.workers)
     batch_size = None if args.batch_size == "auto" else int(args.batch_size)
-    return Compute(device, batch_size, workers, args.precision)
+    return Compute(_device(args.device), batch_size, workers, args.precision)
 
 
 def _device(name: str) -> torch.device:
