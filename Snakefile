@@ -25,6 +25,8 @@ include: "rules/models.smk"
 include: "rules/hidden_states.smk"
 include: "rules/projections.smk"
 include: "rules/analyses.smk"
+include: "rules/perturbations.smk"
+include: "rules/relevance.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
 
@@ -34,7 +36,6 @@ rule all:
     input:
         rules.figures.input,
         rules.tables.input,
-        memory_keys(),
 
 
 onsuccess:

@@ -91,19 +91,6 @@ def shards_of(pattern):
     return paths
 
 
-def of_models(name, pattern):
-    """The same path for every model that a figure or table shows."""
-    return [of_model(model, pattern) for model in plan.models_of(name)]
-
-
-def memory_keys():
-    """Memory keys of all models that are asked for them."""
-    pattern = "<results>/memory_keys/{model}/{dataset}/{split}/{shard}.parquet"
-    models = [plan.models[name] for name in plan.models_with("memories")]
-    shards = {model.name: plan.shards(model.dataset, plan.eval_split(model.dataset)) for model in models}
-    return [of_model(name, pattern, shard=shard) for name, names in shards.items() for shard in names]
-
-
 def kept(path):
     """A file that stays only if the config keeps hidden states."""
     return path if settings["hidden_states"]["keep"] else temp(path)
@@ -140,19 +127,74 @@ def of_one(pattern):
     return lambda wildcards: of_model(wildcards.model, pattern)
 
 
-def formats(name):
+def twin_card(wildcards):
+    """The card of a model's random twin, where it has one."""
+    twin = f"{wildcards.model}_random"
+    return [f"<results>/models/{twin}/model.json"] if twin in plan.models else []
+
+
+def probe_manifest(wildcards):
+    """Manifest of the split that linear probes are fitted on, where there is one."""
+    split = plan.probe_split(wildcards.dataset)
+    return [f"<results>/data/{wildcards.dataset}/{split}/manifest.parquet"] if split else []
+
+
+def probe_states(wildcards):
+    """Hidden states of the split that linear probes are fitted on, where there is one."""
+    model, dataset, split = wildcards.model, wildcards.dataset, plan.probe_split(wildcards.dataset)
+    shards = plan.shards(dataset, split) if split else []
+    return [f"<results>/hidden_states/{model}/{dataset}/{split}/{shard}.parquet" for shard in shards]
+
+
+def probe_ranks(wildcards):
+    """Ranks by linear probes, where the model has them."""
+    return rules.probes.output.ranks if wildcards.model in plan.models_with("probes") else []
+
+
+def file_of(item):
+    """Name of the files of a figure or table, without suffix; of one per model with the wildcard."""
+    return f"{item.name}_{{model}}" if item.per_model else item.name
+
+
+def inputs_of(item, patterns):
+    """The inputs of a figure or table by name: of the wildcard's model, or of all models that it shows.
+
+    An input that is named like an analysis is left out unless all models have that analysis.
+    """
+    names = plan.models_of(item)
+    missing = {name for name in patterns if name in plan.analyses and not set(names) <= set(plan.models_with(name))}
+    paths = {
+        name: of_one(pattern) if item.per_model else [of_model(model, pattern) for model in names if name not in missing]
+        for name, pattern in patterns.items()
+    }
+    return {argument(name): value for name, value in paths.items()}
+
+
+def argument(name):
+    """A program's argument as the name of an input."""
+    return name.replace("-", "_")
+
+
+def read_inputs(patterns):
+    """The part of a command that hands a program its inputs. A parameter, because a shell text in a loop sees the loop's last round."""
+
+    def arguments(wildcards, input):
+        return [part for name in patterns for part in (f"--{name}", *of_name(input, argument(name)))]
+
+    def of_name(input, name):
+        paths = getattr(input, name)
+        return [paths] if isinstance(paths, str) else list(paths)
+
+    return arguments
+
+
+def settings_of(item, settings_of_models):
+    """What a figure or table depends on: of the wildcard's model, or of all models that it shows."""
+    if item.per_model:
+        return lambda wildcards: settings_of_models([wildcards.model])
+    return settings_of_models(plan.models_of(item))
+
+
+def formats(figure):
     """The files of a figure, by format."""
-    return {suffix: f"<results>/figures/{name}.{suffix}" for suffix in ("csv", "svg", "png", "pdf")}
-
-
-def draw(inputs=""):
-    """The command that draws a figure, with inputs beyond the usual."""
-    return " ".join(
-        [
-            "python {resources.script:q} --log {log:q} --threads {threads} --models {params.settings[models]:q}",
-            "--seed {params.settings[seed]} --protocol {params.settings[protocol]}",
-            "--style {resources.style:q} --width {params.settings[width]} --tables {input.tables:q}",
-            inputs,
-            "--csv {output.csv:q} --svg {output.svg:q} --png {output.png:q} --pdf {output.pdf:q}",
-        ]
-    )
+    return {suffix: f"<results>/figures/{file_of(figure)}.{suffix}" for suffix in ("csv", "svg", "png", "pdf")}

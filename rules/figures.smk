@@ -1,142 +1,80 @@
 # The paper's figures. Each is written as svg, png and pdf, beside the csv that it is drawn from. Letters are aliases: `snakemake F2`.
+from classlens.catalogue import FIGURES
+
+# What each figure's program reads: a path of every model that it shows, by argument.
+FIGURE_INPUTS = {
+    "identifiability_evolution": {
+        "tables": "<results>/identifiability/{model}/{dataset}.parquet",
+        "ranks": "<results>/identifiability/{model}/{dataset}_ranks.parquet",
+    },
+    "mean_evolution": {"tables": "<results>/identifiability/{model}/{dataset}.parquet"},
+    "change_rate": {"tables": "<results>/identifiability/{model}/{dataset}.parquet"},
+    "class_vs_context": {"tables": "<results>/context/{model}/{dataset}.parquet"},
+    "class_building": {
+        "tables": "<results>/building/{model}/{dataset}.parquet",
+        "composition": "<results>/building/{model}/{dataset}_composition.parquet",
+    },
+    "class_value_agreement": {"tables": "<results>/memories/{model}/{dataset}/class_value_agreement.parquet"},
+    "key_value_agreement": {"tables": "<results>/memories/{model}/{dataset}/key_value_agreement.parquet"},
+    "memory_comparison": {
+        "tables": "<results>/memories/{model}/{dataset}/key_value_agreement.parquet",
+        "class-value": "<results>/memories/{model}/{dataset}/class_value_agreement.parquet",
+    },
+    "agreement_difference": {"tables": "<results>/memories/{model}/{dataset}/key_value_agreement.parquet"},
+    "compositionality": {"tables": "<results>/memories/{model}/{dataset}/composition.parquet"},
+    "relevance_maps": {
+        "tables": "<results>/relevance/{model}/{dataset}.parquet",
+        "shown": "<results>/relevance/{model}/{dataset}_shown.parquet",
+        "manifest": "<results>/data/{dataset}/{split}/manifest.parquet",
+    },
+    "relevance_heads": {
+        "tables": "<results>/relevance/{model}/{dataset}_heads.parquet",
+        "shown": "<results>/relevance/{model}/{dataset}_shown.parquet",
+        "manifest": "<results>/data/{dataset}/{split}/manifest.parquet",
+    },
+    "deletion_curves": {"tables": "<results>/deletion/{model}/{dataset}.parquet"},
+    "segmentation_scores": {"tables": "<results>/segmentation/{model}/{dataset}.parquet"},
+    "probes_vs_projection": {
+        "tables": "<results>/probes/{model}/{dataset}.parquet",
+        "identifiability": "<results>/identifiability/{model}/{dataset}.parquet",
+        "deletion": "<results>/deletion/{model}/{dataset}.parquet",
+    },
+}
 
 
-rule figure_identifiability_evolution:
-    input:
-        tables=of_models(
-            "identifiability_evolution",
-            "<results>/identifiability/{model}/{dataset}.parquet",
-        ),
-        ranks=of_models(
-            "identifiability_evolution",
-            "<results>/identifiability/{model}/{dataset}_ranks.parquet",
-        ),
-    output:
-        **formats("identifiability_evolution"),
-    log:
-        "<logs>/figures/identifiability_evolution.log",
-    benchmark:
-        "<benchmarks>/figures/identifiability_evolution.tsv"
-    conda:
-        "../envs/classlens.yaml"
-    threads: 1
-    resources:
-        script=script("figure_identifiability_evolution.py"),
-        mem_mb=memory(2),
-        runtime=30,
-        style=style,
-    params:
-        settings=plan.figure_settings(plan.models_of("identifiability_evolution")),
-        code=code("figure_identifiability_evolution.py"),
-    message:
-        "Drawing figure F1, identifiability_evolution"
-    shell:
-        draw("--ranks {input.ranks:q}")
+for figure in FIGURES:
 
-
-rule figure_mean_evolution:
-    input:
-        tables=of_models("mean_evolution", "<results>/identifiability/{model}/{dataset}.parquet"),
-    output:
-        **formats("mean_evolution"),
-    log:
-        "<logs>/figures/mean_evolution.log",
-    benchmark:
-        "<benchmarks>/figures/mean_evolution.tsv"
-    conda:
-        "../envs/classlens.yaml"
-    threads: 1
-    resources:
-        script=script("figure_mean_evolution.py"),
-        mem_mb=memory(2),
-        runtime=30,
-        style=style,
-    params:
-        settings=plan.figure_settings(plan.models_of("mean_evolution")),
-        code=code("figure_mean_evolution.py"),
-    message:
-        "Drawing figure F2, mean_evolution"
-    shell:
-        draw()
-
-
-rule figure_change_rate:
-    input:
-        tables=of_models("change_rate", "<results>/identifiability/{model}/{dataset}.parquet"),
-    output:
-        **formats("change_rate"),
-    log:
-        "<logs>/figures/change_rate.log",
-    benchmark:
-        "<benchmarks>/figures/change_rate.tsv"
-    conda:
-        "../envs/classlens.yaml"
-    threads: 1
-    resources:
-        script=script("figure_change_rate.py"),
-        mem_mb=memory(2),
-        runtime=30,
-        style=style,
-    params:
-        settings=plan.figure_settings(plan.models_of("change_rate")),
-        code=code("figure_change_rate.py"),
-    message:
-        "Drawing figure F3, change_rate"
-    shell:
-        draw()
-
-
-rule figure_class_vs_context:
-    input:
-        tables=of_one("<results>/context/{model}/{dataset}.parquet"),
-    output:
-        **formats("class_vs_context_{model}"),
-    log:
-        "<logs>/figures/class_vs_context_{model}.log",
-    benchmark:
-        "<benchmarks>/figures/class_vs_context_{model}.tsv"
-    conda:
-        "../envs/classlens.yaml"
-    threads: 1
-    resources:
-        script=script("figure_class_vs_context.py"),
-        mem_mb=memory(2),
-        runtime=30,
-        style=style,
-    params:
-        settings=lambda wildcards: plan.figure_settings([wildcards.model]),
-        code=code("figure_class_vs_context.py"),
-    message:
-        "Drawing figure F4, class_vs_context, of {wildcards.model}"
-    shell:
-        draw()
-
-
-rule figure_class_building:
-    input:
-        tables=of_one("<results>/building/{model}/{dataset}.parquet"),
-        composition=of_one("<results>/building/{model}/{dataset}_composition.parquet"),
-    output:
-        **formats("class_building_{model}"),
-    log:
-        "<logs>/figures/class_building_{model}.log",
-    benchmark:
-        "<benchmarks>/figures/class_building_{model}.tsv"
-    conda:
-        "../envs/classlens.yaml"
-    threads: 1
-    resources:
-        script=script("figure_class_building.py"),
-        mem_mb=memory(2),
-        runtime=30,
-        style=style,
-    params:
-        settings=lambda wildcards: plan.figure_settings([wildcards.model]),
-        code=code("figure_class_building.py"),
-    message:
-        "Drawing figure F5, class_building, of {wildcards.model}"
-    shell:
-        draw("--composition {input.composition:q}")
+    rule:
+        name:
+            f"figure_{figure.name}"
+        input:
+            **inputs_of(figure, FIGURE_INPUTS[figure.name]),
+        output:
+            **formats(figure),
+        log:
+            f"<logs>/figures/{file_of(figure)}.log",
+        benchmark:
+            f"<benchmarks>/figures/{file_of(figure)}.tsv"
+        conda:
+            "../envs/classlens.yaml"
+        threads: 1
+        resources:
+            script=script(f"figure_{figure.name}.py"),
+            mem_mb=memory(2),
+            runtime=30,
+            style=style,
+        params:
+            settings=settings_of(figure, plan.figure_settings),
+            inputs=read_inputs(FIGURE_INPUTS[figure.name]),
+            code=code(f"figure_{figure.name}.py"),
+        message:
+            f"Drawing figure {figure.letter}, {figure.name}" + (" of {wildcards.model}" if figure.per_model else "")
+        shell:
+            "python {resources.script:q} --log {log:q} --threads {threads} --models {params.settings[models]:q}"
+            " --seed {params.settings[seed]} --protocol {params.settings[protocol]}"
+            " --style {resources.style:q} --width {params.settings[width]}"
+            " {params.inputs:q}"
+            " --csv {output.csv:q} --svg {output.svg:q} --png {output.png:q} --pdf {output.pdf:q}"
 
 
 rule figures:

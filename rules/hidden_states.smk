@@ -1,5 +1,9 @@
-# Hidden states, memory keys and predictions, from one forward pass per image and model.
+# Hidden states, memory keys and predictions, from one forward pass per image and model. Memory keys are of the analysed split only.
 MEMORY_MODELS = plan.models_with("memories")
+EVAL_SPLITS = {plan.eval_split(name) for name in settings["datasets"]}
+
+
+ruleorder: extract_with_memory_keys > extract
 
 
 rule extract:
@@ -14,8 +18,6 @@ rule extract:
         "<logs>/extract/{model}/{dataset}/{split}/{shard}.log",
     benchmark:
         "<benchmarks>/extract/{model}/{dataset}/{split}/{shard}.tsv"
-    wildcard_constraints:
-        model=one_of(set(plan.models) - set(MEMORY_MODELS)),
     conda:
         "../envs/classlens.yaml"
     threads: 8
@@ -49,6 +51,7 @@ use rule extract as extract_with_memory_keys with:
         memory_keys="<results>/memory_keys/{model}/{dataset}/{split}/{shard}.parquet",
     wildcard_constraints:
         model=one_of(MEMORY_MODELS),
+        split=one_of(EVAL_SPLITS),
     params:
         settings=plan.extraction_settings(),
         code=code("extract.py"),

@@ -1,62 +1,58 @@
 # The paper's tables, each over all models. Letters are aliases: `snakemake T1`.
+from classlens.catalogue import TABLES
+
+# What each table's program reads: a path of every model that it shows, by argument.
+TABLE_INPUTS = {
+    "identifiability": {
+        "tables": "<results>/identifiability/{model}/{dataset}.parquet",
+        "predictions": "<results>/predictions/{model}/{dataset}/{split}.parquet",
+    },
+    "attention_perturbation": {
+        "tables": "<results>/perturbations/{model}/{dataset}.parquet",
+        "accuracy": "<results>/perturbations/{model}/{dataset}_accuracy.parquet",
+    },
+    "token_perturbation": {
+        "tables": "<results>/perturbations/{model}/{dataset}.parquet",
+        "accuracy": "<results>/perturbations/{model}/{dataset}_accuracy.parquet",
+    },
+    "context_difference": {"tables": "<results>/building/{model}/{dataset}.parquet"},
+    "interpretable_values": {"tables": "<results>/memories/{model}/{dataset}/interpretable_values.parquet"},
+    "deletion_area": {"tables": "<results>/deletion/{model}/{dataset}_area.parquet"},
+    "segmentation_scores": {"tables": "<results>/segmentation/{model}/{dataset}.parquet"},
+}
 
 
-rule table_identifiability:
-    input:
-        tables=of_models("identifiability", "<results>/identifiability/{model}/{dataset}.parquet"),
-        predictions=of_models(
-            "identifiability",
-            "<results>/predictions/{model}/{dataset}/{split}.parquet",
-        ),
-    output:
-        "<results>/tables/identifiability.csv",
-    log:
-        "<logs>/tables/identifiability.log",
-    benchmark:
-        "<benchmarks>/tables/identifiability.tsv"
-    conda:
-        "../envs/classlens.yaml"
-    threads: 1
-    resources:
-        script=script("table_identifiability.py"),
-        mem_mb=memory(2),
-        runtime=30,
-    params:
-        settings=plan.statistics_settings(plan.models_of("identifiability")),
-        code=code("table_identifiability.py"),
-    message:
-        "Writing table T1, identifiability"
-    shell:
-        "python {resources.script:q} --log {log:q} --threads {threads}"
-        " --models {params.settings[models]:q} --seed {params.settings[seed]} --protocol {params.settings[protocol]}"
-        " --tables {input.tables:q} --predictions {input.predictions:q} --csv {output:q}"
+for table in TABLES:
 
-
-rule table_context_difference:
-    input:
-        tables=of_models("context_difference", "<results>/building/{model}/{dataset}.parquet"),
-    output:
-        "<results>/tables/context_difference.csv",
-    log:
-        "<logs>/tables/context_difference.log",
-    benchmark:
-        "<benchmarks>/tables/context_difference.tsv"
-    conda:
-        "../envs/classlens.yaml"
-    threads: 1
-    resources:
-        script=script("table_context_difference.py"),
-        mem_mb=memory(2),
-        runtime=30,
-    params:
-        settings=plan.statistics_settings(plan.models_of("context_difference")),
-        code=code("table_context_difference.py"),
-    message:
-        "Writing table T4, context_difference"
-    shell:
-        "python {resources.script:q} --log {log:q} --threads {threads}"
-        " --models {params.settings[models]:q} --seed {params.settings[seed]} --protocol {params.settings[protocol]}"
-        " --tables {input.tables:q} --csv {output:q}"
+    rule:
+        name:
+            f"table_{table.name}"
+        input:
+            **inputs_of(table, TABLE_INPUTS[table.name]),
+        output:
+            f"<results>/tables/{table.name}.csv",
+        log:
+            f"<logs>/tables/{table.name}.log",
+        benchmark:
+            f"<benchmarks>/tables/{table.name}.tsv"
+        conda:
+            "../envs/classlens.yaml"
+        threads: 1
+        resources:
+            script=script(f"table_{table.name}.py"),
+            mem_mb=memory(2),
+            runtime=30,
+        params:
+            settings=settings_of(table, plan.statistics_settings),
+            inputs=read_inputs(TABLE_INPUTS[table.name]),
+            code=code(f"table_{table.name}.py"),
+        message:
+            f"Writing table {table.letter}, {table.name}"
+        shell:
+            "python {resources.script:q} --log {log:q} --threads {threads} --models {params.settings[models]:q}"
+            " --seed {params.settings[seed]} --protocol {params.settings[protocol]}"
+            " {params.inputs:q}"
+            " --csv {output:q}"
 
 
 rule tables:

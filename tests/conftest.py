@@ -82,6 +82,7 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Run:
     models = {
         name: {**model, "weights": str(GOLDEN / f"{name}.safetensors"), "random_twin": False} for name, model in GOLDEN_MODELS.items()
     }
+    models["gap"]["analyses"] = ["identifiability", "context", "building", "memories"]  # what was published for it
     config = {
         "run": "golden",
         "protocol": "paper",

@@ -3,16 +3,17 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
 from conftest import Run
 
-from classlens.plan import FIGURES, PER_MODEL, TABLES
+from classlens.catalogue import FIGURES, TABLES
 from classlens.storage import read_states
 
 MODELS, TWINS = ("cls", "pooled"), ("cls_random", "pooled_random")
-IMAGES, DEPTH, CLASSES = 100, 12, 10
+IMAGES, DEPTH, CLASSES = 200, 12, 10
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +33,12 @@ def test_the_end_names_every_figure_and_table(demo: Run) -> None:
 
 
 def test_every_figure_and_table_is_there(results: Path) -> None:
-    for figure in FIGURES.values():
-        for name in [f"{figure}_{model}" for model in MODELS] if figure in PER_MODEL else [figure]:
+    for figure in FIGURES:
+        for name in figure.files(list(MODELS)):
             for suffix in ("csv", "svg", "png", "pdf"):
                 assert (results / "figures" / f"{name}.{suffix}").stat().st_size > 500, name
-    for table in TABLES.values():
-        assert len(pl.read_csv(results / "tables" / f"{table}.csv")) > 0
+    for table in TABLES:
+        assert len(pl.read_csv(results / "tables" / f"{table.name}.csv")) > 0
 
 
 @pytest.mark.parametrize("model", [*MODELS, *TWINS])
@@ -111,12 +112,75 @@ def test_tokens_are_labelled_by_the_masks(results: Path) -> None:
     names = labels["label"].cast(pl.String)
     assert (labels.filter(names == "class")["class_fraction"] >= 0.5).all()
     assert (labels.filter(names == "context")["class_fraction"] < 0.5).all()
-    assert 0.03 < (names == "class").mean() < 0.4
+    assert 0.03 < (names == "class").mean() < 0.2
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_contract_of_the_analyses(results: Path, model: str) -> None:
+    ranks = pl.read_parquet(results / "perturbations" / model / "shapes.parquet").cast({"condition": pl.String})
+    conditions = ["none", "self_only", *(["no_cls"] if model == "cls" else []), "without_context", "without_class"]
+    assert ranks["condition"].unique(maintain_order=True).to_list() == conditions
+    accuracy = pl.read_parquet(results / "perturbations" / model / "shapes_accuracy.parquet").cast({"condition": pl.String})
+    predictions = pl.read_parquet(results / "predictions" / model / "shapes" / "validation.parquet")
+    assert accuracy.filter(condition="none").sort("image_id")["correct"].equals(predictions["correct"])
+
+    maps = pl.read_parquet(results / "relevance" / model / "shapes.parquet").cast({"method": pl.String})
+    assert set(maps["method"]) == {"ours", "chefer", "rollout", "last_attention", "random", "probe"}
+    assert len(maps.filter(method="ours")) == 2 * IMAGES  # the image's class and its rival
+    assert len(maps.filter(method="rollout")) == IMAGES
+    heads = pl.read_parquet(results / "relevance" / model / "shapes_heads.parquet")
+    summed = heads.sort("image_id", "class_index").group_by("image_id", "class_index", maintain_order=True)
+    total = summed.agg(pl.col("relevance").map_batches(lambda part: [part.to_numpy().sum(axis=0)], return_dtype=pl.List(pl.Float32)))
+    ours = maps.filter(method="ours").sort("image_id", "class_index")
+    assert abs(np.stack(total["relevance"].to_numpy()) - np.stack(ours["relevance"].to_numpy())).max() < 1e-3
+
+    probes = pl.read_parquet(results / "probes" / model / "shapes.parquet")
+    tokens = 50 if model == "cls" else 49
+    assert len(probes) == 3 * DEPTH * tokens * IMAGES
+    rates = pl.read_parquet(results / "probes" / model / "shapes_accuracy.parquet")
+    assert set(rates["training"]) == {"test split"}
+    wanted = probes.group_by("site", "block", "token").agg(accuracy=(pl.col("rank") == 0).mean()).cast({"site": pl.String})
+    joined = rates.join(wanted, on=["site", "block", "token"])
+    assert (joined["accuracy"] - joined["accuracy_right"]).abs().max() < 1e-9
+
+    curves = pl.read_parquet(results / "deletion" / model / "shapes.parquet")
+    assert set(curves["order"]) == {"negative", "positive"}
+    start = curves.filter(removed=0)["accuracy"]
+    assert (start - predictions["correct"].mean()).abs().max() < 1e-9
+    values = pl.read_parquet(results / "memories" / model / "shapes" / "interpretable_values.parquet")
+    assert len(values) == DEPTH * (64 + 256)
+    assert values["class_name"].list.len().eq(5).all()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_our_maps_beat_random_ones_and_find_the_object(results: Path, model: str) -> None:
+    areas = pl.read_csv(results / "tables" / "deletion_area.csv").filter(model=model)
+    ours, random = (areas.filter(method=method) for method in ("ours", "random"))
+    assert ours.filter(order="negative")["low"][0] > random.filter(order="negative")["high"][0]
+    assert ours.filter(order="positive")["high"][0] < random.filter(order="positive")["low"][0]
+    scores = pl.read_csv(results / "tables" / "segmentation_scores.csv").filter(model=model)
+    ours, random = (scores.filter(method=method) for method in ("ours", "random"))
+    for measure in ("pixel_accuracy", "miou", "average_precision", "pointing_game", "positive_share"):
+        assert ours[f"{measure}_low"][0] > random[f"{measure}_high"][0]
+
+
+def test_image_tokens_need_each_other(results: Path) -> None:
+    table = pl.read_csv(results / "tables" / "attention_perturbation.csv")
+    assert (table.filter(condition="self_only")["difference_high"] < 0).all()
+    assert (table.filter(condition="self_only")["p"] < 0.05).all()
+    tokens = pl.read_csv(results / "tables" / "token_perturbation.csv")
+    assert (tokens.filter(condition="without_class")["difference_high"] < 0).all()
+
+
+def test_values_agree_with_classes_more_than_random_ones(results: Path) -> None:
+    rows = pl.read_csv(results / "figures" / "class_value_agreement.csv").filter(pl.col("layer") == "attn", pl.col("block") == DEPTH - 1)
+    assert (rows["mean"] > rows["random_mean"]).all()
+    assert (rows["p"] < 0.05).all()
 
 
 def test_logs_are_plain_lines(results: Path) -> None:
     log = (results / "logs/extract/cls/shapes/validation/00000.log").read_text(encoding="utf-8")
-    assert "hidden states: 100 images in" in log
+    assert "hidden states: 200 images in" in log
     assert "\r" not in log
     assert "\x1b" not in log
 

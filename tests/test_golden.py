@@ -1,10 +1,17 @@
 """Protocol `paper` in float32 against outputs of the published implementation, through the whole workflow."""
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
 from conftest import GOLDEN, Run
+from scipy.stats import spearmanr
+
+from classlens import agreement, memories, projection_table
+from classlens.models import load_model
+from classlens.protocol import PAPER
 
 SITES = ("resid_post", "resid_mid", "attn_out", "mlp_out")
 PUBLISHED_SITES = [0, 2, 3]
@@ -28,6 +35,16 @@ def published(name: str) -> pl.DataFrame:
     return pl.read_csv(GOLDEN / "aggregates" / f"{name}.csv")
 
 
+def published_arrays(model: str) -> dict[str, np.ndarray]:
+    with np.load(GOLDEN / f"{model}_expected.npz") as arrays:
+        return dict(arrays)
+
+
+def mismatches(ours: np.ndarray, theirs: np.ndarray) -> float:
+    assert ours.shape == theirs.shape
+    return float((ours != theirs).mean())
+
+
 @pytest.fixture(params=["cls", "gap"])
 def model(request: pytest.FixtureRequest) -> str:
     return request.param
@@ -35,8 +52,7 @@ def model(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def expected(model: str) -> dict[str, np.ndarray]:
-    with np.load(GOLDEN / f"{model}_expected.npz") as arrays:
-        return {key: arrays[key] for key in ("image_index", "image_index_logits", "rank", "logit", "top5", "correct")}
+    return published_arrays(model)
 
 
 def test_ranks(golden: Run, model: str, expected: dict[str, np.ndarray]) -> None:
@@ -89,3 +105,100 @@ def test_residual_composition(golden: Run, model: str) -> None:
     for source, quantity in {"prev": "previous", "attn": "attn", "mlp": "mlp", "comp": "composition"}.items():
         wanted = theirs.filter(pl.col("Source") == source).sort("block")["match"]
         np.testing.assert_allclose(ours.filter(quantity=quantity)["mean"] / 100, wanted / 100, atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def memory_flags(golden: Run) -> dict[str, dict[str, np.ndarray]]:
+    """Key-value agreement and compositionality of every token, [block, image, token], by model and name."""
+    return {model: flags_of(golden.folder / "results/golden", model) for model in TOKENS}
+
+
+def flags_of(results: Path, model: str) -> dict[str, np.ndarray]:
+    vit, card = load_model(results / "models" / model)
+    layers, parts = agreement.of_model(vit), []
+    classes = pl.read_parquet(results / f"predictions/{model}/golden/validation.parquet")["class_index"].to_numpy()
+    for shard in sorted((results / f"memory_keys/{model}/golden/validation").glob("*.parquet")):
+        _, active = memories.read(shard, card.tokens)
+        start = 0
+        for batch in projection_table.read([results / f"projections/{model}/golden/validation" / shard.name], card):
+            rows = slice(start, start + len(batch.image_ids))
+            parts.append(agreement.agreements(active[rows], batch, classes[batch.image_ids], layers, PAPER))
+            start = rows.stop
+    return {name: np.concatenate([part[name] for part in parts]).transpose(2, 0, 1) for name in parts[0]}
+
+
+@pytest.mark.parametrize("layer", ["attn", "mlp"])
+def test_memories_of_every_token(memory_flags: dict, model: str, layer: str, expected: dict[str, np.ndarray]) -> None:
+    flags = memory_flags[model]
+    assert mismatches(flags[f"{layer}_agreement"][:, expected["image_index"]], expected[f"kv_agreement_{layer}"]) <= 5e-4
+    assert mismatches(flags[f"{layer}_composition"][:, expected["image_index"]], expected[f"composition_{layer}"]) <= 5e-4
+
+
+@pytest.mark.parametrize("layer", ["attn", "mlp"])
+def test_key_value_agreement(golden: Run, model: str, layer: str) -> None:
+    ours = pl.read_csv(golden.folder / "results/golden/figures/key_value_agreement.csv").filter(model=model, layer=layer, tokens="all")
+    np.testing.assert_allclose(ours["mean"] / 100, published(f"kv_agreement_{model}_{layer}")["agreement rate"] / 100, atol=1e-3)
+
+
+@pytest.mark.parametrize("layer", ["attn", "mlp"])
+def test_class_value_agreement(golden: Run, model: str, layer: str, expected: dict[str, np.ndarray]) -> None:
+    ours = table(golden, f"memories/{model}/golden/class_value_agreement.parquet").filter(layer=layer).sort("block", "class_index")
+    np.testing.assert_allclose(ours["agreement"].to_numpy().reshape(DEPTH, -1), expected[f"class_value_agreement_{layer}"], atol=1e-5)
+
+
+@pytest.mark.parametrize("condition", ["self_only", "no_cls", "without_context", "without_class"])
+def test_perturbations(golden: Run, condition: str) -> None:
+    expected = published_arrays("cls")
+    ranks = table(golden, "perturbations/cls/golden.parquet").cast({"condition": pl.String}).filter(condition=condition)
+    ours = ranks.sort("image_id", "token")
+    assert mismatches(ours["rank"].to_numpy(), expected[f"{condition}_rank"].ravel()) <= 5e-4
+    if f"{condition}_length" in expected:
+        lengths = ours.group_by("image_id", maintain_order=True).len()["len"].to_numpy()
+        np.testing.assert_array_equal(lengths, expected[f"{condition}_length"])
+    accuracy = table(golden, "perturbations/cls/golden_accuracy.parquet").cast({"condition": pl.String}).filter(condition=condition)
+    np.testing.assert_array_equal(accuracy.sort("image_id")["correct"].to_numpy(), expected[f"{condition}_correct"] == 1)
+
+
+def true_class(golden: Run, name: str) -> pl.DataFrame:
+    predictions = table(golden, "predictions/cls/golden/validation.parquet")
+    maps = table(golden, f"relevance/cls/{name}.parquet").cast({"method": pl.String})
+    return maps.join(predictions.select("image_id", "class_index"), on=["image_id", "class_index"], how="semi")
+
+
+def test_relevance(golden: Run) -> None:
+    expected = published_arrays("cls")
+    ours = true_class(golden, "golden_heads").sort("image_id", "block", "head")
+    maps = np.stack(ours["relevance"].to_numpy()).reshape(IMAGES, DEPTH, 4, 49)[expected["image_index_logits"]]
+    theirs = expected["relevance_gradient"][..., 1:]
+    np.testing.assert_allclose(maps, theirs, atol=1e-4 * np.abs(theirs).max())
+
+
+def test_chefer(golden: Run) -> None:
+    theirs = published_arrays("cls")["chefer"]
+    ours = true_class(golden, "golden").filter(method="chefer").sort("image_id")
+    np.testing.assert_allclose(np.stack(ours["relevance"].to_numpy()), theirs, atol=1e-4 * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize(("method", "name"), [("ours", "grads"), ("chefer", "grads_chefer")])
+@pytest.mark.parametrize("order", ["negative", "positive"])
+def test_deletion_curves(golden: Run, method: str, name: str, order: str) -> None:
+    theirs = published_arrays("cls")[f"deletion_{name}_{order}"]  # accuracy with 1 to 48 kept tokens
+    ours = table(golden, "deletion/cls/golden.parquet").filter(method=method, order=order).sort("removed", descending=True)
+    assert ours["removed"].to_list() == list(range(48, 0, -1))
+    np.testing.assert_allclose(ours["accuracy"], theirs, atol=0.02)
+    assert (np.abs(ours["accuracy"].to_numpy() - theirs) < 1e-6).mean() > 0.8
+
+
+PROBES = [key for key in published_arrays("cls") if key.startswith("probe_rank")]
+
+
+@pytest.mark.parametrize("key", PROBES)
+def test_probes(golden: Run, key: str) -> None:
+    theirs = published_arrays("cls")[key]
+    name, token = key.removeprefix("probe_rank_").split("_t")
+    site, block = name.split("-")
+    sites = {"hs": "resid_post", "attn": "attn_out", "mlp": "mlp_out"}
+    rows = table(golden, "probes/cls/golden.parquet").cast({"site": pl.String})
+    ours = rows.filter(site=sites[site], block=int(block), token=int(token)).sort("image_id")["rank"].to_numpy()
+    assert abs((ours == 0).mean() - (theirs == 0).mean()) <= 0.035
+    assert spearmanr(ours, theirs).statistic >= 0.95

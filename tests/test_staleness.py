@@ -9,22 +9,31 @@ import pytest
 import yaml
 from conftest import Run
 
-FIGURES = {
-    "figure_identifiability_evolution",
-    "figure_mean_evolution",
-    "figure_change_rate",
-    "figure_class_vs_context",
-    "figure_class_building",
-}
-TABLES = {"table_identifiability", "table_context_difference"}
+from classlens import catalogue
+
+FIGURES = {f"figure_{item.name}" for item in catalogue.FIGURES}
+TABLES = {f"table_{item.name}" for item in catalogue.TABLES}
 SHOWN = FIGURES | TABLES
-MEASURES = {"identifiability", "context", "building"}
-PROJECTED = {"project"} | MEASURES | SHOWN
-EXTRACTED = {"extract", "extract_with_memory_keys", "predictions"} | PROJECTED
-MODELS = {"model", "train"}
-DATA = {"shapes", "manifest", "tokens", "train"} | EXTRACTED
-EVERYTHING = DATA | MODELS
-OF_IDENTIFIABILITY = {"figure_identifiability_evolution", "figure_mean_evolution", "figure_change_rate", "table_identifiability"}
+PER_MODEL = {f"figure_{item.name}" for item in catalogue.FIGURES if item.per_model}
+
+
+def shown(*analyses: str) -> set[str]:
+    """Rules of the figures and tables of some analyses."""
+    figures = {f"figure_{item.name}" for item in catalogue.FIGURES if item.analysis in analyses}
+    return figures | {f"table_{item.name}" for item in catalogue.TABLES if item.analysis in analyses}
+
+
+PROBES_FIGURE = {"figure_probes_vs_projection"}
+PROJECTED = {"project", "identifiability", "context", "building", "memories"}
+PROJECTED |= shown("identifiability", "context", "building", "memories") | PROBES_FIGURE
+DELETED = {"deletion", "deletion_curves"} | shown("deletion") | PROBES_FIGURE
+EXPLAINED = {"relevance", "segmentation"} | shown("relevance") | DELETED
+EXTRACTED = {"extract", "extract_with_memory_keys", "predictions", "probes"} | PROJECTED | EXPLAINED
+PERTURBED = {"perturbations"} | shown("attention", "tokens")
+OF_MODEL = {"tokens"} | EXTRACTED | PERTURBED
+EVERYTHING = {"shapes", "manifest", "model", "train"} | OF_MODEL
+OF_TRAINING = EVERYTHING - {"shapes", "manifest", "model"}
+WITHOUT_STATISTICS = {"figure_relevance_maps", "figure_relevance_heads", "table_interpretable_values"}
 
 LIBRARY = "workflow/scripts/classlens"
 
@@ -57,13 +66,19 @@ def changing(demo: Run) -> Callable[[str, str], None]:
 
 CHANGED_FILES = {
     "comment in a script": ("workflow/scripts/project.py", PROJECTED),
-    "module used by one stage": (f"{LIBRARY}/shapes.py", DATA),
+    "module used by one stage": (f"{LIBRARY}/shapes.py", EVERYTHING - {"model"}),
     "module used by projection only": (f"{LIBRARY}/projection.py", PROJECTED),
     "module of one figure": (f"{LIBRARY}/figures/change_rate.py", {"figure_change_rate"}),
     "module of all figures": (f"{LIBRARY}/figures/canvas.py", FIGURES),
     "module of one table": (f"{LIBRARY}/tables/identifiability.py", {"table_identifiability"}),
-    "statistics": (f"{LIBRARY}/statistics.py", SHOWN),
-    "training": (f"{LIBRARY}/training.py", ({"train", "tokens"} | EXTRACTED) - {"extract"}),
+    "statistics": (f"{LIBRARY}/statistics.py", {"deletion_curves"} | SHOWN - WITHOUT_STATISTICS),
+    "memories": (f"{LIBRARY}/agreement.py", {"memories"} | shown("memories")),
+    "perturbation": (f"{LIBRARY}/perturbation.py", PERTURBED),
+    "relevance": (f"{LIBRARY}/relevance.py", EXPLAINED),
+    "deletion": (f"{LIBRARY}/deletion.py", DELETED),
+    "masks of maps": (f"{LIBRARY}/segmentation.py", {"segmentation", "figure_segmentation_scores", "table_segmentation_scores"}),
+    "probes": (f"{LIBRARY}/probes.py", {"probes"} | EXPLAINED),
+    "training": (f"{LIBRARY}/training.py", OF_TRAINING),
     "style of the figures": (f"{LIBRARY}/figures/classlens.mplstyle", FIGURES),
     "module of the plan": (f"{LIBRARY}/plan.py", set()),
     "summary": ("workflow/scripts/summary.py", set()),
@@ -119,36 +134,32 @@ ANOTHER = {
     "weights": "random",
     "kwargs": {"img_size": 112, "embed_dim": 64, "num_heads": 4},
 }
-TRAINED = {"train", "tokens", "extract_with_memory_keys", "predictions", "project"} | MEASURES | SHOWN
-
 CHANGED_SETTINGS = {
     "seed": ("seed", 1, EVERYTHING),
     "protocol": ("protocol", "paper", EVERYTHING - {"shapes"}),
     "images": ("datasets.shapes.images_per_class", 12, EVERYTHING - {"model"}),
     "number of classes": ("datasets.shapes.num_classes", 9, EVERYTHING),
-    "what to do with bad images": ("datasets.shapes.on_bad_image", "skip", {"manifest", "tokens", "train"} | EXTRACTED),
-    "masks": ("datasets.shapes.probe_images_per_class", 11, DATA),
+    "what to do with bad images": ("datasets.shapes.on_bad_image", "skip", EVERYTHING - {"shapes", "model"}),
+    "images of probes": ("datasets.shapes.probe_images_per_class", 11, EVERYTHING - {"model"}),
     "label": ("models.cls.label", "my model", SHOWN),
     "arguments of a model": ("models.cls.kwargs.embed_dim", 32, EVERYTHING - {"shapes", "manifest"}),
     "transform": ("models.cls.transform", {"resize": [112, 112]}, EVERYTHING - {"shapes", "manifest"}),
-    "epochs of one model": ("models.cls.training.epochs", 25, TRAINED),
+    "epochs of one model": ("models.cls.training.epochs", 25, OF_TRAINING),
     "type of hidden states": ("hidden_states.dtype", "float32", EXTRACTED),
-    "precision": ("compute.precision", "bfloat16", {"train", "tokens"} | EXTRACTED),
+    "precision": ("compute.precision", "bfloat16", OF_TRAINING),
     "classes kept": ("projection.top_k", 3, PROJECTED),
+    "classes of maps": ("relevance.classes", ["true", "predicted"], EXPLAINED),
+    "steps of deletion": ("deletion.steps", 7, DELETED),
     "width of figures": ("figures.width", "single", FIGURES),
     "batch size": ("compute.batch_size", 7, set()),
     "workers": ("compute.workers", 2, set()),
     "device": ("compute.device", "cpu", set()),
-    "a model more": (
-        "models.another",
-        ANOTHER,
-        {"model", "tokens", "extract_with_memory_keys", "predictions", "project"} | MEASURES | SHOWN,
-    ),
-    "no twin": ("models.cls.random_twin", False, OF_IDENTIFIABILITY),
+    "a model more": ("models.another", ANOTHER, {"model"} | OF_MODEL),
+    "no twin": ("models.cls.random_twin", False, {"memories"} | shown("identifiability", "memories")),
     "fewer analyses": (
         "models.cls.analyses",
         ["identifiability"],
-        {"extract", "predictions", "project", "table_context_difference"} | OF_IDENTIFIABILITY | {"identifiability"},
+        {"extract", "predictions", "project", "identifiability"} | SHOWN - PER_MODEL,
     ),
 }
 
@@ -205,14 +216,9 @@ def of_user(run: Run) -> set[str]:
     return planned(run, "--configfile", str(run.folder / "my config.yaml"))
 
 
-CHANGED_IMAGES = {"manifest"} | {"extract", "extract_with_memory_keys", "predictions", "project", "identifiability", "building"}
-CHANGED_IMAGES |= {
-    "figure_identifiability_evolution",
-    "figure_mean_evolution",
-    "figure_change_rate",
-    "figure_class_building",
-    "table_identifiability",
-}
+WITH_MASKS = {"context", "tokens", "segmentation"} | shown("context", "tokens")
+WITH_MASKS |= {"figure_segmentation_scores", "table_segmentation_scores", "table_context_difference"}
+CHANGED_IMAGES = EVERYTHING - {"shapes", "model", "train"} - WITH_MASKS
 
 
 def test_an_untouched_user_run_is_complete(folder: Run) -> None:
@@ -245,10 +251,7 @@ def test_a_checkpoints_bytes(folder: Run) -> None:
     path.write_bytes(content + b"\0")
     stale = of_user(folder)
     path.write_bytes(content)
-    assert stale == {"model", "extract_with_memory_keys", "predictions", "project", "identifiability", "building"} | SHOWN - {
-        "figure_class_vs_context",
-        "table_context_difference",
-    }
+    assert stale == CHANGED_IMAGES - {"manifest", "extract"} | {"model"}
 
 
 def test_a_data_set_that_has_moved(folder: Run) -> None:

@@ -21,7 +21,7 @@ def main(args: argparse.Namespace) -> None:
     card = Card.read(args.card)
     labels = TokenLabels(storage.read_table(args.tokens), card)
     measures = context.per_image(projection_table.read(args.projections, card), labels, card)
-    metadata = {**cli.provenance(args, card.sha256), "classes": str(card.classes)}
+    metadata = {**cli.provenance(args, card.sha256), **card.metadata}
     storage.write_table(args.context, measures.to_arrow(), metadata)
 
 

@@ -21,7 +21,7 @@ def main(args: argparse.Namespace) -> None:
     card = Card.read(args.card)
     batches = projection_table.read(args.projections, card)
     measures, ranks = identifiability.per_image(batches, card, Protocol.named(args.protocol))
-    metadata = {**cli.provenance(args, card.sha256), "classes": str(card.classes)}
+    metadata = {**cli.provenance(args, card.sha256), **card.metadata}
     storage.write_table(args.identifiability, measures.to_arrow(), metadata)
     storage.write_table(args.ranks, ranks.to_arrow(), metadata)
 

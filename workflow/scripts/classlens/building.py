@@ -8,13 +8,11 @@ from collections.abc import Iterable
 import numpy as np
 import polars as pl
 
-from classlens import identifiability
 from classlens.card import Card
-from classlens.groups import TokenLabels, by_position
+from classlens.groups import TokenLabels, by_position, means_per_image
 from classlens.projection_table import Projections
 from classlens.protocol import Protocol
 
-LAYERS = ("attn", "mlp")
 SOURCES = ("previous", "attn", "mlp", "composition")
 
 
@@ -81,9 +79,9 @@ def per_image(
     for batch in batches:
         images = len(batch.image_ids)
         groups = {**by_position(card, images), **(labels.groups(batch.image_ids) if labels else {})}
-        changes.append(identifiability.long(batch.image_ids, groups, change_rates(batch, protocol)))
+        changes.append(means_per_image(batch.image_ids, groups, change_rates(batch, protocol)))
         everything = {"all": np.ones((images, card.tokens), bool)}
-        compositions.append(identifiability.long(batch.image_ids, everything, composition(batch, protocol)))
+        compositions.append(means_per_image(batch.image_ids, everything, composition(batch, protocol)))
     later = pl.col("block") > 0
     return (
         pl.concat(changes).filter(later).sort("tokens", "image_id", "block"),

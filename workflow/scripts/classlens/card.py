@@ -61,3 +61,13 @@ class Card:
     @property
     def tokens(self) -> int:
         return self.prefix_tokens + self.image_tokens
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What readers of a table must know of the model, as the table's schema metadata."""
+        return {
+            "classes": str(self.classes),
+            "grid": json.dumps(self.grid),
+            "prefix_tokens": str(self.prefix_tokens),
+            "cls_token": json.dumps(self.cls_token),
+        }

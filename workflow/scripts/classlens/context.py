@@ -9,7 +9,7 @@ import polars as pl
 
 from classlens import identifiability
 from classlens.card import Card
-from classlens.groups import TokenLabels
+from classlens.groups import TokenLabels, means_per_image
 from classlens.projection_table import Projections
 
 
@@ -18,5 +18,5 @@ def per_image(batches: Iterable[Projections], labels: TokenLabels, card: Card) -
     frames = []
     for batch in batches:
         values = {"identifiability": identifiability.measures(batch, card)["identifiability"]}
-        frames.append(identifiability.long(batch.image_ids, labels.groups(batch.image_ids), values))
+        frames.append(means_per_image(batch.image_ids, labels.groups(batch.image_ids), values))
     return pl.concat(frames).sort("tokens", "image_id", "block")

@@ -10,39 +10,10 @@ import numpy as np
 import polars as pl
 
 from classlens.card import Card
-from classlens.groups import Groups, by_position
+from classlens.groups import by_position, means_per_image
 from classlens.measures import class_identifiability
 from classlens.projection_table import Projections
 from classlens.protocol import Protocol
-
-
-def long(image_ids: list[int], groups: Groups, measures: dict[str, np.ndarray]) -> pl.DataFrame:
-    """Means of measures over each group of tokens, rows (tokens, image, block); NaN measures and empty groups become null.
-
-    Args:
-        image_ids: [image].
-        groups: tokens to average over.
-        measures: [image, token, block] by column name.
-
-    Returns:
-        columns image_id, block, tokens, n (tokens averaged) and one per measure.
-    """
-    blocks = next(iter(measures.values())).shape[2]
-    frames = []
-    for name, members in groups.items():
-        n = members.sum(axis=1)
-        columns = {key: np.einsum("itb,it->ib", values, members) / np.maximum(n, 1)[:, None] for key, values in measures.items()}
-        frame = pl.DataFrame(
-            {
-                "image_id": np.repeat(np.asarray(image_ids, np.int32), blocks),
-                "block": np.tile(np.arange(blocks, dtype=np.int16), len(image_ids)),
-                "tokens": name,
-                "n": np.repeat(n.astype(np.int32), blocks),
-                **{key: values.ravel() for key, values in columns.items()},
-            }
-        )
-        frames.append(frame.with_columns(pl.when(pl.col("n") > 0).then(pl.col(key).fill_nan(None)).alias(key) for key in measures))
-    return pl.concat(frames)
 
 
 def measures(batch: Projections, card: Card) -> dict[str, np.ndarray]:
@@ -73,10 +44,10 @@ def per_image(batches: Iterable[Projections], card: Card, protocol: Protocol) ->
     for batch in batches:
         groups = by_position(card, len(batch.image_ids))
         values = measures(batch, card)
-        frame = long(batch.image_ids, groups, values)
+        frame = means_per_image(batch.image_ids, groups, values)
         if protocol.drop_first_patch_of_pooled and not card.cls_token:
             fewer = {"image": groups["image"] & (np.arange(card.tokens) > card.prefix_tokens)}
-            frame = frame.with_columns(long(batch.image_ids, fewer, values).select("first", "change_rate"))
+            frame = frame.with_columns(means_per_image(batch.image_ids, fewer, values).select("first", "change_rate"))
         frames.append(frame)
         ranks = batch.of(batch.rank, "resid_post")
         for name, members in groups.items():

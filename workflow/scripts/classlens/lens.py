@@ -52,15 +52,28 @@ class Lens(nn.Module):
         """Logits [..., class] of hidden states [..., width], each token by itself."""
         return self.head(self.fc_norm(self.norm(states)))
 
-    def output(self, states: Tensor) -> Tensor:
-        """The model's output [image, class] from the last block's hidden states [image, token, width]."""
+    def output(self, states: Tensor, real: Tensor | None = None) -> Tensor:
+        """The model's output [image, class] from the last block's hidden states [image, token, width].
+
+        Args:
+            states: hidden states.
+            real: which tokens there are, bool [image, token]; None for all. Only the mean over image tokens depends on it.
+        """
         states = self.norm(states)
         if self.pooled:
-            return self.head(self.fc_norm(states[:, self.prefix_tokens :].mean(dim=1)))
+            return self.head(self.fc_norm(_mean(states[:, self.prefix_tokens :], None if real is None else real[:, self.prefix_tokens :])))
         logits = self.head(self.fc_norm(states[:, 0]))
         if self.second_head is None:
             return logits
         return (logits + self.second_head(self.fc_norm(states[:, 1]))) / 2
+
+
+def _mean(states: Tensor, real: Tensor | None) -> Tensor:
+    """Mean over those tokens that there are, [image, width]."""
+    if real is None:
+        return states.mean(dim=1)
+    weight = real.to(states.dtype)[..., None]
+    return (states * weight).sum(dim=1) / weight.sum(dim=1)
 
 
 def rank(logits: Tensor, classes: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ value of the image's class in its mask), width, height and the sha256 of both fi
 data set may move.
 """
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -66,10 +67,12 @@ def build(dataset: Dataset, split: str, per_class: int | None, shard_size: int, 
         raise InputError(f"{dataset.home / split}: no image can be used; the log says why for each")
     left_out = len(images) - len(rows)
     log.info("%d images of %d classes, %d left out", len(rows), len({row["class_id"] for row in rows}), left_out)
-    masks = "binary" if dataset.binary_masks else "imagenet_s"
-    return pa.Table.from_pylist(
-        rows, SCHEMA.with_metadata({"masks": masks, "classes": str(len(classes)), "images_left_out": str(left_out)})
-    )
+    metadata = {
+        "masks": "binary" if dataset.binary_masks else "imagenet_s",
+        "classes": json.dumps(classes),
+        "images_left_out": str(left_out),
+    }
+    return pa.Table.from_pylist(rows, SCHEMA.with_metadata(metadata))
 
 
 def _leave_out(error: InputError, skip: bool) -> None:

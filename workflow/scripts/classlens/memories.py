@@ -5,20 +5,21 @@ columns of `attn.proj.weight` or `mlp.fc2.weight` [width, memory]; a token's coe
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
 
+from classlens import storage
 from classlens.errors import InputError
+from classlens.groups import LAYERS
 from classlens.protocol import Protocol
 from classlens.trace import ViT
 
 ACTIVE = 5
 """Number of memories of a layer that a token is said to use: those with the largest coefficients."""
-
-LAYERS = ("attn", "mlp")
 
 SCHEMA = pa.schema(
     [
@@ -90,3 +91,23 @@ def table(image_ids: list[int], keys: dict[tuple[str, int], Keys]) -> pa.RecordB
         ],
         schema=SCHEMA,
     )
+
+
+def read(path: Path, tokens: int) -> tuple[list[int], np.ndarray]:
+    """Active memories of a shard.
+
+    Args:
+        path: shard of memory keys.
+        tokens: tokens per image.
+
+    Returns:
+        image ids, and memories [image, token, layer, block, ACTIVE], layers as in `LAYERS`.
+
+    Raises:
+        InputError: the shard is damaged.
+    """
+    table = storage.read_table(path, ["image_id", "block", "memory"])
+    blocks = 1 + int(table["block"].to_numpy().max())
+    memory = np.concatenate([chunk.flatten().to_numpy() for chunk in table["memory"].chunks])
+    rows = tokens * len(LAYERS) * blocks
+    return table["image_id"].to_numpy()[::rows].tolist(), memory.reshape(-1, tokens, len(LAYERS), blocks, ACTIVE)

@@ -256,7 +256,7 @@ def save_card(card: Card, path: Path) -> None:
 
 
 def load_model(folder: Path | str) -> tuple[ViT, Card]:
-    """A run's model in evaluation mode, and its card.
+    """A run's model in evaluation mode, whose parameters take no gradients, and its card.
 
     Args:
         folder: `results/{run}/models/{model}`.
@@ -271,7 +271,7 @@ def load_model(folder: Path | str) -> tuple[ViT, Card]:
     model = build(card.arch, card.kwargs, card.classes)
     load_weights(model, load_file(weights), str(weights))
     log.info("model %s, sha256 %s", card.arch, card.sha256)
-    return model, card
+    return model.requires_grad_(False), card
 
 
 def make_model(

@@ -11,31 +11,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from classlens.catalogue import FIGURES, TABLES, Item
 from classlens.datasets import Dataset, Image, files_of, shard_names
 from classlens.errors import InputError
 from classlens.protocol import Protocol
 from classlens.provenance import Fingerprints, sha256_of
 from classlens.shapes_layout import shapes_images
 
-FIGURES = {
-    "F1": "identifiability_evolution",
-    "F2": "mean_evolution",
-    "F3": "change_rate",
-    "F4": "class_vs_context",
-    "F5": "class_building",
-}
-TABLES = {"T1": "identifiability", "T4": "context_difference"}
-ANALYSIS_OF = {
-    "identifiability_evolution": "identifiability",
-    "mean_evolution": "identifiability",
-    "change_rate": "identifiability",
-    "class_vs_context": "context",
-    "class_building": "building",
-    "identifiability": "identifiability",
-    "context_difference": "building",
-}
+NEED_MASKS = ("context", "tokens")
 STYLE = Path(__file__).parent / "figures" / "classlens.mplstyle"
-PER_MODEL = ("class_vs_context", "class_building")
 
 
 @dataclass(frozen=True)
@@ -202,7 +186,8 @@ class Plan:
         return models
 
     def _analyses(self, config: dict[str, Any]) -> tuple[str, ...]:
-        return tuple(name for name in config["analyses"] if name != "context" or self.has_masks(config["dataset"]))
+        """The analyses that a config asks of a model, without those that need masks where there are none."""
+        return tuple(name for name in config["analyses"] if name not in NEED_MASKS or self.has_masks(config["dataset"]))
 
     def models_with(self, analysis: str) -> list[str]:
         """Names of the models that an analysis is made for."""
@@ -255,15 +240,72 @@ class Plan:
         states, compute = self.config["hidden_states"], self.config["compute"]
         return {"dtype": states["dtype"], "precision": compute["precision"], "protocol": self.protocol.name}
 
+    # Analyses
+
+    def probe_split(self, dataset: str) -> str | None:
+        """Name of the split that linear probes are fitted on; None where the data set has none beside the analysed one."""
+        split = self.config["datasets"][dataset]["probe_split"]
+        exists = self.is_generated(dataset) or (self.layout(dataset).home / split).is_dir()
+        return split if exists and split != self.eval_split(dataset) else None
+
+    def probe_settings(self, dataset: str) -> dict[str, Any]:
+        """What linear probes depend on, beside the hidden states."""
+        split = self.probe_split(dataset)
+        training = f"{split} split" if split else f"halves of the {self.eval_split(dataset)} split, each tested on the other"
+        return {"training": training, "seed": self.config["seed"], "protocol": self.protocol.name}
+
+    def perturbation_settings(self, model: str) -> dict[str, Any]:
+        """What perturbations depend on, beside model and images."""
+        analyses = [name for name in ("attention", "tokens") if name in self.models[model].analyses]
+        return {"analyses": analyses, "precision": self.config["compute"]["precision"], "protocol": self.protocol.name}
+
+    def relevance_settings(self) -> dict[str, Any]:
+        """What relevance maps depend on, beside model and images."""
+        relevance = self.config["relevance"]
+        return {
+            "classes": relevance["classes"],
+            "images": json.dumps(relevance["images"], sort_keys=True),
+            "seed": self.config["seed"],
+            "precision": self.config["compute"]["precision"],
+            "protocol": self.protocol.name,
+        }
+
+    def deletion_settings(self) -> dict[str, Any]:
+        """What deletion depends on, beside model, images and maps."""
+        return {
+            "steps": str(self.config["deletion"]["steps"]),
+            "seed": self.config["seed"],
+            "precision": self.config["compute"]["precision"],
+            "protocol": self.protocol.name,
+        }
+
+    @property
+    def analyses(self) -> set[str]:
+        """Analyses that some model has."""
+        return {analysis for model in self.models.values() for analysis in model.analyses}
+
     # Figures and tables
+
+    def files_of(self, items: tuple[Item, ...]) -> dict[str, list[str]]:
+        """Names of the figures or tables of this run, by letter."""
+        result: dict[str, list[str]] = {}
+        for item in items:
+            if models := self.models_of(item):
+                result.setdefault(item.letter, []).extend(item.files(models))
+        return result
 
     def figures(self) -> dict[str, list[str]]:
         """Names of the figures of this run, by letter."""
-        return {letter: names for letter, figure in FIGURES.items() if (names := self._names(figure))}
+        return self.files_of(FIGURES)
 
     def tables(self) -> dict[str, list[str]]:
         """Names of the tables of this run, by letter."""
-        return {letter: names for letter, table in TABLES.items() if (names := self._names(table))}
+        return self.files_of(TABLES)
+
+    def models_of(self, item: Item) -> list[str]:
+        """Names of the models that a figure or table shows."""
+        models = self.models_with(item.analysis)
+        return [model for model in models if self.has_masks(self.models[model].dataset)] if item.masks else models
 
     def statistics_settings(self, models: list[str]) -> dict[str, Any]:
         """What a figure or table of these models depends on, beside their measures: names and labels (as JSON), seed and protocol."""
@@ -281,16 +323,3 @@ class Plan:
         if not path.is_file():
             raise InputError(f"config key `figures.style`: there is no file {path}")
         return path
-
-    def _names(self, name: str) -> list[str]:
-        models = self.models_of(name)
-        if name in PER_MODEL:
-            return [f"{name}_{model}" for model in models]
-        return [name] if models else []
-
-    def models_of(self, name: str) -> list[str]:
-        """Names of the models that a figure or table shows."""
-        models = self.models_with(ANALYSIS_OF[name])
-        if name == "context_difference":
-            models = [model for model in models if self.has_masks(self.models[model].dataset)]
-        return models

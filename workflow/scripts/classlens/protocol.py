@@ -46,6 +46,24 @@ class Protocol:
     memory_before_activation: bool = False
     """The MLP's memory coefficients are the output of `fc1` instead of the input of `fc2` (`memories`)."""
 
+    memories_of_the_class: bool = False
+    """Key-value agreement asks for an active memory among the class's five best instead of the class among a memory's five best."""
+
+    zero_attention_to_cls: bool = False
+    """`no_cls` sets attention to [CLS] to zero after the softmax instead of masking it before (`perturbation`)."""
+
+    cls_in_perturbed_rate: bool = False
+    """Rates under a perturbation count [CLS] too; those of the unperturbed tokens beside them do not (`perturbation_rates`)."""
+
+    run_emptied_images: bool = False
+    """An image all of whose image tokens are removed is run with [CLS] alone instead of not at all."""
+
+    softmax_twice: bool = False
+    """The loss of the relevance maps takes the softmax of a softmax (`relevance`)."""
+
+    deletion_without_ends: bool = False
+    """Deletion curves keep 1 to N - 1 tokens, and their area is divided by the curve's own maximum, instead of both ends (`deletion`)."""
+
     permutations: int = 9999
     """Permutations of a significance test."""
 
@@ -75,6 +93,12 @@ PAPER = Protocol(
     pair_blocks_of_deep_models=True,
     tokens_as_units=True,
     memory_before_activation=True,
+    memories_of_the_class=True,
+    zero_attention_to_cls=True,
+    cls_in_perturbed_rate=True,
+    run_emptied_images=True,
+    softmax_twice=True,
+    deletion_without_ends=True,
     permutations=300,
 )
 PROTOCOLS = {protocol.name: protocol for protocol in (CORRECTED, PAPER)}

@@ -18,15 +18,20 @@ class Series:
         name: the model's name in the config.
         label: its name for people.
         twin_of: name of the model that it is the random twin of, or None.
-        frame: rows (tokens, image, block), from `identifiability`, `context` or `building`.
-        classes: number of classes.
+        frame: its measures; of most analyses rows (tokens, image, block).
+        metadata: what the file says about them.
     """
 
     name: str
     label: str
     twin_of: str | None
     frame: pl.DataFrame
-    classes: int
+    metadata: dict[str, str]
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return int(self.metadata["classes"])
 
     @property
     def depth(self) -> int:
@@ -50,9 +55,8 @@ def from_arguments(args: argparse.Namespace) -> list[Series]:
     result = []
     for model, path in zip(args.models, args.tables, strict=True):
         table = storage.read_table(path)
-        frame = pl.DataFrame(table)
-        classes = int((table.schema.metadata or {}).get(b"classes", b"0"))
-        result.append(Series(model["name"], model["label"], model["twin_of"], frame, classes))
+        metadata = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
+        result.append(Series(model["name"], model["label"], model["twin_of"], pl.DataFrame(table), metadata))
     return result
 
 

@@ -1,8 +1,8 @@
 """The generated data set of the demo: textured shapes on cluttered backgrounds, written in the layout of ImageNet-S.
 
-A class is a shape with a texture and, nearly always, a colour of its own; half of the backgrounds have a tint that goes with the
-class, so that context says something about the class but not everything. Masks code the class as R + 256 G, and pixels on the object's edge
-as ignored (1000).
+A class is a shape with a texture and, nearly always, a colour of its own; a quarter of the backgrounds have a tint that goes with the
+class, so that context says something about the class but not everything. Masks code the class as R + 256 G, and pixels on the object's
+edge as ignored (1000).
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ from classlens.shapes_layout import class_names, shapes_images
 
 SIDES = (112, 128, 144)
 OWN_COLOUR = 0.95
-TELLING_BACKGROUND = 0.5
+TELLING_BACKGROUND = 0.25
 EDGE = 5
 
 
@@ -79,7 +79,7 @@ def draw(name: str, label: int, num_classes: int, rng: np.random.Generator) -> t
 
 def _outline(shape: str, width: int, height: int, rng: np.random.Generator) -> Image.Image:
     """A shape of random size, place and tilt, white on black."""
-    side = rng.uniform(0.42, 0.62) * min(width, height)
+    side = rng.uniform(0.3, 0.45) * min(width, height)
     centre = rng.uniform(side / 2, [width - side / 2, height - side / 2])
     angle = rng.uniform(-0.3, 0.3)
     image = Image.new("L", (width, height))

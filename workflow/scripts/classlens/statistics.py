@@ -7,8 +7,11 @@ quantity; the intervals resample images in both, since tokens of one image are n
 import numpy as np
 import polars as pl
 
+from classlens.protocol import Protocol
+
 RESAMPLES = 2000
 LEVEL = 0.95
+SIGNIFICANT = 0.05
 ROWS_AT_ONCE = 500
 
 
@@ -93,6 +96,34 @@ def difference_by_block(frame: pl.DataFrame, measure: str, groups: tuple[str, st
         "images": both.sum(axis=0),
     }
     return pl.DataFrame({"block": parts[0]["block"].unique().sort(), **columns})
+
+
+def split_difference(values: np.ndarray, first: np.ndarray, protocol: Protocol, seed: int) -> dict[str, np.ndarray]:
+    """Difference between the means of two sets of images, with interval and one-sided test that exchanges images between the sets.
+
+    Args:
+        values: [image, column].
+        first: which images are in the set that should be larger, bool [image]; the others are in the other.
+        protocol: the number of permutations, and whether p is the share of strictly larger differences.
+        seed: seed of resampling and permutations.
+
+    Returns:
+        difference, low, high and p, each [column]; NaN where a set is empty.
+    """
+    if first.all() or not first.any():
+        return {name: np.full(values.shape[1], np.nan) for name in ("difference", "low", "high", "p")}
+    inside = np.repeat(first[:, None], values.shape[1], axis=1).astype(np.float64)
+    means, draws = zip(*(resampled_means(values, weights, seed) for weights in (inside, 1 - inside)), strict=True)
+    low, high = interval(draws[0] - draws[1])
+    rng = np.random.default_rng(seed)
+    observed, total, size = means[0] - means[1], values.sum(axis=0), int(first.sum())
+    as_large = np.zeros(values.shape[1], np.int64)
+    for _ in range(protocol.permutations):
+        drawn = values[rng.permutation(len(values))[:size]].sum(axis=0)
+        difference = drawn / size - (total - drawn) / (len(values) - size)
+        as_large += difference > observed if protocol.tokens_as_units else difference >= observed
+    p = as_large / protocol.permutations if protocol.tokens_as_units else (as_large + 1) / (protocol.permutations + 1)
+    return {"difference": observed, "low": low, "high": high, "p": p}
 
 
 def matrix(frame: pl.DataFrame, measure: str) -> np.ndarray:

@@ -62,8 +62,13 @@ def area_labels(ids: np.ndarray, class_id: int, grid: tuple[int, int]) -> tuple[
     return np.where(fraction >= 0.5, 0, np.where(ignored, 2, 1)), fraction.astype(np.float32)
 
 
-def label_image(row: dict[str, Any], root: Path, card: Card, binary: bool, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and class fractions of one image's tokens, each [image token].
+def read_mask(row: dict[str, Any], root: Path, binary: bool) -> np.ndarray:
+    """Class ids of the pixels of an image's mask, [height, width].
+
+    Args:
+        row: the image's row of the manifest.
+        root: folder of the data set.
+        binary: see `images.mask_ids`.
 
     Raises:
         InputError: the mask is missing, or no longer the one that the manifest describes.
@@ -72,7 +77,16 @@ def label_image(row: dict[str, Any], root: Path, card: Card, binary: bool, proto
     data, digest = read_bytes(path)
     if digest != row["mask_sha256"]:
         raise InputError(f"{path} has changed since the manifest was made: run the workflow again")
-    ids = mask_ids(decode(data, path), binary)
+    return mask_ids(decode(data, path), binary)
+
+
+def label_image(row: dict[str, Any], root: Path, card: Card, binary: bool, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and class fractions of one image's tokens, each [image token].
+
+    Raises:
+        InputError: the mask is missing, or no longer the one that the manifest describes.
+    """
+    ids = read_mask(row, root, binary)
     if protocol.whole_image_labels:
         return sampled_labels(ids, row["mask_id"], card.grid)
     return area_labels(Transform(card.transform).mask(ids), row["mask_id"], card.grid)

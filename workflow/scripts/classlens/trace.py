@@ -1,30 +1,38 @@
 """Reading, editing and stopping a forward pass, by the names of the residual stream's parts.
 
-Names are `{site}.{block}`, blocks 0-based. Sites, each [image, token, width] (methods, section 1):
+Names are `{site}.{block}`, blocks 0-based. Sites, each [image, token, width] unless said otherwise (methods, section 1):
 
     resid_pre    input of the block
     resid_post   output of the block
     attn_out     what attention adds to the residual stream
     mlp_out      what the MLP adds to the residual stream
+    attn_qkv     queries, keys and values, side by side [image, token, 3 width]
+    attn_weights attention of each token (third axis) to each token, [image, head, token, token]; only inside `unfused`
+    attn_heads   weighted sums of the values, heads side by side
     attn_memory  input of `attn.proj`: coefficients of the attention layer's memories
     mlp_memory   input of `mlp.fc2`: coefficients of the MLP's memories
     mlp_hidden   output of `mlp.fc1`, before the activation
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-# Where a site is in a block of timm's ViT family: path of the module, and whether it is the module's input. `drop_path1` and
-# `drop_path2` do nothing when a model is evaluated; they see exactly what is added to the stream, after layer-scale and post-norm.
+# Where a site is in a block of timm's ViT family: path of the module, and whether it is the module's input. `drop_path1`, `drop_path2`
+# and `attn_drop` do nothing when a model is evaluated. The first two see exactly what is added to the stream, after layer-scale and
+# post-norm.
 _PLACES = {
     "resid_pre": ("", True),
     "resid_post": ("", False),
     "attn_out": ("drop_path1", False),
     "mlp_out": ("drop_path2", False),
+    "attn_qkv": ("attn.qkv", False),
+    "attn_weights": ("attn.attn_drop", False),
+    "attn_heads": ("attn.norm", True),
     "attn_memory": ("attn.proj", True),
     "mlp_memory": ("mlp.fc2", True),
     "mlp_hidden": ("mlp.fc1", False),
@@ -118,3 +126,17 @@ class Trace:
 
 class _Stop(Exception):
     """Ends a forward pass whose remainder is not needed."""
+
+
+@contextmanager
+def unfused(model: ViT) -> Iterator[None]:
+    """Attention computed in steps, which makes its weights visible, instead of by one fused kernel; put back afterwards."""
+    attentions = [block.attn for block in model.blocks]
+    fused = [attention.fused_attn for attention in attentions]
+    try:
+        for attention in attentions:
+            attention.fused_attn = False
+        yield
+    finally:
+        for attention, value in zip(attentions, fused, strict=True):
+            attention.fused_attn = value

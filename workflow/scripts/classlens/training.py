@@ -1,7 +1,7 @@
 """Training a small Vision Transformer from scratch, for data sets that no published model knows.
 
-Not part of the paper: a plain recipe (AdamW, one-cycle learning rate, flips and crops of the cached images, label smoothing) that is
-good enough for models whose inside is then looked at.
+Not part of the paper: a plain recipe (AdamW, one-cycle learning rate, flips and crops of the cached images) that is good
+enough for models whose inside is then looked at.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,6 @@ from classlens.cli import log, progress
 from classlens.compute import Compute
 from classlens.transforms import Transform
 
-LABEL_SMOOTHING = 0.1
 WARM_UP = 0.2
 LARGEST_GRADIENT = 1.0
 
@@ -70,7 +69,7 @@ def train(model: nn.Module, pixels: Tensor, classes: Tensor, transform: Transfor
         for chosen in torch.randperm(len(pixels), generator=generator).split(recipe.batch_size):
             images = transform.normalize(augmented(pixels[chosen], generator).to(compute.device))
             with compute.autocast():
-                loss = functional.cross_entropy(model(images), classes[chosen].to(compute.device), label_smoothing=LABEL_SMOOTHING)
+                loss = functional.cross_entropy(model(images), classes[chosen].to(compute.device))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)

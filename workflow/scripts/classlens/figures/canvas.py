@@ -1,6 +1,7 @@
 """What all figures share: style, colours, axes, legends and saving."""
 
 import argparse
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,10 +17,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from classlens import storage
+from classlens import cli, presentation, storage
+from classlens.presentation import Data
+from classlens.series import Series
 
 WIDTHS = {"single": 3.5, "double": 7.0}
 """Widths of figures, inches: one column, and two."""
+
+DIVERGING = "RdBu_r"
+"""Colours of relevance: red is for the class, blue against it."""
 
 FORMATS = ("svg", "png", "pdf")
 STYLE = Path(__file__).with_name("classlens.mplstyle")
@@ -34,6 +40,12 @@ COLOURS = {
     "previous": "#000000",
     "composition": "#009E73",
     "reference": "#8c8c8c",
+    "ours": "#0072B2",
+    "chefer": "#D55E00",
+    "rollout": "#009E73",
+    "last_attention": "#CC79A7",
+    "probe": "#E69F00",
+    "random": "#8c8c8c",
 }
 NAMES = {
     "cls": "[CLS]",
@@ -44,16 +56,31 @@ NAMES = {
     "mlp": "MLP",
     "previous": "previous block",
     "composition": "composition (none of these)",
+    "all": "all tokens",
+    "ours": "class projection (ours)",
+    "chefer": "Chefer et al.",
+    "rollout": "attention rollout",
+    "last_attention": "last attention",
+    "probe": "linear probes",
+    "random": "random",
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of every program that draws."""
+def draw_figure(description: str | None, data: Data, draw: Callable[[pl.DataFrame, float], Figure], inputs: tuple[str, ...] = ()) -> None:
+    """The whole program of a figure.
+
+    Args:
+        description: the program's docstring.
+        data: makes the figure's table.
+        draw: draws it from that table alone, at a width in inches.
+        inputs: names of the tables that it reads besides the series' own.
+    """
+    parser = presentation.parser(description, inputs)
     parser.add_argument("--style", type=Path, default=STYLE, help="matplotlib style file")
     parser.add_argument("--width", choices=list(WIDTHS), default="double", help="width of the figure, in columns")
-    parser.add_argument("--csv", type=Path, required=True, help="table to write, which the figure is drawn from")
     for form in FORMATS:
         parser.add_argument(f"--{form}", type=Path, required=True, help=f"figure to write as {form}")
+    cli.run(lambda args: save(presentation.table(args, data, inputs), draw, args), parser.parse_args())
 
 
 def save(frame: pl.DataFrame, draw: Callable[[pl.DataFrame, float], Figure], args: argparse.Namespace) -> None:
@@ -81,10 +108,21 @@ def band(axes: Axes, x: pl.Series, rows: pl.DataFrame, colour: str, label: str |
     axes.fill_between(x, rows["low"], rows["high"], color=colour, alpha=0.18, linewidth=0)
 
 
+def stars(axes: Axes, x: pl.Series, height: float, colour: str) -> None:
+    """A star above each significant place, at a height in units of the axes."""
+    axes.plot(x, [height] * len(x), "*", color=colour, markersize=4, clip_on=False, transform=axes.get_xaxis_transform())
+
+
 def block_axis(axes: Axes, label: str = "block") -> None:
     """An x axis that counts blocks from 1."""
     axes.set_xlabel(label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+
+
+def patch_grid(item: Series) -> tuple[int, int]:
+    """Rows and columns of a model's patches."""
+    rows, columns = json.loads(item.metadata["grid"])
+    return rows, columns
 
 
 def reference_line(axes: Axes, value: float, label: str | None = None) -> None:

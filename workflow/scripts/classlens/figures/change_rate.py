@@ -9,11 +9,12 @@ from matplotlib.figure import Figure
 
 from classlens import statistics
 from classlens.figures import canvas, curves
+from classlens.presentation import Inputs
 from classlens.protocol import Protocol
 from classlens.series import Series, depth_axis, labelled
 
 
-def data(series: list[Series], protocol: Protocol, seed: int) -> pl.DataFrame:
+def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
     """Rows (model, block), from the second block on, with the share in per cent and its 95 % interval over images."""
     relative = depth_axis(series, Protocol.named("corrected"))
     frames = []
@@ -22,7 +23,7 @@ def data(series: list[Series], protocol: Protocol, seed: int) -> pl.DataFrame:
         percent = means.with_columns(pl.col("mean", "low", "high") * 100)
         x = (pl.col("block") + 1) / (item.depth if relative else 1)
         frames.append(labelled(percent.with_columns(x.cast(pl.Float64).alias("x")), item))
-    return pl.concat(frames).with_columns(relative=pl.lit(relative), protocol=pl.lit(protocol.name))
+    return pl.concat(frames).with_columns(relative=pl.lit(relative))
 
 
 def draw(frame: pl.DataFrame, width: float) -> Figure:

@@ -8,8 +8,10 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from classlens import statistics
-from classlens.building import LAYERS, SOURCES
+from classlens.building import SOURCES
 from classlens.figures import canvas
+from classlens.groups import LAYERS
+from classlens.presentation import Inputs
 from classlens.protocol import Protocol
 from classlens.series import Series, labelled
 
@@ -18,8 +20,9 @@ TITLES = {"position": "change rate of sub-layers", "object": "the same, by mask"
 STYLES = {"cls": "--", "image": "-", "class": "-", "context": "--"}
 
 
-def data(item: Series, composition: pl.DataFrame, protocol: Protocol, seed: int) -> pl.DataFrame:
+def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
     """Rows (panel, quantity, tokens, block) with the share of tokens in per cent and its 95 % interval over images."""
+    (item,), composition = series, pl.DataFrame(inputs["composition"][0])
     frames = []
     for layer in LAYERS:
         means = statistics.by_block(item.frame, f"{layer}_change", seed)
@@ -31,7 +34,7 @@ def data(item: Series, composition: pl.DataFrame, protocol: Protocol, seed: int)
         means = statistics.by_block(composition, source, seed)
         frames.append(means.select(pl.lit("composition").alias("panel"), pl.lit(source).alias("quantity"), pl.all()))
     percent = pl.concat(frames).with_columns(pl.col("mean", "low", "high") * 100)
-    return labelled(percent, item).with_columns(protocol=pl.lit(protocol.name))
+    return labelled(percent, item)
 
 
 def draw(frame: pl.DataFrame, width: float) -> Figure:

@@ -10,17 +10,19 @@ from matplotlib.figure import Figure
 from classlens import statistics
 from classlens.figures import canvas
 from classlens.measures import chance
+from classlens.presentation import Inputs
 from classlens.protocol import Protocol
 from classlens.series import Series, labelled
 
 
-def data(item: Series, protocol: Protocol, seed: int) -> pl.DataFrame:
+def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
     """Rows (quantity, block) with mean and 95 % interval over images; quantity is `class`, `context` or their `difference`."""
+    (item,) = series
     means = statistics.by_block(item.frame, "identifiability", seed)
     gap = statistics.difference_by_block(item.frame, "identifiability", ("class", "context"), seed, protocol.permutations)
     gap = gap.select(pl.lit("difference").alias("tokens"), "block", pl.col("difference").alias("mean"), "low", "high", "images")
     frame = pl.concat([means.cast({"images": pl.Int64}), gap.cast({"images": pl.Int64})]).rename({"tokens": "quantity"})
-    return labelled(frame, item).with_columns(chance=pl.lit(chance(item.classes)), protocol=pl.lit(protocol.name))
+    return labelled(frame, item).with_columns(chance=pl.lit(chance(item.classes)))
 
 
 def draw(frame: pl.DataFrame, width: float) -> Figure:

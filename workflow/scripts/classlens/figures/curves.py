@@ -3,8 +3,12 @@
 import matplotlib.pyplot as plt
 import polars as pl
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from classlens import statistics
 from classlens.figures import canvas
+from classlens.groups import LAYERS
+from classlens.series import Series, labelled
 
 
 def colours(frame: pl.DataFrame) -> dict[str, str]:
@@ -42,3 +46,38 @@ def x_axis(axes: Axes, frame: pl.DataFrame) -> None:
         axes.set_xlabel("relative depth")
     else:
         canvas.block_axis(axes)
+
+
+def model_panels(frame: pl.DataFrame, width: float, columns: int = 2) -> tuple[Figure, list[Axes]]:
+    """A panel per model over blocks, titled with its label and number of images, if the rows say it."""
+    models = frame["model"].unique(maintain_order=True)
+    figure, panels = canvas.grid_of_panels(len(models), width, 2.6, columns)
+    for axes, model in zip(panels, models, strict=True):
+        rows = frame.filter(model=model)
+        counts = f" (n = {max(rows['images'])} images)" if "images" in rows.columns else ""
+        axes.set_title(rows["label"][0] + counts)
+        axes.margins(y=0.15)
+        canvas.block_axis(axes)
+    return figure, panels
+
+
+def layer_rates(series: list[Series], seed: int) -> pl.DataFrame:
+    """Rows (model, layer, tokens, block): share of tokens in per cent with its 95 % interval over images, from columns `attn` and `mlp`."""
+    frames = []
+    for item in series:
+        for layer in LAYERS:
+            means = statistics.by_block(item.frame, layer, seed).with_columns(pl.col("mean", "low", "high") * 100)
+            frames.append(labelled(means.select(pl.lit(layer).alias("layer"), pl.all()), item))
+    return pl.concat(frames)
+
+
+def draw_layer_rates(frame: pl.DataFrame, width: float, label: str) -> Figure:
+    """A panel per model, a line per layer over blocks, [CLS] dashed."""
+    figure, panels = model_panels(frame, width)
+    for axes, (_, rows) in zip(panels, frame.group_by("model", maintain_order=True), strict=True):
+        for (layer, tokens), part in rows.group_by("layer", "tokens", maintain_order=True):
+            name = f"{canvas.NAMES[str(layer)]}, {canvas.NAMES[str(tokens)]}"
+            canvas.band(axes, part["block"] + 1, part, canvas.COLOURS[str(layer)], name, "--" if tokens == "cls" else "-")
+    panels[0].set_ylabel(label)
+    canvas.legend_below(figure, max(panels, key=lambda axes: len(axes.get_legend_handles_labels()[1])))
+    return figure

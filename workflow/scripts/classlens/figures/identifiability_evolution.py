@@ -11,25 +11,26 @@ from matplotlib.figure import Figure
 from classlens import statistics
 from classlens.figures import canvas
 from classlens.measures import chance
+from classlens.presentation import Inputs
 from classlens.protocol import Protocol
 from classlens.series import Series, labelled, twin
 
 OFFSETS = {"cls": -0.2, "image": 0.2}
-SIGNIFICANT = 0.05
 
 
-def data(series: list[Series], ranks: dict[str, pl.DataFrame], protocol: Protocol, seed: int) -> pl.DataFrame:
+def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
     """Rows (model, tokens, block): quartiles, whiskers and mean over images, the twin's mean, and p of exceeding the twin.
 
     Args:
         series: models and their twins.
-        ranks: counts of ranks by model, which the published test needs.
+        inputs: `ranks`, counts of ranks, which the published test needs.
         protocol: settles the test.
         seed: seed of the permutations.
 
     Returns:
-        also `images`, `permutations`, `seed`; `p` is null for a model without a twin.
+        also `images` and `permutations`; `p` is null for a model without a twin.
     """
+    ranks = {item.name: pl.DataFrame(counts) for item, counts in zip(series, inputs["ranks"], strict=True)}
     frames = []
     for item in (item for item in series if item.twin_of is None):
         frame = _boxes(item)
@@ -41,8 +42,7 @@ def data(series: list[Series], ranks: dict[str, pl.DataFrame], protocol: Protoco
         else:
             frame = frame.with_columns(random_mean=pl.lit(None, pl.Float64), p=pl.lit(None, pl.Float64))
         frames.append(labelled(frame, item).with_columns(chance=pl.lit(chance(item.classes))))
-    columns = {"permutations": protocol.permutations, "seed": seed, "protocol": protocol.name}
-    return pl.concat(frames).with_columns(pl.lit(value).alias(name) for name, value in columns.items())
+    return pl.concat(frames).with_columns(permutations=pl.lit(protocol.permutations))
 
 
 def _boxes(item: Series) -> pl.DataFrame:
@@ -133,6 +133,6 @@ def _draw_boxes(axes: Axes, group: pl.DataFrame, tokens: str) -> None:
         axes.plot(
             group["block"] + 1, group["random_mean"], "--", color=colour, linewidth=1, label=f"{canvas.NAMES[tokens]}, random weights"
         )
-    stars = group.filter(pl.col("p") < SIGNIFICANT)
+    stars = group.filter(pl.col("p") < statistics.SIGNIFICANT)
     height = 1.03 if tokens == "cls" else 1.07
     axes.plot(stars["block"] + 1, [height] * len(stars), "*", color=colour, markersize=4, clip_on=False)

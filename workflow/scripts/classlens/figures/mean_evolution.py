@@ -9,11 +9,12 @@ from matplotlib.figure import Figure
 from classlens import statistics
 from classlens.figures import canvas, curves
 from classlens.measures import chance
+from classlens.presentation import Inputs
 from classlens.protocol import Protocol
 from classlens.series import Series, depth_axis, labelled, paired_blocks
 
 
-def data(series: list[Series], protocol: Protocol, seed: int) -> pl.DataFrame:
+def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
     """Rows (model, tokens, block) with the mean over images and its 95 % interval; `depth` is the share of blocks passed."""
     relative = depth_axis(series, protocol)
     frames = []
@@ -23,7 +24,7 @@ def data(series: list[Series], protocol: Protocol, seed: int) -> pl.DataFrame:
         depth = (pl.col("block") + 1) / pl.col("block").max().add(1)
         x = depth if relative else pl.col("block") + 1
         frames.append(labelled(means.with_columns(x.cast(pl.Float64).alias("x"), pl.lit(chance(item.classes)).alias("chance")), item))
-    return pl.concat(frames).with_columns(relative=pl.lit(relative), protocol=pl.lit(protocol.name))
+    return pl.concat(frames).with_columns(relative=pl.lit(relative))
 
 
 def draw(frame: pl.DataFrame, width: float) -> Figure:

@@ -7,12 +7,13 @@ protocols.
 import polars as pl
 
 from classlens import statistics
-from classlens.building import LAYERS
+from classlens.groups import LAYERS
+from classlens.presentation import Inputs
 from classlens.protocol import Protocol
 from classlens.series import Series, labelled
 
 
-def data(series: list[Series], protocol: Protocol, seed: int) -> pl.DataFrame:
+def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
     """Rows (model, layer, block): mean of class tokens, of context tokens, their difference with 95 % interval, and one-sided p.
 
     The measure is the change rate in per cent, or in protocol `paper` the mean change of the logit; p is corrected over blocks by Holm's
@@ -30,5 +31,4 @@ def data(series: list[Series], protocol: Protocol, seed: int) -> pl.DataFrame:
                 frame = frame.with_columns(pl.col("class", "context", "difference", "low", "high") * 100)
             measured = frame.select(pl.lit(layer).alias("layer"), pl.lit("logit" if paper else "per cent").alias("unit"), pl.all())
             frames.append(labelled(measured, item))
-    columns = {"permutations": protocol.permutations, "seed": seed, "protocol": protocol.name}
-    return pl.concat(frames).with_columns(pl.lit(value).alias(name) for name, value in columns.items())
+    return pl.concat(frames).with_columns(permutations=pl.lit(protocol.permutations))

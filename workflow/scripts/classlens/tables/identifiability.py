@@ -8,17 +8,18 @@ import polars as pl
 
 from classlens import statistics
 from classlens.measures import chance
+from classlens.presentation import Inputs
 from classlens.protocol import Protocol
 from classlens.series import Series, labelled
 
 
-def data(series: list[Series], predictions: dict[str, pl.DataFrame], protocol: Protocol, seed: int) -> pl.DataFrame:
+def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
     """One row per model, in per cent with 95 % intervals over images.
 
     Args:
         series: models and twins.
-        predictions: the models' predictions, by name.
-        protocol: recorded.
+        inputs: `predictions`.
+        protocol: not used: both have the same definition.
         seed: seed of the resampling.
 
     Returns:
@@ -26,9 +27,9 @@ def data(series: list[Series], predictions: dict[str, pl.DataFrame], protocol: P
         the mean class identifiability of the same tokens, and what chance would give for it.
     """
     rows = []
-    for item in series:
+    for item, predictions in zip(series, inputs["predictions"], strict=True):
         last = item.frame.filter(tokens="image", block=item.depth - 1).sort("image_id")
-        first, correct = last["first"].to_numpy(), predictions[item.name].sort("image_id")["correct"].to_numpy()
+        first, correct = last["first"].to_numpy(), pl.DataFrame(predictions).sort("image_id")["correct"].to_numpy()
         row: dict[str, float] = {}
         measures = {
             "identifiability_rate": first,
@@ -40,8 +41,7 @@ def data(series: list[Series], predictions: dict[str, pl.DataFrame], protocol: P
             row |= _percent(name, values.astype(np.float64), seed)
         row |= {"chance": 100 * chance(item.classes), "classes": item.classes, "images": len(last)}
         rows.append(labelled(pl.DataFrame([row]), item))
-    columns = {"resamples": statistics.RESAMPLES, "seed": seed, "protocol": protocol.name}
-    return pl.concat(rows).with_columns(pl.lit(value).alias(name) for name, value in columns.items())
+    return pl.concat(rows).with_columns(resamples=pl.lit(statistics.RESAMPLES))
 
 
 def _percent(name: str, values: np.ndarray, seed: int) -> dict[str, float]:

@@ -1,0 +1,38 @@
+# What models still identify when attention is cut or tokens are removed: all conditions of a model in one job.
+
+
+rule perturbations:
+    input:
+        manifest=eval_manifest,
+        weights="<results>/models/{model}/model.safetensors",
+        card="<results>/models/{model}/model.json",
+        tokens=tokens_if_masks,
+    output:
+        ranks="<results>/perturbations/{model}/{dataset}.parquet",
+        accuracy="<results>/perturbations/{model}/{dataset}_accuracy.parquet",
+    log:
+        "<logs>/perturbations/{model}/{dataset}.log",
+    benchmark:
+        "<benchmarks>/perturbations/{model}/{dataset}.tsv"
+    conda:
+        "../envs/classlens.yaml"
+    threads: 8
+    resources:
+        script=script("perturb.py"),
+        mem_mb=memory(8),
+        runtime=240,
+        root=root,
+        device=settings["compute"]["device"],
+        batch_size=settings["compute"]["batch_size"],
+        workers=settings["compute"]["workers"],
+    params:
+        settings=lambda wildcards: plan.perturbation_settings(wildcards.model),
+        code=code("perturb.py"),
+    message:
+        "Cutting attention and removing tokens of {wildcards.model} on {wildcards.dataset}"
+    shell:
+        "python {resources.script:q} --log {log:q} --threads {threads}"
+        " --device {resources.device} --batch-size {resources.batch_size} --workers {resources.workers}"
+        " --precision {params.settings[precision]} --manifest {input.manifest:q} --root {resources.root:q}"
+        " --model $(dirname {input.card:q}) --tokens {input.tokens:q} --analyses {params.settings[analyses]}"
+        " --protocol {params.settings[protocol]} --ranks {output.ranks:q} --accuracy {output.accuracy:q}"

@@ -1,0 +1,132 @@
+# Relevance maps of every method, and what they are worth: deletion curves, and agreement with the masks.
+
+
+rule relevance:
+    input:
+        manifest=eval_manifest,
+        weights="<results>/models/{model}/model.safetensors",
+        card="<results>/models/{model}/model.json",
+        probes=probe_ranks,
+    output:
+        maps="<results>/relevance/{model}/{dataset}.parquet",
+        heads="<results>/relevance/{model}/{dataset}_heads.parquet",
+        shown="<results>/relevance/{model}/{dataset}_shown.parquet",
+    log:
+        "<logs>/relevance/{model}/{dataset}.log",
+    benchmark:
+        "<benchmarks>/relevance/{model}/{dataset}.tsv"
+    conda:
+        "../envs/classlens.yaml"
+    threads: 8
+    resources:
+        script=script("relevance.py"),
+        mem_mb=memory(8),
+        runtime=240,
+        root=root,
+        device=settings["compute"]["device"],
+        batch_size=settings["compute"]["batch_size"],
+        workers=settings["compute"]["workers"],
+    params:
+        settings=plan.relevance_settings(),
+        code=code("relevance.py"),
+    message:
+        "Making relevance maps of {wildcards.model} on {wildcards.dataset}"
+    shell:
+        "python {resources.script:q} --log {log:q} --threads {threads}"
+        " --device {resources.device} --batch-size {resources.batch_size} --workers {resources.workers}"
+        " --precision {params.settings[precision]} --manifest {input.manifest:q} --root {resources.root:q}"
+        " --model $(dirname {input.card:q}) --probes {input.probes:q} --classes {params.settings[classes]}"
+        " --images {params.settings[images]:q} --seed {params.settings[seed]} --protocol {params.settings[protocol]}"
+        " --relevance {output.maps:q} --heads {output.heads:q} --shown {output.shown:q}"
+
+
+rule deletion:
+    input:
+        manifest=eval_manifest,
+        weights="<results>/models/{model}/model.safetensors",
+        card="<results>/models/{model}/model.json",
+        relevance="<results>/relevance/{model}/{dataset}.parquet",
+    output:
+        "<results>/deletion/{model}/{dataset}_images.parquet",
+    log:
+        "<logs>/deletion/{model}/{dataset}.log",
+    benchmark:
+        "<benchmarks>/deletion/{model}/{dataset}.tsv"
+    conda:
+        "../envs/classlens.yaml"
+    threads: 8
+    resources:
+        script=script("deletion.py"),
+        mem_mb=memory(8),
+        runtime=1440,
+        root=root,
+        device=settings["compute"]["device"],
+        batch_size=settings["compute"]["batch_size"],
+        workers=settings["compute"]["workers"],
+    params:
+        settings=plan.deletion_settings(),
+        code=code("deletion.py"),
+    message:
+        "Deleting tokens of {wildcards.model} on {wildcards.dataset} by their relevance"
+    shell:
+        "python {resources.script:q} --log {log:q} --threads {threads}"
+        " --device {resources.device} --batch-size {resources.batch_size} --workers {resources.workers}"
+        " --precision {params.settings[precision]} --manifest {input.manifest:q} --root {resources.root:q}"
+        " --model $(dirname {input.card:q}) --relevance {input.relevance:q} --steps {params.settings[steps]}"
+        " --seed {params.settings[seed]} --protocol {params.settings[protocol]} --deletion {output:q}"
+
+
+rule deletion_curves:
+    input:
+        "<results>/deletion/{model}/{dataset}_images.parquet",
+    output:
+        curves="<results>/deletion/{model}/{dataset}.parquet",
+        area="<results>/deletion/{model}/{dataset}_area.parquet",
+    log:
+        "<logs>/deletion_curves/{model}/{dataset}.log",
+    benchmark:
+        "<benchmarks>/deletion_curves/{model}/{dataset}.tsv"
+    conda:
+        "../envs/classlens.yaml"
+    threads: 1
+    resources:
+        script=script("deletion_curves.py"),
+        mem_mb=memory(2),
+        runtime=30,
+    params:
+        settings=dict(seed=settings["seed"], protocol=settings["protocol"]),
+        code=code("deletion_curves.py"),
+    message:
+        "Measuring the areas under the deletion curves of {wildcards.model} on {wildcards.dataset}"
+    shell:
+        "python {resources.script:q} --log {log:q} --threads {threads} --deletion {input:q}"
+        " --seed {params.settings[seed]} --protocol {params.settings[protocol]} --curves {output.curves:q} --area {output.area:q}"
+
+
+rule segmentation:
+    input:
+        manifest=eval_manifest,
+        card="<results>/models/{model}/model.json",
+        relevance="<results>/relevance/{model}/{dataset}.parquet",
+    output:
+        "<results>/segmentation/{model}/{dataset}.parquet",
+    log:
+        "<logs>/segmentation/{model}/{dataset}.log",
+    benchmark:
+        "<benchmarks>/segmentation/{model}/{dataset}.tsv"
+    conda:
+        "../envs/classlens.yaml"
+    threads: 1
+    resources:
+        script=script("segmentation.py"),
+        mem_mb=memory(4),
+        runtime=120,
+        root=root,
+    params:
+        protocol=settings["protocol"],
+        code=code("segmentation.py"),
+    message:
+        "Comparing the relevance maps of {wildcards.model} with the masks of {wildcards.dataset}"
+    shell:
+        "python {resources.script:q} --log {log:q} --threads {threads} --protocol {params.protocol} --manifest {input.manifest:q}"
+        " --root {resources.root:q} --card {input.card:q} --relevance {input.relevance:q} --segmentation {output:q}"

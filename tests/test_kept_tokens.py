@@ -1,0 +1,130 @@
+"""Removing tokens, cutting attention, and deletion curves, on small models."""
+
+import numpy as np
+import pytest
+import timm
+import torch
+
+from classlens import deletion, deletion_curves, kept_tokens, perturbation
+from classlens.errors import InputError
+from classlens.lens import Lens
+from classlens.models import describe, save
+from classlens.protocol import CORRECTED, PAPER
+
+SMALL = {"img_size": 48, "patch_size": 16, "embed_dim": 24, "num_heads": 2, "depth": 3, "num_classes": 7}
+ARCHS = {"cls": "vit_tiny_patch16_224", "pooled": "vit_base_patch16_rpn_224", "registers": "vit_small_patch16_224"}
+KWARGS = {"registers": {"reg_tokens": 3}, "pooled": {"init_values": 0.1}}
+
+
+def build(name: str):
+    torch.manual_seed(1)
+    model = timm.create_model(ARCHS[name], **SMALL, **KWARGS.get(name, {})).eval().requires_grad_(False)
+    return model, Lens.from_model(model)
+
+
+def card_of(model, tmp_path):
+    save(model, tmp_path / "model.safetensors")
+    return describe(model, "vit", {}, "random", {"resize": [48, 48], "crop": None, "interpolation": "bilinear", "mean": [0.5] * 3,
+                                                 "std": [0.5] * 3}, CORRECTED, tmp_path / "model.safetensors")  # fmt: skip
+
+
+@pytest.fixture(params=list(ARCHS))
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def test_all_tokens_give_the_models_output(name: str) -> None:
+    model, lens = build(name)
+    images = torch.randn(4, 3, 48, 48)
+    tokens = kept_tokens.keep(kept_tokens.embed(model, images), torch.ones(4, 9 + model.num_prefix_tokens, dtype=torch.bool))
+    torch.testing.assert_close(kept_tokens.run(model, lens, tokens)[1], model(images), atol=1e-5, rtol=1e-5)
+
+
+def test_padding_and_masking_equal_removing(name: str) -> None:
+    model, lens = build(name)
+    prefix = model.num_prefix_tokens
+    states = kept_tokens.embed(model, torch.randn(5, 3, 48, 48))
+    kept = torch.rand(states.shape[:2], generator=torch.Generator().manual_seed(0)) < 0.5
+    kept[:, :prefix] = True
+    kept[:, prefix] = True
+    kept[0] = True
+    together = kept_tokens.keep(states, kept)
+    last, output = kept_tokens.run(model, lens, together)
+    assert together.real is not None
+    for image in range(5):
+        alone = states[image : image + 1, kept[image]]  # really removed, one image by itself
+        states_alone = alone
+        for block in model.blocks:
+            states_alone = block(states_alone)
+        torch.testing.assert_close(last[image][together.real[image]], states_alone[0], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(output[image], lens.output(states_alone)[0], atol=1e-5, rtol=1e-4)
+
+
+def test_a_model_whose_attention_takes_no_mask_is_refused() -> None:
+    model = timm.create_model("beit_base_patch16_224", img_size=48, embed_dim=24, num_heads=2, depth=1)
+    with pytest.raises(InputError, match="not defined for Beit"):
+        kept_tokens.check(model, "beit")
+
+
+def test_self_only_isolates_image_tokens(tmp_path) -> None:
+    model, _ = build("cls")
+    card = card_of(model, tmp_path)
+    mask = perturbation.attention_mask("self_only", card, torch.device("cpu"))
+    images = torch.randn(2, 3, 48, 48)
+    states = kept_tokens.embed(model, images)
+    before = kept_tokens.last_states(model, states, mask)
+    states[:, 5] = 10 * torch.randn(24)
+    after = kept_tokens.last_states(model, states, mask)
+    changed = (before - after).abs().amax(dim=2) > 1e-7
+    assert changed[:, 0].all()
+    assert changed[:, 5].all()
+    assert not changed[:, [1, 2, 3, 4, 6, 7, 8, 9]].any()
+
+
+def test_without_attention_to_cls_image_tokens_do_not_see_it(tmp_path) -> None:
+    model, _ = build("registers")
+    mask = perturbation.attention_mask("no_cls", card_of(model, tmp_path), torch.device("cpu"))
+    assert mask[:4].all()
+    assert not mask[4:, 0].any()
+    assert mask[4:, 1:].all()
+
+
+def test_conditions_need_what_they_need(tmp_path) -> None:
+    pooled, _ = build("pooled")
+    card = card_of(pooled, tmp_path)
+    assert perturbation.conditions(card, ["attention", "tokens"], masks=False) == ["none", "self_only"]
+    assert perturbation.conditions(card, ["tokens"], masks=True) == ["none", "without_context", "without_class"]
+
+
+def test_steps() -> None:
+    assert deletion.steps(4, None, False, CORRECTED) == [0, 1, 2, 3, 4]
+    assert deletion.steps(4, None, True, CORRECTED) == [0, 1, 2, 3]
+    assert deletion.steps(4, None, False, PAPER) == [1, 2, 3]
+    assert deletion.steps(100, 3, False, CORRECTED) == [0, 50, 100]
+
+
+def test_orders() -> None:
+    relevance = np.array([[0.1, 0.9, 0.5]])
+    assert deletion.removal_order(relevance, "negative").tolist() == [[0, 2, 1]]
+    assert deletion.removal_order(relevance, "positive").tolist() == [[1, 2, 0]]
+
+
+def test_curves_are_those_of_images_without_the_tokens(name: str) -> None:
+    model, lens = build(name)
+    images, classes = torch.randn(3, 3, 48, 48), torch.tensor([0, 1, 2])
+    orders = torch.stack([torch.stack([torch.randperm(9) for _ in range(3)]) for _ in range(2)])
+    removed = deletion.steps(9, None, lens.pooled, CORRECTED)
+    correct = deletion.correct_after_removal(model, lens, images, classes, orders, removed)
+    states = kept_tokens.embed(model, images)
+    for curve in range(2):
+        for step, number in enumerate(removed):
+            kept = torch.ones(states.shape[:2], dtype=torch.bool)
+            kept.scatter_(1, orders[curve, :, :number] + model.num_prefix_tokens, False)
+            output = kept_tokens.run(model, lens, kept_tokens.keep(states, kept))[1]
+            assert torch.equal(correct[curve, :, step], output.argmax(dim=1) == classes)
+
+
+def test_area() -> None:
+    accuracy = np.array([1.0, 1.0, 0.0])
+    assert deletion_curves.area(accuracy, [0, 1, 2], 2, CORRECTED) == pytest.approx(0.75)
+    assert deletion_curves.area(np.array([0.5, 0.25]), [1, 2], 3, PAPER) == pytest.approx(0.75 / (0.5 * 3))

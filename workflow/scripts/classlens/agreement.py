@@ -1,0 +1,227 @@
+"""What the memories of a layer have to do with classes.
+
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, sections 3 and 4.3; methods, section 5. A layer's values are the columns of its output
+matrix [width, memory]; projected onto the class embedding [class, width] they say which classes a memory writes.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from classlens import memories
+from classlens.card import Card
+from classlens.groups import LAYERS, means_per_image
+from classlens.projection_table import Projections
+from classlens.protocol import Protocol
+from classlens.trace import ViT
+
+OUTPUTS = {"attn": "attn.proj", "mlp": "mlp.fc2"}
+BEST = 5
+"""Number of classes that a memory is said to stand for, and of memories that stand for a class: those of the largest projections."""
+
+
+def values(model: ViT, layer: str, block: int) -> Tensor:
+    """Values of a layer's memories, [width, memory]."""
+    return model.blocks[block].get_submodule(OUTPUTS[layer]).weight.detach()
+
+
+def value_logits(embedding: Tensor, values: Tensor) -> Tensor:
+    """Projection of each value onto each class, without bias, [class, memory]."""
+    return embedding @ values
+
+
+def class_value_agreement(embedding: Tensor, values: Tensor) -> Tensor:
+    """Largest cosine between a class's embedding and any value, [class].
+
+    Args:
+        embedding: class embedding, [class, width].
+        values: [width, memory].
+    """
+    return (functional.normalize(embedding, dim=1) @ functional.normalize(values, dim=0)).amax(dim=1)
+
+
+@dataclass(frozen=True)
+class LayerMemories:
+    """Which classes the memories of one layer stand for, and which memories stand for a class.
+
+    Attributes:
+        classes: the classes with the largest projections of each memory, largest first, [memory, BEST].
+        logits: those projections, [memory, BEST].
+        memories: the memories with the largest projections onto each class, [class, BEST].
+    """
+
+    classes: np.ndarray
+    logits: np.ndarray
+    memories: np.ndarray
+
+    @classmethod
+    def of(cls, embedding: Tensor, values: Tensor) -> "LayerMemories":
+        """From the class embedding [class, width] and a layer's values [width, memory]."""
+        logits = value_logits(embedding, values)
+        best = logits.topk(min(BEST, len(logits)), dim=0)
+        memories = logits.topk(BEST, dim=1).indices
+        return cls(best.indices.T.numpy(), best.values.T.numpy(), memories.numpy())
+
+    def key_value_agreement(self, active: np.ndarray, classes: np.ndarray, protocol: Protocol) -> np.ndarray:
+        """Whether a token uses a memory that stands for its image's class.
+
+        Args:
+            active: active memories, [image, token, ACTIVE].
+            classes: class index of each image, [image].
+            protocol: `memories_of_the_class` asks for one of the class's best memories, otherwise for one whose best classes have the
+                class among them.
+
+        Returns:
+            bool [image, token].
+        """
+        if protocol.memories_of_the_class:
+            wanted = self.memories[classes]
+            return (active[..., None] == wanted[:, None, None, :]).any(axis=(2, 3))
+        return (self.classes[active] == classes[:, None, None, None]).any(axis=(2, 3))
+
+    def composes(self, active: np.ndarray, top: np.ndarray) -> np.ndarray:
+        """Whether a layer's top class at a token is that of one of the token's active memories.
+
+        Args:
+            active: active memories, [image, token, ACTIVE].
+            top: top class of what the layer adds, [image, token].
+
+        Returns:
+            bool [image, token].
+        """
+        return (self.classes[active, 0] == top[..., None]).any(axis=2)
+
+
+Layers = dict[tuple[str, int], LayerMemories]
+"""What the memories of each layer stand for, by layer and block."""
+
+
+def of_model(model: ViT) -> Layers:
+    """What the memories of each layer of a model stand for."""
+    keys = [(layer, block) for layer in LAYERS for block in range(len(model.blocks))]
+    with torch.inference_mode():
+        return {key: LayerMemories.of(model.head.weight, values(model, *key)) for key in keys}
+
+
+def class_value_table(model: ViT, twin: ViT | None) -> pl.DataFrame:
+    """Class-value agreement of a model and of the same architecture with random weights, rows (layer, block, class_index)."""
+    frames = []
+    for layer in LAYERS:
+        for block in range(len(model.blocks)):
+            of = [class_value_agreement(one.head.weight, values(one, layer, block)).detach().numpy() for one in (model, twin) if one]
+            columns = {"agreement": of[0], "random_agreement": of[1] if twin else None}
+            classes = np.arange(len(of[0]), dtype=np.int32)
+            frames.append(pl.DataFrame({"layer": layer, "block": block, "class_index": classes, **columns}))
+    return pl.concat(frames).cast({"block": pl.Int16, "random_agreement": pl.Float32})
+
+
+def agreements(active: np.ndarray, batch: Projections, classes: np.ndarray, layers: Layers, protocol: Protocol) -> dict[str, np.ndarray]:
+    """Key-value agreement and compositionality of some tokens.
+
+    Args:
+        active: active memories, [image, token, layer, block, ACTIVE].
+        batch: projections of the same images.
+        classes: class index of each image, [image].
+        layers: what the memories stand for.
+        protocol: settles key-value agreement.
+
+    Returns:
+        `{layer}_agreement` and `{layer}_composition`, bool [image, token, block].
+    """
+    result: dict[str, np.ndarray] = {}
+    for index, layer in enumerate(LAYERS):
+        used = active[:, :, index]
+        top = batch.of(batch.top, f"{layer}_out")
+        blocks = range(used.shape[2])
+        agree = [layers[layer, block].key_value_agreement(used[:, :, block], classes, protocol) for block in blocks]
+        compose = [layers[layer, block].composes(used[:, :, block], top[:, :, block]) for block in blocks]
+        result |= {f"{layer}_agreement": np.stack(agree, axis=2), f"{layer}_composition": np.stack(compose, axis=2)}
+    return result
+
+
+def per_image(
+    shards: Iterable[tuple[Path, Iterable[Projections]]], predictions: pl.DataFrame, layers: Layers, card: Card, protocol: Protocol
+) -> tuple[pl.DataFrame, pl.DataFrame, dict[tuple[str, int], np.ndarray]]:
+    """Key-value agreement and compositionality per image, and how many tokens use each memory.
+
+    Args:
+        shards: memory keys and projections of each shard.
+        predictions: class_index and correct of each image.
+        layers: what the memories stand for.
+        card: the model's card.
+        protocol: settles key-value agreement, and whether the first token of a model without [CLS] counts as one.
+
+    Returns:
+        two tables of rows (tokens, image, block), tokens `all` and `cls`, with n, attn and mlp (shares of tokens); the first also with
+        class_index and correct. Tokens that use each memory, [memory], by layer and block.
+    """
+    classes = dict(predictions.select("image_id", "class_index").iter_rows())
+    frames: list[pl.DataFrame] = []
+    counts = {key: np.zeros(len(value.classes), np.int64) for key, value in layers.items()}
+    for path, batches in shards:
+        image_ids, active = memories.read(path, card.tokens)
+        for (layer, block), count in counts.items():
+            used = active[:, :, LAYERS.index(layer), block].ravel().astype(np.int64)
+            count += np.bincount(used, minlength=len(count))
+        start = 0
+        for batch in batches:
+            rows = slice(start, start + len(batch.image_ids))
+            start = rows.stop
+            assert image_ids[rows] == batch.image_ids
+            of_images = np.array([classes[image] for image in batch.image_ids])
+            measures = {
+                name: flags.astype(np.float32) for name, flags in agreements(active[rows], batch, of_images, layers, protocol).items()
+            }
+            frames.append(means_per_image(batch.image_ids, _groups(card, len(of_images), protocol), measures))
+    frame = pl.concat(frames).sort("tokens", "image_id", "block")
+    keys = ["tokens", "image_id", "block", "n"]
+    parts = [frame.select(*keys, *(pl.col(f"{layer}_{name}").alias(layer) for layer in LAYERS)) for name in ("agreement", "composition")]
+    return parts[0].join(predictions.select("image_id", "class_index", "correct"), on="image_id", maintain_order="left"), parts[1], counts
+
+
+def _groups(card: Card, images: int, protocol: Protocol) -> dict[str, np.ndarray]:
+    """All tokens, and [CLS] alone where there is one or the protocol takes the first token for it."""
+    everything = np.ones((images, card.tokens), bool)
+    first = np.broadcast_to(np.arange(card.tokens) == 0, everything.shape)
+    return {"all": everything, **({"cls": first} if card.cls_token or protocol.drop_first_patch_of_pooled else {})}
+
+
+def interpretable_values(model: ViT, layers: Layers, names: list[str], counts: dict[tuple[str, int], np.ndarray]) -> pl.DataFrame:
+    """The classes that each memory stands for, rows (layer, block, memory).
+
+    Args:
+        model: the model.
+        layers: what its memories stand for.
+        names: name of each class.
+        counts: tokens that use each memory, from `per_image`.
+
+    Returns:
+        columns class_index, class_name and logit (lists of `BEST`, largest projection first), cosine (of the value with the embedding of
+        the first of these classes) and tokens (how many use the memory).
+    """
+    embedding = functional.normalize(model.head.weight.detach(), dim=1)
+    frames = []
+    for (layer, block), found in layers.items():
+        written = functional.normalize(values(model, layer, block), dim=0)
+        cosine = (embedding[found.classes[:, 0]] * written.T).sum(dim=1).numpy()
+        frames.append(
+            pl.DataFrame(
+                {
+                    "layer": layer,
+                    "block": block,
+                    "memory": np.arange(len(cosine), dtype=np.int16),
+                    "class_index": found.classes.astype(np.int32).tolist(),
+                    "class_name": [[names[index] for index in row] for row in found.classes.tolist()],
+                    "logit": found.logits.tolist(),
+                    "cosine": cosine,
+                    "tokens": counts[layer, block],
+                }
+            )
+        )
+    return pl.concat(frames).cast({"block": pl.Int16, "class_index": pl.List(pl.Int32), "logit": pl.List(pl.Float32)})

@@ -1,0 +1,52 @@
+"""F9: whether tokens of rightly classified images use memories of their class more often than those of wrongly classified ones.
+
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.3; methods, sections 5 and 11. The token is
+[CLS]; of models without one, all tokens.
+"""
+
+import polars as pl
+from matplotlib.figure import Figure
+
+from classlens import statistics
+from classlens.figures import canvas, curves
+from classlens.groups import LAYERS
+from classlens.presentation import Inputs
+from classlens.protocol import Protocol
+from classlens.series import Series, labelled
+
+
+def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
+    """Rows (model, layer, block): difference in per cent with 95 % interval, one-sided p, and the numbers of images.
+
+    p is corrected over blocks by Holm's method unless the protocol is `paper`. A model that is right, or wrong, about all images has
+    nulls.
+    """
+    frames = []
+    for item in series:
+        tokens = "cls" if "cls" in item.frame["tokens"] else "all"
+        rows = item.frame.filter(tokens=tokens).sort("image_id", "block")
+        right = rows.filter(block=0)["correct"].to_numpy()
+        for layer in LAYERS:
+            found = statistics.split_difference(statistics.matrix(rows, layer), right, protocol, seed)
+            p = found.pop("p")
+            columns = {name: 100 * values for name, values in found.items()}
+            columns["p"] = p if protocol.tokens_as_units else statistics.holm(p)
+            names = {"layer": layer, "tokens": tokens, "block": rows["block"].unique().sort()}
+            counts = {"images_right": int(right.sum()), "images_wrong": int((~right).sum())}
+            frames.append(labelled(pl.DataFrame({**names, **columns, **counts}), item))
+    return pl.concat(frames).with_columns(pl.col(pl.Float64).fill_nan(None)).with_columns(permutations=pl.lit(protocol.permutations))
+
+
+def draw(frame: pl.DataFrame, width: float) -> Figure:
+    """A panel per model, a line per layer, stars where p < 0.05."""
+    figure, panels = curves.model_panels(frame, width)
+    for axes, (_, rows) in zip(panels, frame.group_by("model", maintain_order=True), strict=True):
+        for height, layer in zip((0.97, 0.92), LAYERS, strict=True):
+            part = rows.filter(layer=layer).rename({"difference": "mean"})
+            canvas.band(axes, part["block"] + 1, part, canvas.COLOURS[layer], canvas.NAMES[layer])
+            canvas.stars(axes, part.filter(pl.col("p") < statistics.SIGNIFICANT)["block"] + 1, height, canvas.COLOURS[layer])
+        canvas.reference_line(axes, 0)
+        axes.set_title(f"{rows['label'][0]} ({rows['images_right'][0]} right, {rows['images_wrong'][0]} wrong images)")
+    panels[0].set_ylabel("agreement, right - wrong (%)")
+    canvas.legend_below(figure, panels[-1])
+    return figure

@@ -1,0 +1,100 @@
+"""F13: what linear probes read from the output of each block against what the projection onto the class embedding reads.
+
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5.1; methods, section 10.
+"""
+
+import json
+
+import polars as pl
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from classlens import statistics
+from classlens.figures import canvas
+from classlens.presentation import Inputs
+from classlens.protocol import Protocol
+from classlens.series import Series, labelled
+
+STYLES = {"cls": "--", "image": "-"}
+METHODS = {"probe": "linear probe", "ours": "projection (ours)"}
+ORDERS = {"negative": "least relevant first", "positive": "most relevant first"}
+
+
+def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
+    """Rows (model, panel, method, group, x), mean and 95 % interval over images in per cent.
+
+    In panel `accuracy` group is the kind of token (`cls`, `image`) and x the block; in panel `deletion`, which there is where all models
+    have deletion curves, group is the order and x the number of removed tokens.
+    """
+    frames = []
+    for index, item in enumerate(series):
+        measured = {"probe": per_image(item)}
+        if inputs["identifiability"]:
+            measured["ours"] = pl.DataFrame(inputs["identifiability"][index])
+        for method, frame in measured.items():
+            means = statistics.by_block(frame, "first", seed).rename({"tokens": "group", "block": "x"})
+            frames.append(_panel("accuracy", method, means, item))
+        if inputs["deletion"]:
+            curves = pl.DataFrame(inputs["deletion"][index]).rename({"order": "group", "removed": "x", "accuracy": "mean"})
+            for method in METHODS:
+                frames.append(_panel("deletion", method, curves.filter(method=method), item))
+    return pl.concat(frames).with_columns(pl.col("mean", "low", "high") * 100)
+
+
+def per_image(item: Series) -> pl.DataFrame:
+    """Share of an image's tokens whose own probe ranks the class first, rows (tokens, image, block) with n, from the blocks' outputs."""
+    first = int(item.metadata["prefix_tokens"])
+    is_cls = (pl.col("token") == 0) & json.loads(item.metadata["cls_token"])
+    kind = pl.when(pl.col("token") >= first).then(pl.lit("image")).when(is_cls).then(pl.lit("cls"))
+    outputs = item.frame.filter(pl.col("site").cast(pl.String) == "resid_post").with_columns(tokens=kind).drop_nulls("tokens")
+    shares = outputs.group_by("tokens", "image_id", "block").agg((pl.col("rank") == 0).mean().alias("first"), pl.len().alias("n"))
+    return shares.sort("tokens", "image_id", "block")
+
+
+def _panel(panel: str, method: str, frame: pl.DataFrame, item: Series) -> pl.DataFrame:
+    columns = frame.select(
+        pl.lit(panel).alias("panel"),
+        pl.lit(method).alias("method"),
+        pl.col("group").cast(pl.String),
+        pl.col("x").cast(pl.Int32),
+        "mean",
+        "low",
+        "high",
+        pl.col("images").cast(pl.Int64),
+    )
+    return labelled(columns, item)
+
+
+def draw(frame: pl.DataFrame, width: float) -> Figure:
+    """A row per model: accuracy over blocks, and deletion curves where there are any."""
+    models, panels = frame["model"].unique(maintain_order=True), frame["panel"].unique(maintain_order=True)
+    figure, grid = plt.subplots(len(models), len(panels), figsize=(width, 0.4 + 2.4 * len(models)), squeeze=False, sharex="col")
+    for row, model in zip(grid, models, strict=True):
+        rows = frame.filter(model=model)
+        _accuracy(row[0], rows.filter(panel="accuracy"))
+        row[0].set_title(f"{rows['label'][0]} (n = {rows['images'][0]} images)")
+        if len(panels) > 1:
+            _deletion(row[1], rows.filter(panel="deletion"))
+    grid[-1, 0].set_xlabel("block")
+    for axes in grid[-1, 1:]:
+        axes.set_xlabel("image tokens removed")
+    for column in grid.T:
+        widest = max(column, key=lambda axes: len(axes.get_legend_handles_labels()[1]))
+        column[-1].legend(*widest.get_legend_handles_labels(), loc="upper center", bbox_to_anchor=(0.5, -0.2))
+    return figure
+
+
+def _accuracy(axes: Axes, rows: pl.DataFrame) -> None:
+    for (method, group), part in rows.group_by("method", "group", maintain_order=True):
+        name = f"{METHODS[str(method)]}, {canvas.NAMES[str(group)]}"
+        canvas.band(axes, part["x"] + 1, part, canvas.COLOURS[str(method)], name, STYLES[str(group)])
+    axes.set_ylabel("class first (% of tokens)")
+
+
+def _deletion(axes: Axes, rows: pl.DataFrame) -> None:
+    for (method, group), part in rows.group_by("method", "group", maintain_order=True):
+        name = f"{METHODS[str(method)]}, {ORDERS[str(group)]}"
+        axes.plot(part["x"], part["mean"], "-" if group == "negative" else "--", color=canvas.COLOURS[str(method)], label=name)
+        axes.fill_between(part["x"], part["low"], part["high"], color=canvas.COLOURS[str(method)], alpha=0.15, linewidth=0)
+    axes.set_ylabel("accuracy (%)")

@@ -1,0 +1,56 @@
+"""F11, in detail: relevance maps of every block and head, for one image and its class.
+
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5; methods, section 8.
+"""
+
+import numpy as np
+import polars as pl
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from classlens.figures import canvas
+from classlens.figures.relevance_maps import decoded, photograph, short
+from classlens.manifest_classes import classes_of
+from classlens.presentation import Inputs
+from classlens.protocol import Protocol
+from classlens.series import Series, labelled
+
+
+def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
+    """Rows (block, head, row, column): relevance of each patch; `photograph` is a PNG in base64, in the first row."""
+    (item,), shown, manifest = series, pl.DataFrame(inputs["shown"][0]), inputs["manifest"][0]
+    image = shown.row(0, named=True)
+    rows, columns = canvas.patch_grid(item)
+    maps = item.frame.filter(image_id=image["image_id"], class_index=image["class_index"])
+    name = classes_of(manifest)[image["class_index"]][1]
+    place = {"row": np.tile(np.repeat(np.arange(rows), columns), len(maps)), "column": np.tile(np.arange(columns), rows * len(maps))}
+    frame = maps.select("image_id", pl.lit(name).alias("class_name"), "block", "head", "relevance").explode("relevance")
+    pictures = pl.Series("photograph", [photograph(image), *[None] * (len(frame) - 1)], pl.String)
+    return labelled(frame.with_columns(pictures, **{key: pl.Series(value) for key, value in place.items()}), item)
+
+
+def draw(frame: pl.DataFrame, width: float) -> Figure:
+    """The photograph, and a mosaic with a column per block and a row per head, on one scale."""
+    blocks, heads, rows, columns = (frame[name].n_unique() for name in ("block", "head", "row", "column"))
+    maps = frame["relevance"].to_numpy().reshape(blocks, heads, rows, columns)
+    spaced = np.full((blocks, heads, rows + 1, columns + 1), np.nan)
+    spaced[:, :, :rows, :columns] = maps
+    mosaic = spaced.transpose(1, 2, 0, 3).reshape(heads * (rows + 1), blocks * (columns + 1))
+    side = 0.2 * width
+    height = max(side, 0.68 * width * mosaic.shape[0] / mosaic.shape[1])
+    figure, (left, right) = plt.subplots(1, 2, figsize=(width, height + 0.7), width_ratios=[side, width - side])
+    left.imshow(decoded(frame["photograph"].drop_nulls()[0]))
+    left.set_title(f"{short(frame['class_name'][0])} (image {frame['image_id'][0]})", fontsize=7)
+    left.axis("off")
+    largest = np.abs(maps).max()
+    drawn = right.imshow(mosaic, cmap=canvas.DIVERGING, vmin=-largest, vmax=largest, interpolation="nearest")
+    right.set_xticks(np.arange(blocks) * (columns + 1) + (columns - 1) / 2, [str(block + 1) for block in range(blocks)])
+    right.set_yticks(np.arange(heads) * (rows + 1) + (rows - 1) / 2, [str(head + 1) for head in range(heads)])
+    right.set_xlabel("block")
+    right.set_ylabel("head")
+    right.grid(False)
+    right.tick_params(length=0)
+    right.spines[:].set_visible(False)
+    right.set_title(frame["label"][0])
+    figure.colorbar(drawn, ax=right, shrink=0.8, aspect=15).set_label("relevance")
+    return figure

@@ -1,0 +1,107 @@
+"""F11: relevance maps over photographs, for several classes of each.
+
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5; methods, section 8.
+"""
+
+import base64
+import io
+
+import numpy as np
+import polars as pl
+from matplotlib import colormaps
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from PIL import Image
+
+from classlens.figures import canvas
+from classlens.manifest_classes import classes_of
+from classlens.presentation import Inputs
+from classlens.protocol import Protocol
+from classlens.series import Series, labelled
+
+COLUMNS = 3
+"""Classes of one image that are drawn side by side."""
+
+STRONGEST = 0.8
+"""Opacity of the largest relevance over the photograph."""
+
+
+def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
+    """Rows (image, class, row, column): relevance of each patch; `photograph` is a PNG in base64, in the first row of an image."""
+    (item,), shown, manifest = series, pl.DataFrame(inputs["shown"][0]), inputs["manifest"][0]
+    names = [name for _, name in classes_of(manifest)]
+    rows, columns = canvas.patch_grid(item)
+    frames = []
+    maps = item.frame.filter(pl.col("method").cast(pl.String) == "ours")
+    for image in shown.iter_rows(named=True):
+        of_image = maps.filter(image_id=image["image_id"]).with_columns(is_own=pl.col("class_index") == image["class_index"])
+        for index, relevance, is_own in of_image.select("class_index", "relevance", "is_own").head(COLUMNS).iter_rows():
+            frames.append(
+                pl.DataFrame(
+                    {
+                        "image_id": image["image_id"],
+                        "class_index": index,
+                        "class_name": names[index],
+                        "own_class": is_own,
+                        "row": np.repeat(np.arange(rows), columns),
+                        "column": np.tile(np.arange(columns), rows),
+                        "relevance": relevance,
+                        "photograph": [photograph(image) if is_own else None, *[None] * (rows * columns - 1)],
+                    },
+                    schema_overrides={"photograph": pl.String},
+                )
+            )
+    return labelled(pl.concat(frames), item)
+
+
+def photograph(image: dict[str, object]) -> str:
+    """An image of the table of shown images as PNG in base64."""
+    pixels = np.frombuffer(image["pixels"], np.uint8).reshape(image["height"], image["width"], 3)  # type: ignore[call-overload]
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "png")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def decoded(text: str) -> np.ndarray:
+    """Pixels [height, width, 3] of a photograph."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))
+
+
+def draw(frame: pl.DataFrame, width: float) -> Figure:
+    """A row per image: the photograph, and over it the map of each class, each relative to its largest value."""
+    images = frame["image_id"].unique(maintain_order=True)
+    most = max(frame.filter(image_id=image)["class_index"].n_unique() for image in images)
+    size = (width, len(images) * (width / (most + 1.3) + 0.2))
+    figure, grid = plt.subplots(len(images), 1 + most, figsize=size, squeeze=False)
+    for row, image in zip(grid, images, strict=True):
+        of_image = frame.filter(image_id=image)
+        pixels = decoded(of_image["photograph"].drop_nulls()[0])
+        row[0].imshow(pixels)
+        row[0].set_title(f"image {image}")
+        maps = of_image.group_by("class_name", "own_class", maintain_order=True)
+        for axes, ((name, own), part) in zip(row[1:], maps, strict=False):
+            overlay(axes, pixels, part)
+            axes.set_title(f"{short(str(name))}{' (its class)' if own else ''}")
+        for axes in row:
+            axes.axis("off")
+    colours = plt.cm.ScalarMappable(Normalize(-1, 1), canvas.DIVERGING)
+    figure.colorbar(colours, ax=grid, shrink=0.5, aspect=25).set_label("relevance (relative to the map's largest)")
+    figure.suptitle(frame["label"][0], fontsize=8)
+    return figure
+
+
+def short(name: str) -> str:
+    """The first of a class's names."""
+    return name.split(",")[0]
+
+
+def overlay(axes: Axes, pixels: np.ndarray, patches: pl.DataFrame) -> None:
+    """A photograph with the relevance of each patch over it: hue by sign, opacity by size."""
+    values = patches["relevance"].to_numpy().reshape(patches["row"].n_unique(), -1)
+    values = values / max(np.abs(values).max(), np.finfo(np.float32).tiny)
+    colours = colormaps[canvas.DIVERGING](Normalize(-1, 1)(values))
+    colours[..., 3] = STRONGEST * np.abs(values)
+    axes.imshow(pixels)
+    axes.imshow(colours, extent=(0, pixels.shape[1], pixels.shape[0], 0), interpolation="nearest")

@@ -1,0 +1,41 @@
+"""F12, beside the deletion curves: how well each relevance map finds the object.
+
+Beyond the paper; methods, section 9.
+"""
+
+import polars as pl
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from classlens.figures import canvas
+from classlens.segmentation_scores import MEASURES
+from classlens.tables.segmentation_scores import data
+
+__all__ = ["data", "draw"]
+
+TITLES = {
+    "pixel_accuracy": "pixel accuracy",
+    "miou": "mIoU",
+    "average_precision": "average precision",
+    "pointing_game": "pointing game",
+    "positive_share": "positive share",
+}
+MARKERS = "osD^vPX"
+
+
+def draw(frame: pl.DataFrame, width: float) -> Figure:
+    """A panel per measure, a row per method, a marker per model, with intervals."""
+    methods, models = (frame[name].unique(maintain_order=True) for name in ("method", "model"))
+    figure, panels = plt.subplots(1, len(MEASURES), figsize=(width, 0.7 + 0.32 * len(methods)), sharey=True)
+    for axes, measure in zip(panels, MEASURES, strict=True):
+        for index, model in enumerate(models):
+            rows = frame.filter(model=model)
+            place = [methods.to_list().index(method) + (index - (len(models) - 1) / 2) * 0.22 for method in rows["method"]]
+            reach = [rows[measure] - rows[f"{measure}_low"], rows[f"{measure}_high"] - rows[measure]]
+            axes.errorbar(rows[measure], place, xerr=reach, fmt=MARKERS[index % len(MARKERS)], label=rows["label"][0])
+        axes.set_title(TITLES[measure], fontsize=7)
+        axes.set_xlabel("%")
+    panels[0].set_yticks(range(len(methods)), [canvas.NAMES[method] for method in methods])
+    panels[0].invert_yaxis()
+    canvas.legend_below(figure, panels[0])
+    return figure

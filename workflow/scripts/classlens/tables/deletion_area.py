@@ -1,0 +1,15 @@
+"""T6: areas under the deletion curves of every relevance map.
+
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5; methods, section 9.
+"""
+
+import polars as pl
+
+from classlens.presentation import Inputs
+from classlens.protocol import Protocol
+from classlens.series import Series, labelled
+
+
+def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
+    """Rows (model, method, order): area with its 95 % interval over images, and difference from the area of random orders."""
+    return pl.concat([labelled(item.frame.drop("seed", "protocol"), item) for item in series])
