@@ -8,7 +8,7 @@ CODE := workflow/scripts tests
 SMK := Snakefile rules
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint bench lock
+.PHONY: help env demo test lint bench quirks lock
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ lint: env  ## Check style, types and rules
 
 bench: demo  ## Measure speed and memory; writes docs/benchmarks.md
 	PYTHONPATH=workflow/scripts $(BIN)/python tests/bench.py --report docs/benchmarks.md
+
+quirks: demo  ## Measure what each quirk of the published code changes; writes docs/quirks.md
+	PYTHONPATH=workflow/scripts $(BIN)/python tests/quirks.py --report docs/quirks.md
 
 lock: COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --upgrade --custom-compile-command "make lock"
 lock: env  ## Resolve the newest versions of all packages

@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,15 +25,17 @@ import timm
 import torch
 from PIL import Image
 
-from classlens import extraction, manifest, models, projection, storage
-from classlens.batches import batches
+from classlens import deletion, extraction, manifest, models, perturbation, probes, projection, relevance, storage
+from classlens.batches import Batch, batches
 from classlens.card import Card
 from classlens.compute import Compute
 from classlens.datasets import Dataset
+from classlens.groups import LABELS, TokenLabels
 from classlens.images import read_bytes
 from classlens.lens import Lens
 from classlens.manifest import SCHEMA
 from classlens.protocol import CORRECTED, PAPER
+from classlens.trace import Trace, unfused
 from classlens.transforms import Transform
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -43,6 +46,8 @@ GOLDEN_MODELS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 REPETITIONS = 5
 IMAGES, BATCH, NAIVE_IMAGES = 128, 32, 16
+DELETION_STEPS = 8
+PROBE = {"training images": 9100, "test images": 4550, "width": 768, "classes": 1000}
 
 
 def photographs(folder: Path, count: int, size: tuple[int, int] = (500, 375)) -> pa.Table:
@@ -76,19 +81,38 @@ def seconds(run: Callable[[], Any], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def stages(compute: Compute, folder: Path) -> dict[str, dict[str, float]]:
-    """Milliseconds per image and ratio to the bare forward pass of each stage."""
+@dataclass(frozen=True)
+class Stage:
+    """Something that is timed.
+
+    Attributes:
+        name: what it is.
+        run: does it once.
+        images: for how many images.
+        at_most: largest ratio to the bare forward pass that is aimed at.
+        repeats: how often a run does it to each image (steps of a curve).
+    """
+
+    name: str
+    run: Callable[[], Any]
+    images: int = IMAGES
+    at_most: float | None = None
+    repeats: int = 1
+
+
+def stages(compute: Compute, folder: Path) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    """Seconds per 1,000 images and ratio to the bare forward pass of each stage, and bytes per image of what is stored."""
     images = photographs(folder / "images", IMAGES)
     model, card = random_model(ARCH, {}, folder)
-    model.to(compute.device)
+    model.to(compute.device).requires_grad_(False)
     transform = Transform(card.transform)
-    decoded = [batch.images for batch in batches(images, folder / "images", transform, BATCH, compute.workers, compute.device)]
+    decoded = list(batches(images, folder / "images", transform, BATCH, compute.workers, compute.device))
     states, keys, predictions = (folder / f"{name}.parquet" for name in ("states", "keys", "predictions"))
 
+    @torch.inference_mode()
     def forward() -> None:
-        with torch.inference_mode():
-            for batch in decoded:
-                model(batch)
+        for batch in decoded:
+            model(batch.images)
 
     def extract(memory_path: Path | None) -> None:
         root = folder / "images"
@@ -100,31 +124,117 @@ def stages(compute: Compute, folder: Path) -> dict[str, dict[str, float]]:
     def naive() -> None:
         naive_extraction(model, images.slice(0, NAIVE_IMAGES), folder, transform, compute.device)
 
-    runs: dict[str, Callable[[], None]] = {
-        "bare forward": forward,
-        "extraction": lambda: extract(None),
-        "extraction with memory keys": lambda: extract(keys),
-        "projection of all sites, ranks and top-5": project,
-        "extraction and projection, image by image": naive,
-    }
-    for run in runs.values():
-        run()  # warm up: memory, threads, kernels
-    times: dict[str, list[float]] = {name: [] for name in runs}
+    measured = [
+        Stage("bare forward", forward),
+        Stage("extraction", lambda: extract(None), at_most=1.18),
+        Stage("extraction with memory keys", lambda: extract(keys), at_most=1.25),
+        Stage("projection of all sites, ranks and top-5", project, at_most=0.80),
+        Stage("extraction and projection, image by image", naive, NAIVE_IMAGES),
+        *explanations(model, card, decoded[0]),
+    ]
+    rows = timed(measured, compute.device)
+    sizes = {name: path.stat().st_size / IMAGES for name, path in (("hidden states", states), ("memory keys", keys))}
+    sizes["projections"] = (folder / "projections.parquet").stat().st_size / IMAGES
+    sizes["hidden states as float32, for comparison"] = len(extraction.columns(card.depth)) * card.tokens * card.width * 4
+    return rows, sizes
+
+
+def explanations(model: Any, card: Card, batch: Batch) -> list[Stage]:
+    """Perturbations, relevance maps and deletion, of one batch that is decoded already, beside the code that does one image at a time."""
+    lens, count = Lens.from_model(model), len(batch)
+    labels = half_labelled(card, batch.image_ids)
+    orders = torch.stack([torch.randperm(card.image_tokens) for _ in range(count)])[None].to(batch.images.device)
+    removed = deletion.steps(card.image_tokens, DELETION_STEPS, lens.pooled, CORRECTED)
+    one = Batch(batch.image_ids[:1], batch.classes[:1], batch.images[:1])
+
+    @torch.inference_mode()
+    def perturb(condition: str, on: Batch) -> None:
+        list(perturbation.Perturbations(model, lens, card, [condition], CORRECTED)(on, labels))
+
+    def delete(on: Batch) -> None:
+        deletion.correct_after_removal(model, lens, on.images, on.classes, orders[:, : len(on)], removed)
+
+    return [
+        *(
+            Stage(f"perturbation {condition}", partial(perturb, condition, batch), count, 1.15)
+            for condition in ("self_only", "no_cls", "without_context")
+        ),
+        Stage("perturbation self_only, image by image", partial(perturb, "self_only", one), 1),
+        Stage(
+            "relevance, all heads and blocks",
+            lambda: relevance.class_relevance(model, lens, batch.images, [batch.classes], CORRECTED),
+            count,
+            1.3,
+        ),
+        Stage("relevance, a backward pass per block, image by image", lambda: naive_relevance(model, lens, one), 1),
+        Stage("Chefer, rollout, last attention", lambda: relevance.attention_maps(model, lens, batch.images, [batch.classes]), count, 4.0),
+        Stage(
+            "Chefer, rollout, last attention, image by image", lambda: relevance.attention_maps(model, lens, one.images, [one.classes]), 1
+        ),
+        Stage("a step of a deletion curve", lambda: delete(batch), count, 0.6, len(removed)),
+        Stage("a step of a deletion curve, image by image", lambda: delete(one), 1, None, len(removed)),
+    ]
+
+
+def half_labelled(card: Card, image_ids: list[int]) -> TokenLabels:
+    """Labels by which half of the tokens of each image, another half for each, show the object."""
+    rng = np.random.default_rng(0)
+    codes = np.concatenate([rng.permutation(np.arange(card.image_tokens) % 2) for _ in image_ids]).astype(np.int8)
+    label = pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(LABELS))
+    return TokenLabels(pa.table({"image_id": np.repeat(np.asarray(image_ids, np.int32), card.image_tokens), "label": label}), card)
+
+
+def timed(measured: list[Stage], device: torch.device) -> list[dict[str, Any]]:
+    """Medians of interleaved repetitions; the first stage is what the others are compared with, round by round."""
+    for stage in measured:
+        stage.run()  # warm up: memory, threads, kernels
+    times: dict[str, list[float]] = {stage.name: [] for stage in measured}
     for _ in range(REPETITIONS):
-        for name, run in runs.items():
-            scale = IMAGES / NAIVE_IMAGES if run is naive else 1
-            times[name].append(scale * seconds(run, compute.device))
-    result = {}
-    for name, values in times.items():
-        ratios = [value / bare for value, bare in zip(values, times["bare forward"], strict=True)]
-        result[name] = {"ms_per_image": 1000 * statistics.median(values) / IMAGES, "ratio": statistics.median(ratios)}
-    result["sizes"] = {
-        "hidden_states": states.stat().st_size / IMAGES,
-        "memory_keys": keys.stat().st_size / IMAGES,
-        "projections": (folder / "projections.parquet").stat().st_size / IMAGES,
-        "float32": len(extraction.columns(card.depth)) * card.tokens * card.width * 4,
-    }
-    return result
+        for stage in measured:
+            times[stage.name].append(seconds(stage.run, device) / stage.images / stage.repeats)
+    bare = times[measured[0].name]
+    ratios = {name: [value / base for value, base in zip(values, bare, strict=True)] for name, values in times.items()}
+    return [
+        {
+            "name": stage.name,
+            "seconds_per_1000": 1000 * statistics.median(times[stage.name]),
+            "ratio": statistics.median(ratios[stage.name]),
+            "at_most": stage.at_most,
+        }
+        for stage in measured
+    ]
+
+
+def naive_relevance(model: Any, lens: Lens, batch: Batch) -> list[torch.Tensor]:
+    """What a straightforward script does: for each block, a backward pass from its projected attention output to its attention weights."""
+    maps = []
+    for block in range(len(model.blocks)):
+        weights: list[torch.Tensor] = []
+
+        def follow(attention: torch.Tensor, weights: list[torch.Tensor] = weights) -> torch.Tensor:
+            weights.append(attention.requires_grad_())
+            return attention
+
+        read = {f"attn_out.{block}": lambda written: written}
+        with torch.enable_grad(), unfused(model), Trace(model, read, edit={f"attn_weights.{block}": follow}) as trace:
+            model(batch.images)
+            loss = relevance.class_loss(relevance.block_projection(lens, trace[f"attn_out.{block}"]), batch.classes, CORRECTED)
+        maps.append(-torch.autograd.grad(loss, weights)[0][:, :, 0])
+    return maps
+
+
+def probe_seconds() -> float:
+    """Seconds to fit one linear probe and to rank the test images with it."""
+    rng = np.random.default_rng(0)
+    states = rng.standard_normal((PROBE["training images"], PROBE["width"])).astype(np.float16)
+    classes = rng.integers(0, PROBE["classes"], len(states))
+    tested = slice(0, PROBE["test images"])
+
+    def probe() -> None:
+        probes.ranks(probes.Probe.fit(states, classes, PROBE["classes"]).scores(states[tested]), classes[tested])
+
+    probe()
+    return statistics.median(seconds(probe, torch.device("cpu")) for _ in range(REPETITIONS))
 
 
 @torch.no_grad()
@@ -207,11 +317,6 @@ def machine(compute: Compute) -> str:
 
 def report(measured: dict[str, Any]) -> str:
     """The measurements as a page."""
-    targets = {
-        "extraction": "1.18",
-        "extraction with memory keys": "1.25",
-        "projection of all sites, ranks and top-5": "0.80",
-    }
     lines = [
         "# Benchmarks",
         "",
@@ -221,18 +326,19 @@ def report(measured: dict[str, Any]) -> str:
         "",
         f"## Stages: {ARCH}, random weights, {IMAGES} JPEG images of 500 x 375, batches of {BATCH}",
         "",
-        "Extraction includes reading, decoding, resizing and writing.",
+        "Extraction includes reading, decoding, resizing and writing, projection reading and writing; the stages below begin with decoded",
+        "images. Rows that say `image by image` are what a straightforward script does, for comparison.",
         "",
-        "| stage | ms per image | ratio to bare forward | at most |",
+        "| stage | s per 1,000 images | ratio to bare forward | at most |",
         "|---|---|---|---|",
     ]
-    sizes = measured["stages"].pop("sizes")
     lines += [
-        f"| {name} | {row['ms_per_image']:.1f} | {row['ratio']:.2f} | {targets.get(name, '')} |" for name, row in measured["stages"].items()
+        f"| {row['name']} | {row['seconds_per_1000']:.1f} | {row['ratio']:.2f} | {row['at_most'] or ''} |" for row in measured["stages"]
     ]
-    lines += ["", "## Sizes", "", "| what | kB per image |", "|---|---|"]
-    names = {"float32": "hidden states as float32, for comparison"}
-    lines += [f"| {names.get(name, name.replace('_', ' '))} | {size / 1000:.0f} |" for name, size in sizes.items()]
+    probe = ", ".join(f"{value} {name}" for name, value in PROBE.items())
+    lines += ["", f"One linear probe ({probe}): {measured['probe']:.2f} s (at most 0.25)."]
+    lines += ["", "## Sizes", "", "| what | MB per 1,000 images |", "|---|---|"]
+    lines += [f"| {name} | {size / 1000:.0f} |" for name, size in measured["sizes"].items()]
     lines += ["", "## Memory", "", "Highest resident memory of the extraction of a small model, in a process of its own.", ""]
     lines += ["| images | MB |", "|---|---|", *(f"| {count} | {value:.0f} |" for count, value in measured["memory"].items())]
     lines += [
@@ -256,8 +362,9 @@ def main() -> None:
     compute = Compute(torch.device("cuda" if torch.cuda.is_available() else "cpu"), BATCH, args.threads)
     measured: dict[str, Any] = {"machine": machine(compute)}
     with tempfile.TemporaryDirectory() as folder:
-        measured["stages"] = stages(compute, Path(folder))
+        measured["stages"], measured["sizes"] = stages(compute, Path(folder))
     print(json.dumps(measured, indent=2))
+    measured["probe"] = probe_seconds()
     measured["memory"] = {count: peak_memory(count) for count in (128, 1024)}
     with tempfile.TemporaryDirectory() as folder:
         measured["float16"] = float16_changes(Path(folder))

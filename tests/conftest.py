@@ -17,6 +17,7 @@ COPIED = ("Snakefile", "rules", "workflow", "config", "profiles", "envs")
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the network for anything
 
+NAMED_IMAGE = "n01491361/ILSVRC2012_val_00000000.JPEG"
 GOLDEN_MODELS = {
     "cls": {"arch": "vit_base_patch32_224", "kwargs": {"embed_dim": 64, "num_heads": 4, "depth": 12}},
     "gap": {"arch": "vit_base_patch16_rpn_224", "kwargs": {"embed_dim": 32, "num_heads": 2, "depth": 12, "init_values": 1.0}},
@@ -87,6 +88,7 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Run:
         "run": "golden",
         "protocol": "paper",
         "hidden_states": {"dtype": "float32", "shard_size": 64},
+        "relevance": {"images": {NAMED_IMAGE: ["n07753275", "tench", 2]}},
         "datasets": {"golden": {"kind": "imagenet_s", "root": str(GOLDEN / "data")}},
         "models": models,
     }

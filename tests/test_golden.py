@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
-from conftest import GOLDEN, Run
+from conftest import GOLDEN, NAMED_IMAGE, Run
 from scipy.stats import spearmanr
 
 from classlens import agreement, memories, projection_table
@@ -171,6 +171,17 @@ def test_relevance(golden: Run) -> None:
     maps = np.stack(ours["relevance"].to_numpy()).reshape(IMAGES, DEPTH, 4, 49)[expected["image_index_logits"]]
     theirs = expected["relevance_gradient"][..., 1:]
     np.testing.assert_allclose(maps, theirs, atol=1e-4 * np.abs(theirs).max())
+
+
+def test_classes_that_the_config_names_are_explained_and_shown(golden: Run) -> None:
+    manifest = table(golden, "data/golden/validation/manifest.parquet")
+    (image,) = manifest.filter(pl.col("path").str.ends_with(NAMED_IMAGE)).iter_rows(named=True)
+    maps = table(golden, "relevance/cls/golden.parquet").cast({"method": pl.String}).filter(method="ours", image_id=image["image_id"])
+    own, named = image["class_index"], [953, 0, 2]
+    assert maps["class_index"].to_list()[:4] == [own, *named]
+    shown = pl.read_csv(golden.folder / "results/golden/figures/relevance_maps_cls.csv")
+    assert set(shown["image_id"]) == {image["image_id"]}
+    assert shown["class_index"].unique(maintain_order=True).to_list() == [own, *named[:2]]
 
 
 def test_chefer(golden: Run) -> None:

@@ -148,7 +148,7 @@ CHANGED_SETTINGS = {
     "type of hidden states": ("hidden_states.dtype", "float32", EXTRACTED),
     "precision": ("compute.precision", "bfloat16", OF_TRAINING),
     "classes kept": ("projection.top_k", 3, PROJECTED),
-    "classes of maps": ("relevance.classes", ["true", "predicted"], EXPLAINED),
+    "classes of maps": ("relevance.classes", ["own", "predicted"], EXPLAINED),
     "steps of deletion": ("deletion.steps", 7, DELETED),
     "width of figures": ("figures.width", "single", FIGURES),
     "batch size": ("compute.batch_size", 7, set()),
@@ -180,7 +180,7 @@ def test_one_figure_needs_only_what_is_under_it(demo: Run, changing: Callable[[s
     changing(f"{LIBRARY}/statistics.py", "\n# changed\n")
     assert planned(demo, "results/demo/figures/mean_evolution.svg") == {"figure_mean_evolution"}
     assert planned(demo, "F4") == {"figure_class_vs_context", "F4"}
-    assert planned(demo, "tables") == TABLES | {"tables"}
+    assert planned(demo, "tables") == TABLES - WITHOUT_STATISTICS | {"deletion_curves", "tables"}
 
 
 @pytest.fixture(scope="module")

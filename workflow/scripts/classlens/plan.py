@@ -62,6 +62,8 @@ class Plan:
             self._checkpoint(model)
             if model.weights == "trained":
                 self.images(model.dataset, self.train_split(model.dataset))
+            if "probes" in model.analyses and (split := self.probe_split(model.dataset)):
+                self.images(model.dataset, split)
         self.style_path()
 
     # Data sets

@@ -18,7 +18,7 @@ from classlens.protocol import Protocol
 from classlens.relevance_table import Maps
 from classlens.trace import ViT
 
-CHOICES = ("true", "predicted", "rival")
+CHOICES = ("own", "predicted", "rival")
 
 
 class Explainer:
@@ -56,18 +56,18 @@ class Explainer:
         )
 
     def _wanted(self, batch: Batch) -> Tensor:
-        """Wanted classes, [slot, image]; an image with fewer classes than slots repeats its own."""
+        """Wanted classes, [slot, image]: own, named, then chosen ones; an image with fewer classes than slots repeats its own."""
+        own = batch.classes.tolist()
         slots = [batch.classes]
-        if set(self._choices) - {"true"}:
+        for place in range(max((len(self._named.get(image, ())) for image in batch.image_ids), default=0)):
+            lists = [[*self._named.get(image, ()), *[own[row]] * (place + 1)] for row, image in enumerate(batch.image_ids)]
+            slots.append(torch.tensor([wanted[place] for wanted in lists], device=batch.classes.device))
+        if set(self._choices) - {"own"}:
             with torch.inference_mode():
                 logits = self._model(batch.images)
             others = logits.scatter(1, batch.classes[:, None], -torch.inf)
             classes = {"predicted": logits.argmax(dim=1), "rival": others.argmax(dim=1)}
             slots += [classes[choice] for choice in classes if choice in self._choices]
-        for place in range(max((len(self._named.get(image, ())) for image in batch.image_ids), default=0)):
-            own = batch.classes.tolist()
-            named = [[*self._named.get(image, ()), *[own[row]] * (place + 1)][place] for row, image in enumerate(batch.image_ids)]
-            slots.append(torch.tensor(named, device=batch.classes.device))
         return torch.stack(slots)
 
 

@@ -32,7 +32,7 @@ def scores(frame: pl.DataFrame, seed: int) -> pl.DataFrame:
             low, high = statistics.interval(of_draws[name][:, None])
             row |= {name: 100 * of_mean[name][0], f"{name}_low": 100 * low[0], f"{name}_high": 100 * high[0]}
         rows.append({**row, "images": len(part)})
-    return pl.DataFrame(rows)
+    return pl.DataFrame(rows).with_columns(pl.col(pl.Float64).fill_nan(None))
 
 
 def _measures(means: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

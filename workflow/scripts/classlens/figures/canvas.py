@@ -110,7 +110,8 @@ def band(axes: Axes, x: pl.Series, rows: pl.DataFrame, colour: str, label: str |
 
 def stars(axes: Axes, x: pl.Series, height: float, colour: str) -> None:
     """A star above each significant place, at a height in units of the axes."""
-    axes.plot(x, [height] * len(x), "*", color=colour, markersize=4, clip_on=False, transform=axes.get_xaxis_transform())
+    if len(x):  # a line without points would count as a point in the corner when the layout is made
+        axes.plot(x, [height] * len(x), "*", color=colour, markersize=4, clip_on=False, transform=axes.get_xaxis_transform())
 
 
 def block_axis(axes: Axes, label: str = "block") -> None:
