@@ -100,6 +100,7 @@ rule memories:
     output:
         class_value_agreement="<results>/memories/{model}/{dataset}/class_value_agreement.parquet",
         key_value_agreement="<results>/memories/{model}/{dataset}/key_value_agreement.parquet",
+        by_class="<results>/memories/{model}/{dataset}/key_value_agreement_by_class.parquet",
         composition="<results>/memories/{model}/{dataset}/composition.parquet",
         interpretable_values="<results>/memories/{model}/{dataset}/interpretable_values.parquet",
     log:
@@ -124,7 +125,7 @@ rule memories:
         " --model $(dirname {input.card:q}) --twin {params.twin:q} --manifest {input.manifest:q} --predictions {input.predictions:q}"
         " --memory-keys {input.memory_keys:q} --projections {input.projections:q}"
         " --class-value-agreement {output.class_value_agreement:q} --key-value-agreement {output.key_value_agreement:q}"
-        " --composition {output.composition:q} --interpretable-values {output.interpretable_values:q}"
+        " --by-class {output.by_class:q} --composition {output.composition:q} --interpretable-values {output.interpretable_values:q}"
 
 
 rule probes:

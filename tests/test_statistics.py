@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from classlens import statistics
+from classlens.protocol import CORRECTED, PAPER
 
 
 def test_weighted_means_and_their_interval() -> None:
@@ -69,3 +70,21 @@ def test_difference_by_block_leaves_out_images_without_one_group() -> None:
     np.testing.assert_allclose(frame["difference"], 0.3)
     assert frame["images"].to_list() == [5, 5]
     assert frame["block"].to_list() == [0, 1]
+
+
+def test_a_difference_between_two_sets_of_images() -> None:
+    rng = np.random.default_rng(0)
+    first = np.arange(60) < 40
+    values = np.stack([rng.random(60) + first, rng.random(60)], axis=1)
+    found = statistics.split_difference(values, first, CORRECTED, seed=0)
+    np.testing.assert_allclose(found["difference"], values[first].mean(axis=0) - values[~first].mean(axis=0))
+    assert found["p"][0] == pytest.approx(1 / (CORRECTED.permutations + 1))
+    assert found["p"][1] > 0.01
+    assert (found["low"] < found["difference"]).all()
+    assert (found["difference"] < found["high"]).all()
+    assert statistics.split_difference(values, first, PAPER, seed=0)["p"][0] == 0
+
+
+def test_a_difference_needs_images_on_both_sides() -> None:
+    found = statistics.split_difference(np.ones((5, 2)), np.ones(5, bool), CORRECTED, seed=0)
+    assert all(np.isnan(value).all() for value in found.values())

@@ -20,6 +20,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--projections", type=Path, nargs="+", required=True, help="projections of the shards, in order")
     parser.add_argument("--class-value-agreement", type=Path, required=True, help="table to write")
     parser.add_argument("--key-value-agreement", type=Path, required=True, help="table to write")
+    parser.add_argument("--by-class", type=Path, required=True, help="the same by class, table to write")
     parser.add_argument("--composition", type=Path, required=True, help="table to write")
     parser.add_argument("--interpretable-values", type=Path, required=True, help="table to write")
     return parser.parse_args()
@@ -38,6 +39,7 @@ def main(args: argparse.Namespace) -> None:
     tables = {
         args.class_value_agreement: agreement.class_value_table(model, twin),
         args.key_value_agreement: agreements,
+        args.by_class: agreement.by_class(agreements, names),
         args.composition: composition,
         args.interpretable_values: agreement.interpretable_values(model, layers, names, counts),
     }

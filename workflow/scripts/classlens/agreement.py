@@ -185,6 +185,19 @@ def per_image(
     return parts[0].join(predictions.select("image_id", "class_index", "correct"), on="image_id", maintain_order="left"), parts[1], counts
 
 
+def by_class(agreements: pl.DataFrame, names: list[str]) -> pl.DataFrame:
+    """Key-value agreement of each class, rows (tokens, block, class_index) with class_name, attn and mlp (shares of tokens) and images.
+
+    Args:
+        agreements: per image, from `per_image`.
+        names: name of each class.
+    """
+    shares = [((pl.col(layer) * pl.col("n")).sum() / pl.col("n").sum()).alias(layer) for layer in LAYERS]
+    rows = agreements.group_by("tokens", "block", "class_index").agg(*shares, pl.len().alias("images"))
+    named = rows.with_columns(class_name=pl.col("class_index").map_elements(names.__getitem__, return_dtype=pl.String))
+    return named.select("tokens", "block", "class_index", "class_name", *LAYERS, "images").sort("tokens", "block", "class_index")
+
+
 def _groups(card: Card, images: int, protocol: Protocol) -> dict[str, np.ndarray]:
     """All tokens, and [CLS] alone where there is one or the protocol takes the first token for it."""
     everything = np.ones((images, card.tokens), bool)

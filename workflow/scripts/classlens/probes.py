@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import csr_array
 
 from classlens import storage
@@ -51,11 +50,13 @@ class Probe:
             num_classes: number of classes.
         """
         centre = states.mean(axis=0, dtype=np.float64)
-        centred = (states - centre).astype(np.float32)
+        centred = states.astype(np.float32) - centre.astype(np.float32)
         gram = (centred.T @ centred).astype(np.float64)
         gram[np.diag_indices_from(gram)] += ALPHA
         members = csr_array((np.ones(len(classes), np.float32), (classes, np.arange(len(classes)))), shape=(num_classes, len(classes)))
-        weight = cho_solve(cho_factor(gram, overwrite_a=True), 2 * (members @ centred).T.astype(np.float64))
+        sums = (members @ centred).astype(np.float64)
+        # NumPy's solver rather than SciPy's, which would bring a second thread pool that competes with that of the products.
+        weight = np.linalg.solve(gram, 2 * sums.T)
         share = np.bincount(classes, minlength=num_classes) / len(classes)
         return cls(weight.astype(np.float32, order="C"), (2 * share - 1 - centre @ weight).astype(np.float32))
 
