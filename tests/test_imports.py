@@ -1,0 +1,35 @@
+"""What must be importable without waiting for torch: planning, and everything that only draws."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "workflow" / "scripts" / "classlens"
+LIGHT = ["plan", "config", "catalogue", "protocol", "presentation", "statistics"]
+LIGHT += [f"figures.{path.stem}" for path in (PACKAGE / "figures").glob("[a-z]*.py")]
+LIGHT += [f"tables.{path.stem}" for path in (PACKAGE / "tables").glob("[a-z]*.py")]
+
+
+@pytest.fixture(scope="module")
+def loaded() -> dict[str, set[str]]:
+    """Heavy libraries that importing each module loads, the modules one after another in one process."""
+    program = f"""
+import importlib, sys
+for name in {LIGHT!r}:
+    importlib.import_module("classlens." + name)
+    print(name, *sorted({{"torch", "polars", "matplotlib"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
+    return {line.split()[0]: set(line.split()[1:]) for line in done.stdout.splitlines()}
+
+
+def test_nothing_that_plans_or_draws_loads_torch(loaded: dict[str, set[str]]) -> None:
+    assert set(loaded) == set(LIGHT)
+    assert not any("torch" in libraries for libraries in loaded.values())
+
+
+def test_planning_loads_no_table_library(loaded: dict[str, set[str]]) -> None:
+    for name in ("plan", "config", "catalogue", "protocol"):
+        assert not loaded[name]
