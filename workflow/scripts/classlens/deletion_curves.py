@@ -18,11 +18,11 @@ def area(accuracy: np.ndarray, removed: list[int], image_tokens: int, protocol: 
         accuracy: after each number of removals, [..., step].
         removed: numbers of removed tokens, [step].
         image_tokens: number N of image tokens.
-        protocol: `deletion_without_ends` takes the sum over N times the curve's maximum, otherwise it is the trapezoid area over the
-            removed fraction, per unit of fraction.
+        protocol: `deletion_without_ends` takes the sum over the N - 1 steps, divided by N and by the curve's maximum, otherwise it is the
+            trapezoid area over the removed fraction, per unit of fraction.
     """
     if protocol.deletion_without_ends:
-        return accuracy.sum(axis=-1) / (accuracy.max(axis=-1) * image_tokens)
+        return accuracy.mean(axis=-1) * (image_tokens - 1) / (image_tokens * accuracy.max(axis=-1))
     fraction = np.asarray(removed) / image_tokens
     return np.trapezoid(accuracy, fraction, axis=-1) / (fraction[-1] - fraction[0])
 
