@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from classlens import kept_tokens
-from classlens.kept_tokens import KeptTokens
 from classlens.lens import Lens
 from classlens.protocol import Protocol
 from classlens.relevance import random_map
@@ -53,7 +52,7 @@ def correct_after_removal(model: ViT, lens: Lens, images: Tensor, classes: Tenso
     """Whether the model is still right after each number of removals, bool [curve, image, step].
 
     Args:
-        model: a model of timm's plain Vision Transformer family.
+        model: a model that `kept_tokens.check` lets pass.
         lens: its lens.
         images: [image, 3, height, width].
         classes: class index of each image, [image].
@@ -70,21 +69,16 @@ def correct_after_removal(model: ViT, lens: Lens, images: Tensor, classes: Tenso
         kept = distinct[:, :, number:].sort(dim=-1).values + lens.prefix_tokens
         positions = torch.cat([prefix.expand(*kept.shape[:2], -1), kept], dim=-1).flatten(0, 1)
         rows = torch.arange(count, device=orders.device).repeat(len(distinct))
-        parts = zip(rows.split(_at_once(positions)), positions.split(_at_once(positions)), strict=True)
+        at_once = max(1, TOKENS_AT_ONCE // kept_tokens.tokens_run(model, states.shape[1], positions.shape[1]))
+        parts = zip(rows.split(at_once), positions.split(at_once), strict=True)
         predicted = torch.cat([_predicted(model, lens, states, row, position) for row, position in parts])
         result[:, :, step] = predicted.view(len(distinct), count) == classes
     return result
 
 
-def _at_once(positions: Tensor) -> int:
-    """How many rows of positions [row, kept] run together."""
-    return max(1, TOKENS_AT_ONCE // positions.shape[1])
-
-
 def _predicted(model: ViT, lens: Lens, states: Tensor, rows: Tensor, positions: Tensor) -> Tensor:
     """Predicted classes [row] of images `rows` with only the tokens at positions [row, kept]."""
-    tokens = KeptTokens(states[rows[:, None], positions], positions, None)
-    return kept_tokens.run(model, lens, tokens)[1].argmax(dim=-1)
+    return kept_tokens.run(model, lens, kept_tokens.at(model, states, rows, positions))[1].argmax(dim=-1)
 
 
 def schema(count: int) -> pa.Schema:

@@ -151,6 +151,8 @@ def refusal(model: ViT) -> str | None:
             model.blocks[0].get_submodule(place)
         except AttributeError:
             return f"its blocks have no {place}: they do not add an attention and an MLP contribution to the residual stream"
+    if type(model.blocks[0].attn).__name__ == "DiffAttention":
+        return "its attention is a difference of two (differential attention), which is no weighted sum of values"
     return None
 
 

@@ -43,7 +43,7 @@ class Outcome:
         rows: which images of the batch were run, [run].
         emptied: which were not, because no image token is left of them, [emptied].
         position: which token each was, [run, kept].
-        real: False for padding, bool [run, kept].
+        real: False for tokens that only fill up, bool [run, kept].
         rank: rank of the true class in the last block, [run, kept].
         correct: whether the model's output is right, bool [run].
     """
@@ -98,7 +98,7 @@ class Perturbations:
     """Runs images under every condition.
 
     Args:
-        model: a model of timm's plain Vision Transformer family.
+        model: a model that `kept_tokens.check` lets pass.
         lens: its lens.
         card: its card.
         conditions: from `conditions`.
@@ -129,7 +129,7 @@ class Perturbations:
                 left = torch.ones_like(left)
             rows = (asked & left).nonzero()[:, 0]
             if bool(asked.any()):
-                tokens = kept_tokens.keep(states[rows], kept[rows])
+                tokens = kept_tokens.keep(self._model, states[rows], kept[rows])
                 yield self._run(condition, rows, (asked & ~left).nonzero()[:, 0], tokens, batch.classes[rows])
 
     def _run(self, condition: str, rows: Tensor, emptied: Tensor, tokens: KeptTokens, classes: Tensor) -> Outcome:

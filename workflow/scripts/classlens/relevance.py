@@ -5,15 +5,17 @@ ACL 2020 (rollout). All maps say "large = relevant" and have a value per image t
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from classlens import families
 from classlens.lens import Lens
 from classlens.protocol import Protocol
-from classlens.trace import Trace, ViT, unfused
+from classlens.trace import Edit, Trace, ViT, unfused
 
 
 def class_loss(logits: Tensor, classes: Tensor, protocol: Protocol) -> Tensor:
@@ -41,7 +43,7 @@ def class_relevance(model: ViT, lens: Lens, images: Tensor, classes: Sequence[Te
     model pools, the gradients of all queries are summed.
 
     Args:
-        model: a model of timm's plain Vision Transformer family.
+        model: a model that `kept_tokens.check` lets pass.
         lens: its lens.
         images: [image, 3, height, width].
         classes: for each map, the wanted class of each image, [image].
@@ -53,10 +55,10 @@ def class_relevance(model: ViT, lens: Lens, images: Tensor, classes: Sequence[Te
     maps: list[Tensor] = []
     values, sums = torch.empty(0), torch.empty(0)
 
-    def keep_values(qkv: Tensor) -> Tensor:
+    def keep_values(states: Tensor, block: int) -> Tensor:
         nonlocal values
-        values = qkv.unflatten(-1, (3, model.blocks[0].attn.num_heads, -1))[:, :, 2]
-        return qkv
+        values = families.values(model.blocks[block].attn, states)
+        return states
 
     def start(heads: Tensor) -> Tensor:
         nonlocal sums
@@ -73,13 +75,11 @@ def class_relevance(model: ViT, lens: Lens, images: Tensor, classes: Sequence[Te
         return written.detach()
 
     blocks = range(len(model.blocks))
-    edits = {f"{site}.{block}": edit for block in blocks for site, edit in zip(_LOCAL_SITES, (keep_values, start, finish), strict=True)}
+    edits: dict[str, Edit] = {f"attn_in.{block}": partial(keep_values, block=block) for block in blocks}
+    edits |= {f"{site}.{block}": edit for block in blocks for site, edit in (("attn_heads", start), ("attn_out", finish))}
     with torch.no_grad(), Trace(model, edit=edits, stop=f"attn_out.{blocks[-1]}"):
         model(images)
     return torch.stack(maps, dim=2)
-
-
-_LOCAL_SITES = ("attn_qkv", "attn_heads", "attn_out")
 
 
 def _by_attention(values: Tensor, gradient: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ def attention_maps(model: ViT, lens: Lens, images: Tensor, classes: Sequence[Ten
     """The baselines that look at attention weights, from one forward pass.
 
     Args:
-        model: a model of timm's plain Vision Transformer family.
+        model: a model that `kept_tokens.check` lets pass.
         lens: its lens.
         images: [image, 3, height, width].
         classes: for each of Chefer's maps, the wanted class of each image, [image].

@@ -25,7 +25,7 @@ class Explainer:
     """Makes the maps of a batch of images.
 
     Args:
-        model: a model of timm's plain Vision Transformer family.
+        model: a model that `kept_tokens.check` lets pass.
         lens: its lens.
         choices: classes of every image, some of `CHOICES`: its own, the predicted one, the one with the largest logit besides its own.
         named: further classes by image id.

@@ -6,7 +6,7 @@ Names are `{site}.{block}`, blocks 0-based. Sites, each [image, token, width] un
     resid_post   output of the block
     attn_out     what attention adds to the residual stream
     mlp_out      what the MLP adds to the residual stream
-    attn_qkv     queries, keys and values, side by side [image, token, 3 width]
+    attn_in      input of attention
     attn_weights attention of each token (third axis) to each token, [image, head, token, token]; only inside `unfused`
     attn_heads   weighted sums of the values, heads side by side
     attn_memory  input of `attn.proj`: coefficients of the attention layer's memories
@@ -30,7 +30,7 @@ _PLACES = {
     "resid_post": ("", False),
     "attn_out": ("drop_path1", False),
     "mlp_out": ("drop_path2", False),
-    "attn_qkv": ("attn.qkv", False),
+    "attn_in": ("attn", True),
     "attn_weights": ("attn.attn_drop", False),
     "attn_heads": ("attn.norm", True),
     "attn_memory": ("attn.proj", True),
@@ -89,6 +89,8 @@ class Trace:
         if site not in _PLACES or not block.isdigit() or int(block) >= len(blocks):
             raise KeyError(f"{name!r}: names are SITE.BLOCK with SITE one of {', '.join(SITES)} and BLOCK from 0 to {len(blocks) - 1}")
         path, is_input = _PLACES[site]
+        if site == "attn_heads" and not hasattr(blocks[int(block)].attn, "norm"):
+            path = "attn.proj"  # BEiT's attention has nothing between
         return blocks[int(block)].get_submodule(path), is_input
 
     def _seen(self, name: str, activation: Tensor) -> Tensor:
