@@ -21,7 +21,7 @@ try:
     results = f"results/{settings['run']}"
     plan = Plan(settings, results, memory=Path(".snakemake/classlens/fingerprints.json"))
 except InputError as error:
-    sys.exit(f"error: {error}")
+    sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
 
 # Jobs run the interpreter that runs Snakemake, whatever `python` is on the path.
 shell.prefix(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; ')
@@ -101,14 +101,21 @@ def style(wildcards):
     return str(plan.style_path())
 
 
-def generated(wildcards):
-    """The folder of a data set that the workflow makes itself."""
-    return rules.shapes.output if plan.is_generated(wildcards.dataset) else []
+def made_images(wildcards):
+    """The folder of images of a data set that the workflow makes itself."""
+    return [plan.root(wildcards.dataset)] if plan.is_made(wildcards.dataset) else []
 
 
 def eval_manifest(wildcards):
     """Manifest of the split that is analysed."""
     return f"<results>/data/{wildcards.dataset}/{plan.eval_split(wildcards.dataset)}/manifest.parquet"
+
+
+def classes_manifest(wildcards):
+    """Manifest that names the classes, for a model whose class embedding is not its head."""
+    item = plan.models[wildcards.model]
+    named = item.config["class_embedding"]
+    return of_model(wildcards.model, "<results>/data/{dataset}/{split}/manifest.parquet") if named else []
 
 
 def train_manifest(wildcards):

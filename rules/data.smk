@@ -1,4 +1,5 @@
-# Data sets: the generated demo, and the manifest of every split.
+# Data sets: the generated demo, unpacked archives, and the manifest of every split.
+DRAWN, UNPACKED = plan.made()
 
 
 rule shapes:
@@ -8,6 +9,8 @@ rule shapes:
         "<logs>/shapes/{dataset}.log",
     benchmark:
         "<benchmarks>/shapes/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=one_of(DRAWN),
     conda:
         "../envs/classlens.yaml"
     threads: 4
@@ -26,9 +29,37 @@ rule shapes:
         " --root {output:q}"
 
 
+rule cifar:
+    output:
+        directory("<results>/data/{dataset}/images"),
+    log:
+        "<logs>/cifar/{dataset}.log",
+    benchmark:
+        "<benchmarks>/cifar/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=one_of(UNPACKED),
+    conda:
+        "../envs/classlens.yaml"
+    threads: 1
+    resources:
+        script=script("cifar.py"),
+        mem_mb=memory(2),
+        runtime=60,
+        archive=lambda wildcards: settings["datasets"][wildcards.dataset]["root"],
+        download=lambda wildcards: str(settings["datasets"][wildcards.dataset]["download"]).lower(),
+    params:
+        settings=lambda wildcards: plan.archive_settings(wildcards.dataset),
+        code=code("cifar.py"),
+    message:
+        "Unpacking the data set {wildcards.dataset}"
+    shell:
+        "python {resources.script:q} --log {log:q} --threads {threads} --kind {params.settings[kind]}"
+        " --archive {resources.archive:q} --download {resources.download} --splits {params.settings[splits]:q} --root {output:q}"
+
+
 rule manifest:
     input:
-        generated,
+        made_images,
     output:
         "<results>/data/{dataset}/{split}/manifest.parquet",
     log:

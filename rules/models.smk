@@ -2,6 +2,8 @@
 
 
 rule model:
+    input:
+        classes_manifest,
     output:
         weights="<results>/models/{model}/model.safetensors",
         card="<results>/models/{model}/model.json",
@@ -18,7 +20,10 @@ rule model:
         script=script("model.py"),
         mem_mb=memory(4),
         runtime=60,
-        checkpoint=lambda wildcards: plan.checkpoint_path(wildcards.model),
+        checkpoint=lambda wildcards: plan.files_of_model(wildcards.model)["checkpoint"],
+        class_embedding=lambda wildcards: plan.files_of_model(wildcards.model)["class_embedding"],
+        hub_cache=str(settings["hub"]["cache"]),
+        offline=str(settings["hub"]["offline"]).lower(),
     params:
         settings=lambda wildcards: plan.model_settings(wildcards.model),
         code=code("model.py"),
@@ -27,6 +32,9 @@ rule model:
     shell:
         "python {resources.script:q} --log {log:q} --threads {threads}"
         " --arch {params.settings[arch]:q} --weights {params.settings[weights]} --checkpoint {resources.checkpoint:q}"
+        " --sha256 {params.settings[pinned]} --hub-cache {resources.hub_cache:q} --offline {resources.offline}"
+        " --class-embedding {resources.class_embedding:q} --normalization {params.settings[normalization]}"
+        " --temperature {params.settings[temperature]} --manifest {input:q}"
         " --kwargs {params.settings[kwargs]:q} --key-prefix={params.settings[key_prefix]:q} --ignore-keys {params.settings[ignore_keys]:q}"
         " --transform {params.settings[transform]:q} --num-classes {params.settings[num_classes]} --seed {params.settings[seed]}"
         " --protocol {params.settings[protocol]} --model {output.weights:q} --card {output.card:q}"

@@ -31,6 +31,7 @@ from classlens.card import Card
 from classlens.compute import Compute
 from classlens.datasets import Dataset
 from classlens.groups import LABELS, TokenLabels
+from classlens.hub import Architecture
 from classlens.images import read_bytes
 from classlens.lens import Lens
 from classlens.manifest import SCHEMA
@@ -67,7 +68,7 @@ def photographs(folder: Path, count: int, size: tuple[int, int] = (500, 375)) ->
 
 def random_model(arch: str, kwargs: dict[str, Any], folder: Path) -> tuple[Any, Card]:
     """A model with random weights and its card."""
-    model = models.make_model(arch, "random", kwargs, 1000, seed=0)
+    model = models.make_model(Architecture(arch), "random", kwargs, 1000, seed=0)
     models.save(model, folder / "model.safetensors")
     return model, models.describe(model, arch, kwargs, "random", None, CORRECTED, folder / "model.safetensors")
 
@@ -287,7 +288,7 @@ def float16_changes(folder: Path) -> dict[str, float]:
     sources = {f"demo, {name}": (demo / "models" / name, demo / "data/shapes/images") for name in ("cls", "pooled")}
     for name, (arch, kwargs) in GOLDEN_MODELS.items():
         keep = folder / name
-        model = models.make_model(arch, "checkpoint", kwargs, 1000, 0, golden / f"{name}.safetensors")
+        model = models.make_model(Architecture(arch), "checkpoint", kwargs, 1000, 0, golden / f"{name}.safetensors")
         models.save(model, keep / "model.safetensors")
         models.save_card(models.describe(model, arch, kwargs, name, None, PAPER, keep / "model.safetensors"), keep / "model.json")
         sources[f"published outputs, {name}"] = (keep, golden / "data")

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from classlens import cli, compute, models, storage, training
+from classlens.hub import Hub
 from classlens.protocol import Protocol
 from classlens.transforms import Transform
 
@@ -28,7 +29,7 @@ def arguments() -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     run = compute.from_arguments(args)
-    model = models.make_model(args.arch, "random", args.kwargs, args.num_classes, args.seed)
+    model = models.make_model(Hub().architecture(args.arch), "random", args.kwargs, args.num_classes, args.seed)
     transform = Transform(models.transform_of(model, args.arch, args.transform, Protocol.named(args.protocol)))
     pixels, classes = training.load_images(storage.read_table(args.manifest), args.root, transform, run.workers)
     training.train(model, pixels, classes, transform, training.Recipe(**args.recipe), run, args.seed)

@@ -26,6 +26,7 @@ class Card:
         transform: image transform (`transforms`).
         source: where the weights come from.
         sha256: of model.safetensors.
+        class_embedding: what `class_embedding.restored` needs; None for a model with a head of its own.
     """
 
     arch: str
@@ -41,6 +42,7 @@ class Card:
     transform: dict[str, Any]
     source: str
     sha256: str
+    class_embedding: dict[str, Any] | None = None
 
     @classmethod
     def read(cls, path: Path) -> "Card":

@@ -10,6 +10,9 @@ from jsonschema.exceptions import ValidationError, best_match
 
 from classlens.errors import InputError
 
+SPLITS = {"cifar10": ("test", "train"), "cifar100": ("test", "train")}
+"""Analysed split, and split on which probes are fitted, of data sets whose splits have names of their own."""
+
 
 def resolve(config: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     """The config with all defaults filled in.
@@ -22,12 +25,20 @@ def resolve(config: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     if errors:
         unknown = [error for error in errors if error.validator == "additionalProperties"]
         raise InputError(_unknown_key(unknown[0]) if unknown else _wrong_value(best_match(errors)))
-    resolved = _with_defaults(deepcopy(config), schema)
+    resolved = _with_defaults(_spelled_out(deepcopy(config)), schema)
     for name, dataset in resolved["datasets"].items():
         _check_dataset(name, dataset)
     for name, model in resolved["models"].items():
         _check_model(name, model, resolved)
     return resolved
+
+
+def _spelled_out(config: dict[str, Any]) -> dict[str, Any]:
+    """The config with settings in place of the path that may stand for them."""
+    for model in config["models"].values():
+        if isinstance(model.get("class_embedding"), str):
+            model["class_embedding"] = {"file": model["class_embedding"]}
+    return config
 
 
 def _with_defaults(value: Any, schema: dict[str, Any]) -> Any:
@@ -73,6 +84,11 @@ def _check_dataset(name: str, dataset: dict[str, Any]) -> None:
         raise InputError(f"config key `datasets.{name}.root` is missing: set it to the folder of the data set")
     if dataset["classes"] and dataset["kind"] != "imagefolder":
         raise InputError(f"config key `datasets.{name}.classes` is for kind imagefolder only: remove it")
+    if dataset["download"] and dataset["kind"] not in SPLITS:
+        raise InputError(f"config key `datasets.{name}.download` is for kinds {' and '.join(SPLITS)} only: remove it")
+    eval_split, probe_split = SPLITS.get(dataset["kind"], ("validation", "test"))
+    dataset["eval_split"] = dataset["eval_split"] or eval_split
+    dataset["probe_split"] = dataset["probe_split"] or probe_split
 
 
 def _check_model(name: str, model: dict[str, Any], config: dict[str, Any]) -> None:

@@ -6,3 +6,8 @@ class InputError(Exception):
 
     The message is one line: what is wrong, by name, and what to do about it. Programs print it without a traceback and exit with status 1.
     """
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what another library says, or the kind of its error where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

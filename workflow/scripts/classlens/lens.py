@@ -17,7 +17,7 @@ class Lens(nn.Module):
     Args:
         norm: the model's final norm.
         fc_norm: the norm before the head; one of the two usually does nothing.
-        head: the class embedding, [class, width], with its bias.
+        head: the class embedding, a linear map from [..., width] to [..., class] (or `class_embedding.ClassEmbedding`).
         prefix_tokens: number of tokens before the image tokens.
         pooled: whether the model's output comes from the mean of the image tokens instead of from token 0.
         second_head: head of the distillation token, whose logits are averaged with those of token 0.
@@ -27,10 +27,10 @@ class Lens(nn.Module):
         self,
         norm: nn.Module,
         fc_norm: nn.Module,
-        head: nn.Linear,
+        head: nn.Module,
         prefix_tokens: int,
         pooled: bool,
-        second_head: nn.Linear | None = None,
+        second_head: nn.Module | None = None,
     ):
         super().__init__()
         self.norm, self.fc_norm, self.head, self.second_head = norm, fc_norm, head, second_head

@@ -5,69 +5,61 @@ one linear map of one token, or of the mean of the image tokens. `accept` checks
 model.safetensors and model.json, from which every later step loads it.
 """
 
-import fnmatch
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from classlens import storage, transforms
+from classlens import checkpoints, class_embedding, storage, transforms
 from classlens.card import Card
+from classlens.class_embedding import ClassEmbedding
 from classlens.cli import log
-from classlens.errors import InputError
+from classlens.errors import InputError, first_line
+from classlens.hub import Architecture
 from classlens.lens import Lens
 from classlens.protocol import Protocol
 from classlens.provenance import sha256
 from classlens.trace import Trace, ViT
 
-# Names under which training programs put the parameters of a checkpoint.
-NESTS = ("state_dict", "model", "model_state_dict")
 # Float32 sums in another order differ by a few units in the seventh place; a wrong site differs in the first.
 TOLERANCE = 1e-4
 
 
-def build(arch: str, kwargs: dict[str, Any], num_classes: int | None, pretrained: bool = False) -> ViT:
+def build(
+    arch: str,
+    kwargs: dict[str, Any],
+    num_classes: int | None,
+    pretrained_cfg: dict[str, Any] | None = None,
+    weights: dict[str, Tensor] | None = None,
+) -> ViT:
     """A timm model in evaluation mode.
 
     Args:
-        arch: timm name, or `hf-hub:` and a repository.
+        arch: name in timm.
         kwargs: arguments of `timm.create_model` beside these.
         num_classes: number of classes; None leaves the architecture's own.
-        pretrained: whether to fetch weights from the hub.
+        pretrained_cfg: what its repository says of weights and images; None for what timm knows by name.
+        weights: pretrained weights by name, which timm fits to the model; None for random ones.
 
     Raises:
-        InputError: timm has no such architecture or argument, or the weights cannot be fetched.
+        InputError: timm has no such architecture or argument, or the weights do not fit.
     """
     options = kwargs if num_classes is None or "num_classes" in kwargs else {**kwargs, "num_classes": num_classes}
+    overlay = {"state_dict": weights, "source": "", "custom_load": False} if weights else None
     try:
-        return timm.create_model(arch, pretrained=pretrained, **options).eval()
+        model = timm.create_model(arch, pretrained=bool(weights), pretrained_cfg=pretrained_cfg, pretrained_cfg_overlay=overlay, **options)
     except RuntimeError as error:
-        if pretrained:
-            raise _unreachable(arch, error) from None
-        raise InputError(f"arch {arch!r}: {_first_line(error)}{_similar(arch)}") from None
+        advice = "; its pretrained weights do not fit `kwargs`" if weights else _similar(arch)
+        raise InputError(f"arch {arch!r}: {first_line(error)}{advice}") from None
     except (TypeError, ValueError, AssertionError) as error:
-        raise InputError(f"arch {arch!r} with kwargs {json.dumps(kwargs)}: {_first_line(error)}") from None
-    except Exception as error:
-        if pretrained:
-            raise _unreachable(arch, error) from None
-        raise
-
-
-def _unreachable(arch: str, error: Exception) -> InputError:
-    return InputError(
-        f"pretrained weights of {arch} cannot be had ({_first_line(error)}): without a network set `weights` to a local checkpoint, "
-        "or put the files in the hub's cache folder (HF_HOME)"
-    )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"arch {arch!r} with kwargs {json.dumps(kwargs)}: {first_line(error)}") from None
+    return model.eval()
 
 
 def _similar(arch: str) -> str:
@@ -75,72 +67,11 @@ def _similar(arch: str) -> str:
     return f"; similar names are {', '.join(near)}" if near else "; `timm.list_models()` lists the names"
 
 
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """Parameters by name from a .safetensors, .pt or .pth file; nothing in the file is executed.
-
-    Raises:
-        InputError: the file is damaged, holds more than tensors, or has no parameters.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except SafetensorError as error:
-        raise InputError(f"checkpoint {path} cannot be read ({_first_line(error)}): download it again") from None
-    except Exception as error:  # torch.load raises whatever the damaged archive makes its parts raise
-        reason = "it holds Python objects beside tensors" if "weights_only" in str(error).lower() else _first_line(error)
-        raise InputError(
-            f"checkpoint {path} cannot be read ({reason}): save its state_dict as .safetensors, or download it again"
-        ) from None
-    for nest in NESTS:
-        if isinstance(content, dict) and isinstance(content.get(nest), dict):
-            content = content[nest]
-    if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
-        raise InputError(f"checkpoint {path} has no parameters: expected tensors by name, at the top or under {', '.join(NESTS)}")
-    return {key: value for key, value in content.items() if isinstance(value, Tensor)}
-
-
-def load_weights(model: ViT, weights: dict[str, Tensor], name: str, key_prefix: str = "", ignore_keys: list[str] | None = None) -> None:
-    """Put parameters into a model, every one of which must be there and fit.
-
-    Args:
-        model: the model, changed in place.
-        weights: parameters by name.
-        name: what to call the checkpoint in errors.
-        key_prefix: prefix to take off the names that have it.
-        ignore_keys: patterns of names that the model need not have.
-
-    Raises:
-        InputError: names are missing, left over or of another shape; or the head has another number of classes.
-    """
-    weights = {key.removeprefix(key_prefix): value for key, value in weights.items()}
-    own = model.state_dict()
-    extra = sorted(key for key in weights.keys() - own.keys() if not any(fnmatch.fnmatch(key, pattern) for pattern in ignore_keys or []))
-    missing = sorted(own.keys() - weights.keys())
-    shapes = {key: (list(weights[key].shape), list(own[key].shape)) for key in sorted(own.keys() & weights.keys())}
-    misshapen = [f"{key} is {have}, not {want}" for key, (have, want) in shapes.items() if have != want]
-    if "head.weight" in shapes and shapes["head.weight"][0][0] != shapes["head.weight"][1][0] and not missing and not extra:
-        have, want = shapes["head.weight"]
-        raise InputError(
-            f"checkpoint {name} tells {have[0]} classes apart and the data set has {want[0]}: use the data set that it was trained on"
-        )
-    complaints = [_count("missing", missing), _count("left over", extra), _count("of another shape", misshapen)]
-    if any(complaints):
-        advice = "set the model's `key_prefix`, `ignore_keys`, `kwargs` or `arch` to fit"
-        raise InputError(f"checkpoint {name} does not fit the model: {'; '.join(filter(None, complaints))}: {advice}")
-    model.load_state_dict({key: weights[key] for key in own})
-
-
-def _count(what: str, keys: list[str]) -> str:
-    shown = ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
-    return f"{len(keys)} {what} ({shown})" if keys else ""
-
-
 def refusal(model: ViT) -> str | None:
     """Why a model's hidden states cannot be projected by this method, or None."""
     if not hasattr(model, "blocks") or not hasattr(model, "patch_embed") or not hasattr(model, "num_prefix_tokens"):
         return "it is not a Vision Transformer with `blocks`"
-    if not isinstance(getattr(model, "head", None), nn.Linear):
+    if not isinstance(getattr(model, "head", None), nn.Linear | ClassEmbedding):
         return "its head is not one linear map (class embedding)"
     if getattr(model, "attn_pool", None) is not None or model.global_pool not in ("token", "avg"):
         return f"its output is not one token or the mean of the image tokens (global_pool={model.global_pool!r})"
@@ -242,6 +173,7 @@ def describe(
         transform=transform_of(model, arch, transform, protocol),
         source=source,
         sha256=sha256(weights),
+        class_embedding=class_embedding.described(model),
     )
 
 
@@ -270,14 +202,16 @@ def load_model(folder: Path | str) -> tuple[ViT, Card]:
     card, weights = Card.read(folder / "model.json"), folder / "model.safetensors"
     if sha256(weights) != card.sha256:
         raise InputError(f"{weights} is not the file that model.json describes: delete both and run the workflow again")
-    model = build(card.arch, card.kwargs, card.classes)
-    load_weights(model, load_file(weights), str(weights))
+    model = build(card.arch, card.kwargs, None if card.class_embedding else card.classes)
+    if card.class_embedding:
+        class_embedding.restored(model, card.classes, card.class_embedding)
+    checkpoints.load(model, load_file(weights), str(weights))
     log.info("model %s, sha256 %s", card.arch, card.sha256)
     return model.requires_grad_(False), card
 
 
 def make_model(
-    arch: str,
+    architecture: Architecture,
     weights: str,
     kwargs: dict[str, Any],
     num_classes: int,
@@ -285,29 +219,38 @@ def make_model(
     checkpoint: Path | None = None,
     key_prefix: str = "",
     ignore_keys: list[str] | None = None,
+    head: Callable[[ViT], None] | None = None,
 ) -> ViT:
     """A model with the weights that a config asks for.
 
     Args:
-        arch: timm name.
+        architecture: from `hub.Hub.architecture`.
         weights: `pretrained`, `random` or `checkpoint`.
         kwargs: arguments of `timm.create_model`.
         num_classes: classes of the data set.
         seed: seed of random weights.
-        checkpoint: file of the weights, for `checkpoint`.
-        key_prefix: see `load_weights`.
-        ignore_keys: see `load_weights`.
+        checkpoint: file of the weights, for `pretrained` and `checkpoint`.
+        key_prefix: see `checkpoints.load`.
+        ignore_keys: see `checkpoints.load`.
+        head: gives the model another head than its own, such as a class embedding.
 
     Raises:
         InputError: the model, its weights or its number of classes do not fit.
     """
     torch.manual_seed(seed)
-    pretrained = weights == "pretrained"
-    model = build(arch, kwargs, None if pretrained else num_classes, pretrained)
-    if checkpoint:
-        load_weights(model, read_checkpoint(checkpoint), str(checkpoint), key_prefix, ignore_keys)
-    accept(model, arch)
+    content = checkpoints.read(checkpoint) if checkpoint else None
+    pretrained = content if weights == "pretrained" else None
+    own_classes = pretrained is not None or head is not None
+    kwargs = {**architecture.kwargs, **kwargs}
+    model = build(architecture.name, kwargs, None if own_classes else num_classes, architecture.pretrained_cfg, pretrained)
+    if content is not None and pretrained is None:
+        checkpoints.load(model, content, str(checkpoint), key_prefix, ignore_keys)
+    if head:
+        head(model)
+    accept(model, architecture.name)
     classes = model.head.out_features
     if classes != num_classes:
-        raise InputError(f"model {arch} tells {classes} classes apart and its data set has {num_classes}: set the data set's `classes`")
+        raise InputError(
+            f"model {architecture.name} tells {classes} classes apart and its data set has {num_classes}: set the data set's `classes`"
+        )
     return model

@@ -6,17 +6,18 @@ or checkpoint is found before anything starts.
 
 import json
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from classlens.catalogue import FIGURES, TABLES, Item
+from classlens.cifar_layout import ARCHIVES, Archive
 from classlens.datasets import Dataset, Image, files_of, shard_names
 from classlens.errors import InputError
 from classlens.protocol import Protocol
-from classlens.provenance import Fingerprints, sha256_of
-from classlens.shapes_layout import shapes_images
+from classlens.provenance import Fingerprints, different, sha256_of
 
 NEED_MASKS = ("context", "tokens")
 STYLE = Path(__file__).parent / "figures" / "classlens.mplstyle"
@@ -47,7 +48,7 @@ class Plan:
         memory: file that remembers the hashes of files outside the workflow (`provenance.Fingerprints`).
 
     Raises:
-        InputError: a data set, a mask folder or a checkpoint is missing.
+        InputError: data sets, mask folders or checkpoints are missing, each in a line of its own.
     """
 
     def __init__(self, config: dict[str, Any], results: str, memory: Path | None = None):
@@ -56,21 +57,36 @@ class Plan:
         self.protocol = Protocol.named(config["protocol"])
         self.fingerprints = Fingerprints(memory)
         self._images: dict[tuple[str, str], list[Image]] = {}
-        for model in self.models.values():
-            self.images(model.dataset, self.eval_split(model.dataset))
-            self.num_classes(model.dataset)
-            self._checkpoint(model)
-            if model.weights == "trained":
-                self.images(model.dataset, self.train_split(model.dataset))
-            if "probes" in model.analyses and (split := self.probe_split(model.dataset)):
-                self.images(model.dataset, split)
-        self.style_path()
+        problems = [str(problem) for check in self._checks() if (problem := _problem(check))]
+        if problems:
+            raise InputError("\n".join(dict.fromkeys(problems)))
+
+    def _checks(self) -> Iterator[Callable[[], object]]:
+        """What must be there before anything starts; each raises an InputError, and all of them are told at once."""
+        for name, model in self.config["models"].items():
+            yield partial(self._check_dataset, model["dataset"])
+            yield partial(self._checkpoint, name)
+            yield partial(self._class_embedding, name)
+            if model["weights"] == "trained":
+                yield partial(self.image_count, model["dataset"], self.train_split(model["dataset"]))
+            if "probes" in model["analyses"]:
+                yield partial(self._check_probe_split, model["dataset"])
+        yield self.style_path
+
+    def _check_dataset(self, dataset: str) -> None:
+        self.image_count(dataset, self.eval_split(dataset))
+        self.num_classes(dataset)
+        self.has_masks(dataset)
+
+    def _check_probe_split(self, dataset: str) -> None:
+        if split := self.probe_split(dataset):
+            self.image_count(dataset, split)
 
     # Data sets
 
     def root(self, dataset: str) -> str:
-        """Folder of a data set; a generated one lies among the results."""
-        return self.config["datasets"][dataset]["root"] or f"{self.results}/data/{dataset}/images"
+        """Folder of a data set's images; one that the workflow makes lies among the results."""
+        return f"{self.results}/data/{dataset}/images" if self.is_made(dataset) else self.config["datasets"][dataset]["root"]
 
     def eval_split(self, dataset: str) -> str:
         """Name of the split that is analysed."""
@@ -80,13 +96,25 @@ class Plan:
         """Name of the split on which models are trained."""
         return self.config["datasets"][dataset]["train_split"]
 
-    def _splits(self, dataset: str) -> tuple[str, str, str]:
-        config = self.config["datasets"][dataset]
-        return config["train_split"], config["eval_split"], config["probe_split"]
-
     def is_generated(self, dataset: str) -> bool:
-        """Whether the workflow makes the data set itself."""
+        """Whether the workflow draws the data set itself."""
         return self.config["datasets"][dataset]["kind"] == "shapes" and not self.config["datasets"][dataset]["root"]
+
+    def archive(self, dataset: str) -> Archive | None:
+        """The official archive that the data set is unpacked from; None for other kinds, and for folders of images."""
+        config = self.config["datasets"][dataset]
+        if config["kind"] not in ARCHIVES or (Path(config["root"]) / config["eval_split"]).is_dir():
+            return None
+        return ARCHIVES[config["kind"]]
+
+    def is_made(self, dataset: str) -> bool:
+        """Whether the workflow makes the folder of images itself."""
+        return self.is_generated(dataset) or self.archive(dataset) is not None
+
+    def made(self) -> tuple[list[str], list[str]]:
+        """Names of the data sets that the workflow draws, and of those that it unpacks."""
+        names = list(self.config["datasets"])
+        return [name for name in names if self.is_generated(name)], [name for name in names if self.archive(name)]
 
     def has_masks(self, dataset: str) -> bool:
         """Whether the analysed images have object masks."""
@@ -96,7 +124,7 @@ class Plan:
         """Where the data set lies."""
         config = self.config["datasets"][dataset]
         return Dataset(
-            kind=config["kind"],
+            kind="imagefolder" if config["kind"] in ARCHIVES else config["kind"],
             root=Path(self.root(dataset)),
             subset=config["num_classes"] if config["kind"] == "shapes" else config["subset"],
             classes=config["classes"],
@@ -107,28 +135,48 @@ class Plan:
 
     def images_per_class(self, dataset: str, split: str) -> int | None:
         """How many images of each class a split has in this run; None for all."""
+        return self._splits(dataset)[split]
+
+    def _splits(self, dataset: str) -> dict[str, int | None]:
+        """Images of each class in each split."""
         config = self.config["datasets"][dataset]
-        counts = {
-            config["eval_split"]: config["images_per_class"],
-            config["probe_split"]: config["probe_images_per_class"],
-            config["train_split"]: config["train_images_per_class"] if self.is_generated(dataset) else None,
-        }
-        return counts[split]
+        splits = {config["eval_split"]: config["images_per_class"], config["probe_split"]: config["probe_images_per_class"]}
+        if self.is_generated(dataset):
+            return {**splits, config["train_split"]: config["train_images_per_class"]}
+        trained = any(model["weights"] == "trained" and model["dataset"] == dataset for model in self.config["models"].values())
+        return {**splits, config["train_split"]: None} if trained else splits
 
     def images(self, dataset: str, split: str) -> list[Image]:
-        """The images of a split, in order."""
+        """The images of a split of a data set that is there, in order."""
         if (dataset, split) not in self._images:
-            per_class = self.images_per_class(dataset, split)
-            if self.is_generated(dataset):
-                found = shapes_images(self.config["datasets"][dataset]["num_classes"], split, per_class or 0)
-            else:
-                found = self.layout(dataset).images(split, per_class)
-            self._images[dataset, split] = found
+            self._images[dataset, split] = self.layout(dataset).images(split, self.images_per_class(dataset, split))
         return self._images[dataset, split]
+
+    def image_count(self, dataset: str, split: str) -> int:
+        """How many images a split has in this run.
+
+        Raises:
+            InputError: the data set, the split or enough images are missing.
+        """
+        per_class = self.images_per_class(dataset, split)
+        if self.is_generated(dataset):
+            return self.config["datasets"][dataset]["num_classes"] * (per_class or 0)
+        if archive := self.archive(dataset):
+            self._check_archive(dataset, archive)
+            return archive.count(split, per_class)
+        return len(self.images(dataset, split))
+
+    def _check_archive(self, dataset: str, archive: Archive) -> None:
+        config = self.config["datasets"][dataset]
+        if not config["download"] and archive.home(Path(config["root"])) is None:
+            raise InputError(
+                f"config key `datasets.{dataset}.root`: {config['root']} holds neither {archive.folder} nor folders of images "
+                f"({config['eval_split']}/CLASS/IMAGE.png): correct it, or set `download: true`"
+            )
 
     def shards(self, dataset: str, split: str) -> list[str]:
         """Names of a split's shards."""
-        return shard_names(len(self.images(dataset, split)), self.config["hidden_states"]["shard_size"])
+        return shard_names(self.image_count(dataset, split), self.config["hidden_states"]["shard_size"])
 
     def num_classes(self, dataset: str) -> int:
         """Number of classes that a model of this data set tells apart."""
@@ -137,13 +185,15 @@ class Plan:
             return config["num_classes"]
         if config["kind"] == "imagenet_s" or config["classes"] == "imagenet":
             return 1000
+        if archive := self.archive(dataset):
+            return archive.classes
         return len(self.layout(dataset).folder_classes(config["eval_split"]))
 
     def manifest_settings(self, dataset: str, split: str) -> dict[str, Any]:
         """What a manifest depends on: how images are chosen, and the names and contents of their files."""
         config = self.config["datasets"][dataset]
         return {
-            "kind": config["kind"],
+            "kind": self.layout(dataset).kind,
             "subset": self.layout(dataset).subset,
             "classes": config["classes"],
             "split": split,
@@ -156,8 +206,8 @@ class Plan:
         }
 
     def _content(self, dataset: str, split: str) -> str | None:
-        if self.is_generated(dataset):
-            return None  # the generated folder is an input of the rule instead
+        if self.is_made(dataset):
+            return None  # the folder that the workflow makes is an input of the rule instead
         layout = self.layout(dataset)
         files = [*files_of(self.images(dataset, split), layout.root), *layout.class_files()]
         files = [file for file in files if file.is_file()]
@@ -169,9 +219,16 @@ class Plan:
         config = self.config["datasets"][dataset]
         return {
             "num_classes": config["num_classes"],
-            "splits": json.dumps({split: self.images_per_class(dataset, split) for split in self._splits(dataset)}),
+            "splits": json.dumps(self._splits(dataset)),
             "seed": self.config["seed"],
         }
+
+    def archive_settings(self, dataset: str) -> dict[str, Any]:
+        """What the folder of images that an archive is unpacked to depends on."""
+        config, archive = self.config["datasets"][dataset], ARCHIVES[self.config["datasets"][dataset]["kind"]]
+        files = [] if config["download"] else archive.files(Path(config["root"]))  # a fetched archive is checked against its published hash
+        wanted = {split: count for split, count in self._splits(dataset).items() if split in archive.per_class}
+        return {"kind": config["kind"], "splits": json.dumps(wanted), "content": sha256_of(*self.fingerprints.of(files))}
 
     # Models
 
@@ -199,36 +256,55 @@ class Plan:
         """Names of the models that the workflow trains."""
         return [model.name for model in self.models.values() if model.weights == "trained"]
 
-    def _checkpoint(self, model: Model) -> Path | None:
-        if model.weights in ("pretrained", "random", "trained"):
+    def _checkpoint(self, name: str) -> Path | None:
+        """The checkpoint of a config's model, which must have the hash that is pinned; None for other weights."""
+        config = self.config["models"][name]
+        if config["weights"] in ("pretrained", "random", "trained"):
             return None
-        path = Path(model.weights)
+        path = Path(config["weights"])
         if not path.is_file():
             raise InputError(
-                f"config key `models.{model.name}.weights`: there is no file {path}; give a checkpoint, pretrained, random or trained"
+                f"config key `models.{name}.weights`: there is no file {path}; give a checkpoint, pretrained, random or trained"
             )
+        if config["sha256"] and (found := self.fingerprints.of([path])[0]) != config["sha256"].lower():
+            raise different(path, found, config["sha256"])
         return path
+
+    def _class_embedding(self, name: str) -> Path | None:
+        """The class embedding that a config's model has instead of its head; None for none."""
+        settings = self.config["models"][name]["class_embedding"]
+        if settings and not Path(settings["file"]).is_file():
+            raise InputError(f"config key `models.{name}.class_embedding`: there is no file {settings['file']}")
+        return Path(settings["file"]) if settings else None
+
+    def files_of_model(self, name: str) -> dict[str, str]:
+        """Paths of a model's checkpoint and class embedding, or `None`."""
+        model = self.models[name]
+        checkpoint = None if model.twin_of else self._checkpoint(name)
+        return {"checkpoint": str(checkpoint), "class_embedding": str(self._class_embedding(model.twin_of or name))}
 
     def model_settings(self, name: str) -> dict[str, Any]:
         """What a model's weights, self-check and transform depend on."""
         model = self.models[name]
-        checkpoint = self._checkpoint(model)
+        config = model.config
+        checkpoint = None if model.twin_of else self._checkpoint(name)
+        embedding = self._class_embedding(model.twin_of or name)
         return {
-            "arch": model.config["arch"],
+            "arch": config["arch"],
             "weights": "checkpoint" if checkpoint else model.weights,
             "checkpoint": self.fingerprints.of([checkpoint])[0] if checkpoint else None,
-            "kwargs": json.dumps(model.config["kwargs"], sort_keys=True),
-            "key_prefix": model.config["key_prefix"],
-            "ignore_keys": json.dumps(model.config["ignore_keys"]),
-            "transform": json.dumps(model.config["transform"], sort_keys=True),
+            "kwargs": json.dumps(config["kwargs"], sort_keys=True),
+            "key_prefix": config["key_prefix"],
+            "ignore_keys": json.dumps(config["ignore_keys"]),
+            "transform": json.dumps(config["transform"], sort_keys=True),
             "num_classes": self.num_classes(model.dataset),
             "seed": self.config["seed"],
             "protocol": self.protocol.name,
+            "pinned": config["sha256"] if model.weights == "pretrained" else None,
+            "class_embedding": self.fingerprints.of([embedding])[0] if embedding else None,
+            "normalization": config["class_embedding"]["normalization"] if embedding else "none",
+            "temperature": config["class_embedding"]["temperature"] if embedding else 1.0,
         }
-
-    def checkpoint_path(self, name: str) -> str:
-        """Path of the checkpoint, or `None` for a model that has none."""
-        return str(self._checkpoint(self.models[name]))
 
     def training_settings(self, name: str) -> dict[str, Any]:
         """What a model that the workflow trains depends on, beside its images."""
@@ -247,7 +323,7 @@ class Plan:
     def probe_split(self, dataset: str) -> str | None:
         """Name of the split that linear probes are fitted on; None where the data set has none beside the analysed one."""
         split = self.config["datasets"][dataset]["probe_split"]
-        exists = self.is_generated(dataset) or (self.layout(dataset).home / split).is_dir()
+        exists = self.is_made(dataset) or (self.layout(dataset).home / split).is_dir()
         return split if exists and split != self.eval_split(dataset) else None
 
     def probe_settings(self, dataset: str) -> dict[str, Any]:
@@ -325,3 +401,12 @@ class Plan:
         if not path.is_file():
             raise InputError(f"config key `figures.style`: there is no file {path}")
         return path
+
+
+def _problem(check: Callable[[], object]) -> InputError | None:
+    """The error that a check raises."""
+    try:
+        check()
+    except InputError as error:
+        return error
+    return None

@@ -14,6 +14,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from classlens.errors import InputError
+
 PACKAGE = Path(__file__).resolve().parent
 LIBRARIES = ("torch", "timm", "numpy", "scipy", "pyarrow", "polars", "pillow")
 
@@ -22,6 +24,17 @@ def sha256(path: Path | str) -> str:
     """Hexadecimal sha256 of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_sha256(path: Path, wanted: str) -> None:
+    """Raise an InputError for a file that is not the one of a hash."""
+    if sha256(path) != wanted.lower():
+        raise different(path, sha256(path), wanted)
+
+
+def different(path: Path, found: str, wanted: str) -> InputError:
+    """The error for a file with another hash than the config pins."""
+    return InputError(f"{path} has the sha256 {found}, and the config pins {wanted}: get the right file, or correct `sha256`")
 
 
 def sha256_of(*parts: str) -> str:
