@@ -1,0 +1,116 @@
+"""Class embeddings that are not a model's own head."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from torch.nn import functional
+
+from classlens import agreement, class_embedding, models
+from classlens.class_embedding import Vectors
+from classlens.errors import InputError
+from classlens.hub import Architecture
+from classlens.lens import Lens
+from classlens.protocol import CORRECTED
+from classlens.trace import ViT
+
+SMALL: dict[str, Any] = {"img_size": 48, "patch_size": 16, "embed_dim": 24, "num_heads": 2, "depth": 2}
+CLASSES = [("n1", "dog"), ("n2", "cat"), ("n3", "crane"), ("n4", "crane")]
+IMAGES = torch.randn(2, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+
+
+def build(**kwargs: Any) -> ViT:
+    torch.manual_seed(0)
+    return timm.create_model("vit_tiny_patch16_224", **{**SMALL, **kwargs}).eval()
+
+
+def write(path: Path, names: list[str] | None, width: int = 24, **tensors: torch.Tensor) -> torch.Tensor:
+    weight = torch.randn(4, width, generator=torch.Generator().manual_seed(1))
+    save_file({"weight": weight, **tensors}, path, {"classes": json.dumps(names)} if names is not None else None)
+    return weight
+
+
+@pytest.mark.parametrize("names", [["n3", "n1", "n4", "n2"], ["n3", "dog", "n4", "cat"]])
+def test_rows_are_matched_with_the_data_sets_classes(tmp_path: Path, names: list[str]) -> None:
+    weight = write(tmp_path / "text.safetensors", names, bias=torch.arange(4.0))
+    vectors = class_embedding.read(tmp_path / "text.safetensors", CLASSES)
+    assert torch.equal(vectors.vectors, weight[[1, 3, 0, 2]])
+    assert vectors.bias is not None
+    assert vectors.bias.tolist() == [1, 3, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (None, "does not name its rows"),
+        (["n1", "n2"], "has 4 rows, and its metadata does not name as many"),
+        (["n1", "n2", "n3", "x"], r"has no rows for the class n4 \(crane\)"),
+        (["n1", "n2", "crane", "crane"], r"has 2 rows for the class n3 \(crane\)"),
+    ],
+)
+def test_rows_that_cannot_be_matched(tmp_path: Path, names: list[str] | None, message: str) -> None:
+    write(tmp_path / "text.safetensors", names)
+    with pytest.raises(InputError, match=message):
+        class_embedding.read(tmp_path / "text.safetensors", CLASSES)
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "a.safetensors").write_bytes(b"no")
+    with pytest.raises(InputError, match="cannot be read"):
+        class_embedding.read(tmp_path / "a.safetensors", CLASSES)
+    save_file({"matrix": torch.zeros(3, 3)}, tmp_path / "b.safetensors")
+    with pytest.raises(InputError, match="has no matrix `weight`"):
+        class_embedding.read(tmp_path / "b.safetensors", CLASSES)
+
+
+@pytest.mark.parametrize("cosine", [True, False])
+@pytest.mark.parametrize("projection", [True, False])
+def test_logits_are_those_of_the_definition(cosine: bool, projection: bool) -> None:
+    model = build(num_classes=16 if projection else 0)
+    own, vectors = model.head, torch.randn(4, 16 if projection else 24)
+    class_embedding.attach(model, Vectors(vectors, torch.ones(4)), cosine, 0.5, "text")
+    states = functional.layer_norm(torch.randn(2, 5, 24), (24,))
+    inside = own(states)
+    products = functional.cosine_similarity(inside[..., None, :], vectors, dim=-1) if cosine else inside @ vectors.T
+    torch.testing.assert_close(model.head(states), products / 0.5 + 1)
+    if not cosine and not projection:
+        assert torch.equal(model.head.weight, vectors)
+
+
+def test_values_are_projected_through_the_projection() -> None:
+    model = build(num_classes=16)
+    own, vectors = model.head.weight, torch.randn(4, 16)
+    class_embedding.attach(model, Vectors(vectors, None), True, 0.01, "text")
+    values = agreement.values(model, "mlp", 0)
+    logits = agreement.value_logits(model.head.weight, values)
+    torch.testing.assert_close(logits, functional.normalize(vectors, dim=1) @ (own @ values))
+
+
+@pytest.mark.parametrize(("kwargs", "width"), [({"num_classes": 0}, 24), ({"num_classes": 16}, 16), ({"num_classes": 5}, 24)])
+def test_kept_models_have_their_class_embedding(tmp_path: Path, kwargs: dict[str, Any], width: int) -> None:
+    settings = {**SMALL, **kwargs}
+
+    def head(model: ViT) -> None:
+        class_embedding.attach(model, Vectors(torch.randn(4, width), torch.randn(4)), True, 0.1, "text")
+
+    model = models.make_model(Architecture("vit_tiny_patch16_224"), "random", settings, 4, seed=0, head=head)
+    models.save(model, tmp_path / "model.safetensors")
+    card = models.describe(model, "vit_tiny_patch16_224", settings, "random", None, CORRECTED, tmp_path / "model.safetensors")
+    models.save_card(card, tmp_path / "model.json")
+    again, read = models.load_model(tmp_path)
+    assert read.classes == 4
+    torch.testing.assert_close(again(IMAGES), model(IMAGES))
+    states = again.forward_features(IMAGES)  # the final norm is in them
+    torch.testing.assert_close(Lens.from_model(again).head(states)[:, 0], model(IMAGES))
+
+
+def test_widths_and_heads_that_do_not_fit() -> None:
+    with pytest.raises(InputError, match=r"vectors of width 20, and the model has 24 \(or its head's 16\)"):
+        class_embedding.attach(build(num_classes=16), Vectors(torch.zeros(4, 20), None), False, 1.0, "text")
+    distilled = timm.create_model("deit_tiny_distilled_patch16_224", **SMALL)
+    with pytest.raises(InputError, match="two heads"):
+        class_embedding.attach(distilled, Vectors(torch.zeros(4, 24), None), False, 1.0, "text")

@@ -1,0 +1,115 @@
+"""Models of the hub, from a cache folder as the hub's client keeps it, without a network."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from classlens import models
+from classlens.errors import InputError
+from classlens.hub import Hub
+from classlens.provenance import check_sha256, sha256
+from classlens.trace import ViT
+
+ARCH = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+SMALL: dict[str, Any] = {"embed_dim": 24, "num_heads": 2, "depth": 2}
+REPOSITORY = "someone/small-vit"
+CONFIG = {
+    "architecture": "vit_tiny_patch16_224",
+    "num_classes": 7,
+    "model_args": {"img_size": 48, "patch_size": 16, **SMALL},
+    "pretrained_cfg": {
+        "input_size": [3, 48, 48],
+        "mean": [0.1, 0.2, 0.3],
+        "std": [1.0, 1.0, 1.0],
+        "crop_pct": 1.0,
+        "crop_mode": "center",
+        "interpolation": "bicubic",
+        "first_conv": "patch_embed.proj",
+        "classifier": "head",
+        "fixed_input_size": True,
+    },
+}
+
+
+def cached(cache: Path, repository: str, revision: str = "main") -> Path:
+    """The folder in which the hub's client would keep a repository's files."""
+    home = cache / f"models--{repository.replace('/', '--')}"
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    (home / "refs").mkdir(parents=True, exist_ok=True)
+    (home / "refs" / revision).write_text(commit)
+    folder = home / "snapshots" / commit
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def small(**kwargs: Any) -> ViT:
+    torch.manual_seed(3)
+    return timm.create_model("vit_tiny_patch16_224", **{**SMALL, **kwargs}).eval()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_weights_by_the_full_name_in_timm(tmp_path: Path, name: str) -> None:
+    state = small().state_dict()
+    folder = cached(tmp_path, f"timm/{ARCH}")
+    save_file(state, folder / name) if name.endswith("safetensors") else torch.save(state, folder / name)
+    hub = Hub(tmp_path, offline=True)
+    architecture = hub.architecture(ARCH)
+    model = models.make_model(architecture, "pretrained", SMALL, 1000, seed=0, checkpoint=hub.weights(architecture))
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+
+
+def test_a_repository_by_its_own_name(tmp_path: Path) -> None:
+    known = small(num_classes=7, img_size=48)
+    folder = cached(tmp_path, REPOSITORY)
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    save_file(known.state_dict(), folder / "model.safetensors")
+    hub = Hub(tmp_path, offline=True)
+    architecture = hub.architecture(f"hf-hub:{REPOSITORY}")
+    model = models.make_model(architecture, "pretrained", {}, 7, seed=0, checkpoint=hub.weights(architecture))
+    images = torch.randn(2, 3, 48, 48)
+    torch.testing.assert_close(model(images), known(images))
+    models.save(model, tmp_path / "model.safetensors")
+    card = models.describe(
+        model, architecture.name, architecture.kwargs, "pretrained", None, models.Protocol(), tmp_path / "model.safetensors"
+    )
+    assert card.transform["mean"] == [0.1, 0.2, 0.3]
+    models.save_card(card, tmp_path / "model.json")
+    again, _ = models.load_model(tmp_path)  # no hub is asked any more
+    torch.testing.assert_close(again(images), known(images))
+
+
+def test_a_revision_is_the_one_that_is_named(tmp_path: Path) -> None:
+    folder = cached(tmp_path, REPOSITORY, revision="v2")
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    hub = Hub(tmp_path, offline=True)
+    assert hub.architecture(f"hf-hub:{REPOSITORY}@v2").kwargs["num_classes"] == 7
+    with pytest.raises(InputError, match=r"config.json of someone/small-vit is not in the hub's cache"):
+        hub.architecture(f"hf-hub:{REPOSITORY}")
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_what_cannot_be_had_is_named_with_what_to_do(tmp_path: Path, offline: bool) -> None:
+    hub = Hub(tmp_path, offline)
+    with pytest.raises(InputError, match=rf"model.safetensors of timm/{ARCH} is not in the hub's cache {tmp_path}.*run `hf download"):
+        hub.weights(hub.architecture(ARCH))
+    with pytest.raises(InputError, match="has no pretrained weights"):
+        hub.weights(hub.architecture("vit_tiny_patch16_22"))
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    save_file({"head.weight": torch.zeros(3, 3)}, tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match="its pretrained weights do not fit"):
+        models.make_model(Hub().architecture(ARCH), "pretrained", SMALL, 1000, seed=0, checkpoint=tmp_path / "model.safetensors")
+
+
+def test_a_pinned_hash_is_checked(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_file({"head.weight": torch.zeros(3, 3)}, path)
+    check_sha256(path, sha256(path).upper())
+    with pytest.raises(InputError, match=r"model.safetensors has the sha256 .*, and the config pins 00"):
+        check_sha256(path, "0" * 64)
