@@ -144,7 +144,7 @@ rule probes:
         "<benchmarks>/probes/{model}/{dataset}.tsv"
     conda:
         "../envs/classlens.yaml"
-    threads: 8
+    threads: shared(2, most=8)
     resources:
         script=script("probe.py"),
         mem_mb=memory(8),

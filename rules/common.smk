@@ -55,9 +55,10 @@ def code(script):
     return [code_sha256(SCRIPTS / script), LOCK]
 
 
-def shared(jobs):
-    """Threads of one of so many jobs that share all cores."""
-    return max(1, (workflow.cores or 1) // max(1, jobs))
+def shared(jobs, most=None):
+    """Threads of one of so many jobs that share all cores: two at a time fill the seconds in which each of them loads libraries and writes."""
+    threads = max(1, (workflow.cores or 1) // max(1, jobs))
+    return min(threads, most or threads)
 
 
 def memory(gigabytes):
@@ -103,7 +104,8 @@ def style(wildcards):
 
 def made_images(wildcards):
     """The folder of images of a data set that the workflow makes itself."""
-    return [plan.root(wildcards.dataset)] if plan.is_made(wildcards.dataset) else []
+    root, unpacked = plan.root(wildcards.dataset), plan.archive(wildcards.dataset)
+    return [f"{root}/{wildcards.split}" if unpacked else root] if plan.is_made(wildcards.dataset) else []
 
 
 def eval_manifest(wildcards):

@@ -31,11 +31,11 @@ rule shapes:
 
 rule cifar:
     output:
-        directory("<results>/data/{dataset}/images"),
+        directory("<results>/data/{dataset}/images/{split}"),
     log:
-        "<logs>/cifar/{dataset}.log",
+        "<logs>/cifar/{dataset}/{split}.log",
     benchmark:
-        "<benchmarks>/cifar/{dataset}.tsv"
+        "<benchmarks>/cifar/{dataset}/{split}.tsv"
     wildcard_constraints:
         dataset=one_of(UNPACKED),
     conda:
@@ -48,13 +48,14 @@ rule cifar:
         archive=lambda wildcards: settings["datasets"][wildcards.dataset]["root"],
         download=lambda wildcards: str(settings["datasets"][wildcards.dataset]["download"]).lower(),
     params:
-        settings=lambda wildcards: plan.archive_settings(wildcards.dataset),
+        settings=lambda wildcards: plan.archive_settings(wildcards.dataset, wildcards.split),
         code=code("cifar.py"),
     message:
-        "Unpacking the data set {wildcards.dataset}"
+        "Unpacking the images of {wildcards.dataset}, {wildcards.split}"
     shell:
         "python {resources.script:q} --log {log:q} --threads {threads} --kind {params.settings[kind]}"
-        " --archive {resources.archive:q} --download {resources.download} --splits {params.settings[splits]:q} --root {output:q}"
+        " --archive {resources.archive:q} --download {resources.download} --split {wildcards.split:q}"
+        " --images-per-class {params.settings[images_per_class]} --folder {output:q}"
 
 
 rule manifest:

@@ -16,7 +16,7 @@ rule perturbations:
         "<benchmarks>/perturbations/{model}/{dataset}.tsv"
     conda:
         "../envs/classlens.yaml"
-    threads: 8
+    threads: shared(2, most=8)
     resources:
         script=script("perturb.py"),
         mem_mb=memory(8),

@@ -15,7 +15,7 @@ rule project:
         "<benchmarks>/project/{model}/{dataset}/{split}/{shard}.tsv"
     conda:
         "../envs/classlens.yaml"
-    threads: 8
+    threads: shared(2, most=8)
     resources:
         script=script("project.py"),
         mem_mb=memory(8),

@@ -17,7 +17,7 @@ rule relevance:
         "<benchmarks>/relevance/{model}/{dataset}.tsv"
     conda:
         "../envs/classlens.yaml"
-    threads: 8
+    threads: shared(2, most=8)
     resources:
         script=script("relevance.py"),
         mem_mb=memory(8),
@@ -54,7 +54,7 @@ rule deletion:
         "<benchmarks>/deletion/{model}/{dataset}.tsv"
     conda:
         "../envs/classlens.yaml"
-    threads: 8
+    threads: shared(2, most=8)
     resources:
         script=script("deletion.py"),
         mem_mb=memory(8),

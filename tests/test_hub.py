@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import timm
 import torch
+from published_files import cached
 from safetensors.torch import save_file
 
 from classlens import models
@@ -34,17 +35,6 @@ CONFIG = {
         "fixed_input_size": True,
     },
 }
-
-
-def cached(cache: Path, repository: str, revision: str = "main") -> Path:
-    """The folder in which the hub's client would keep a repository's files."""
-    home = cache / f"models--{repository.replace('/', '--')}"
-    commit = "0123456789abcdef0123456789abcdef01234567"
-    (home / "refs").mkdir(parents=True, exist_ok=True)
-    (home / "refs" / revision).write_text(commit)
-    folder = home / "snapshots" / commit
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def small(**kwargs: Any) -> ViT:

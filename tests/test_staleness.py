@@ -1,5 +1,6 @@
 """What re-runs when something changes: exactly the rules that depend on it, in a finished run."""
 
+import json
 import os
 import re
 from collections.abc import Callable
@@ -185,9 +186,10 @@ def test_one_figure_needs_only_what_is_under_it(demo: Run, changing: Callable[[s
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A finished run on an image folder, with a checkpoint as model."""
+    """A finished run on an image folder: a BEiT from a checkpoint without a head, and a class embedding from a file."""
     import torch
     from PIL import Image
+    from safetensors.torch import save_file
 
     from classlens.models import build
 
@@ -197,14 +199,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Run:
             path = home / "images" / "validation" / name / f"{i}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (40, 40), (20 * i, 99, 3)).save(path)
-    kwargs = {"img_size": 32, "embed_dim": 24, "num_heads": 2, "depth": 2}
+    kwargs = {"img_size": 32, "embed_dim": 24, "num_heads": 2, "depth": 2, "num_classes": 0}
     torch.manual_seed(0)
-    torch.save(build("vit_tiny_patch16_224", kwargs, 2).state_dict(), home / "weights.pt")
+    torch.save(build("beit_base_patch16_224", kwargs, None).state_dict(), home / "weights.pt")
+    names = json.dumps(["dog 'n' \"roll\"", "cat; rm -rf x"])
+    save_file({"weight": torch.randn(2, 24)}, home / "text.safetensors", {"classes": names})
     run = Run(home / "work")
     config = {
         "run": "mine",
         "datasets": {"mine": {"kind": "imagefolder", "root": "../images", "images_per_class": None}},
-        "models": {"m": {"arch": "vit_tiny_patch16_224", "weights": "../weights.pt", "kwargs": kwargs}},
+        "models": {
+            "m": {
+                "arch": "beit_base_patch16_224",
+                "weights": "../weights.pt",
+                "kwargs": kwargs,
+                "class_embedding": {"file": "../text.safetensors", "normalization": "cosine", "temperature": 0.1},
+            }
+        },
         "hidden_states": {"shard_size": 3},
         "projection": {"top_k": 2},
     }
@@ -218,7 +229,7 @@ def of_user(run: Run) -> set[str]:
 
 WITH_MASKS = {"context", "tokens", "segmentation"} | shown("context", "tokens")
 WITH_MASKS |= {"figure_segmentation_scores", "table_segmentation_scores", "table_context_difference"}
-CHANGED_IMAGES = EVERYTHING - {"shapes", "model", "train"} - WITH_MASKS
+CHANGED_IMAGES = EVERYTHING - {"shapes", "train"} - WITH_MASKS  # the manifest names the classes of the class embedding
 
 
 def test_an_untouched_user_run_is_complete(folder: Run) -> None:
@@ -251,7 +262,16 @@ def test_a_checkpoints_bytes(folder: Run) -> None:
     path.write_bytes(content + b"\0")
     stale = of_user(folder)
     path.write_bytes(content)
-    assert stale == CHANGED_IMAGES - {"manifest", "extract"} | {"model"}
+    assert stale == CHANGED_IMAGES - {"manifest", "extract"}
+
+
+def test_a_class_embeddings_bytes(folder: Run) -> None:
+    path = folder.folder / "../text.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + b"\x01")
+    stale = of_user(folder)
+    path.write_bytes(content)
+    assert stale == CHANGED_IMAGES - {"manifest"}  # of the random twin too, whose class embedding has its shape
 
 
 def test_a_data_set_that_has_moved(folder: Run) -> None:

@@ -93,13 +93,14 @@ def read_split(archive: Archive, home: Path, split: str) -> tuple[np.ndarray, np
     return np.concatenate(images), np.concatenate(labels)
 
 
-def unpack(kind: str, root: Path, splits: dict[str, int | None], folder: Path) -> None:
-    """Write the first images of each class of some splits as `folder/{split}/{class}/{number}.png`, numbered as in the archive.
+def unpack(kind: str, root: Path, split: str, per_class: int | None, folder: Path) -> None:
+    """Write the first images of each class of a split as `folder/{class}/{number}.png`, numbered as in the archive.
 
     Args:
         kind: `cifar10` or `cifar100`.
         root: the archive's folder, or the one that holds it.
-        splits: images of each class by split; None for all.
+        split: `train` or `test`.
+        per_class: images of each class; None for all.
         folder: folder to write.
 
     Raises:
@@ -110,15 +111,14 @@ def unpack(kind: str, root: Path, splits: dict[str, int | None], folder: Path) -
     if home is None:
         raise InputError(f"{root} holds no {archive.folder}: set the data set's `root` to its folder, or `download: true`")
     names = class_names(archive, home)
-    for split, per_class in splits.items():
-        images, labels = read_split(archive, home, split)
-        chosen = [number for label in range(archive.classes) for number in np.flatnonzero(labels == label)[:per_class]]
-        if len(chosen) != archive.count(split, per_class):
-            raise InputError(f"{home} has too few images in {split}: get the archive again")
-        for number in progress(chosen, len(chosen), f"unpacking {split}"):
-            path = folder / split / names[labels[number]] / f"{number:05d}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(images[number]).save(path)
+    images, labels = read_split(archive, home, split)
+    chosen = [number for label in range(archive.classes) for number in np.flatnonzero(labels == label)[:per_class]]
+    if len(chosen) != archive.count(split, per_class):
+        raise InputError(f"{home} has too few images in {split}: get the archive again")
+    for number in progress(chosen, len(chosen), f"unpacking {split}"):
+        path = folder / names[labels[number]] / f"{number:05d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(images[number]).save(path)
 
 
 def download(kind: str, root: Path) -> None:

@@ -105,7 +105,8 @@ class Dataset:
             raise InputError(f"data set folder {folder} has no class folders with images: expected {folder}/CLASS/IMAGE.jpg")
         chosen = {class_id: set(self._chosen(folder / class_id, images, per_class)) for class_id, images in names.items()}
         masks = self.mask_folder(split)
-        return [self._image(folder, masks, class_id, name) for class_id, name in rows if name in chosen.get(class_id, ())]
+        places = os.path.relpath(folder, self.root), os.path.relpath(masks, self.root) if masks else None
+        return [_image(*places, class_id, name) for class_id, name in rows if name in chosen.get(class_id, ())]
 
     def _rows_by_folder(self, folder: Path) -> list[tuple[str, str]]:
         rows = []
@@ -123,10 +124,6 @@ class Dataset:
             f"class folder {folder} has {len(names)} images and {per_class} are asked for: lower images_per_class, add images, "
             "or set on_bad_image: skip to leave such classes out"
         )
-
-    def _image(self, folder: Path, masks: Path | None, class_id: str, name: str) -> Image:
-        mask = masks / class_id / (Path(name).stem + ".png") if masks else None
-        return Image(class_id, os.path.relpath(folder / class_id / name, self.root), os.path.relpath(mask, self.root) if mask else None)
 
     def class_folders(self, split: str) -> list[str]:
         """Sorted names of a split's class folders."""
@@ -180,6 +177,11 @@ class Dataset:
         return names
 
 
+def _image(folder: str, masks: str | None, class_id: str, name: str) -> Image:
+    mask = f"{masks}/{class_id}/{os.path.splitext(name)[0]}.png" if masks else None
+    return Image(class_id, f"{folder}/{class_id}/{name}", mask)
+
+
 def is_image(name: str) -> bool:
     """Whether a file name is that of an image, by its ending."""
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
@@ -210,8 +212,7 @@ def shard_names(images: int, shard_size: int) -> list[str]:
     return [f"{shard:05d}" for shard in range(-(-images // shard_size))]
 
 
-def files_of(images: Iterable[Image], root: Path) -> list[Path]:
-    """Every file that the images consist of, images first, masks after them."""
+def files_of(images: Iterable[Image]) -> list[str]:
+    """Paths of every file that the images consist of, relative to the data set's root, images first, masks after them."""
     images = list(images)
-    paths = [image.path for image in images] + [image.mask_path for image in images if image.mask_path]
-    return [root / path for path in paths]
+    return [image.path for image in images] + [image.mask_path for image in images if image.mask_path]

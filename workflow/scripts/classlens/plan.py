@@ -209,10 +209,10 @@ class Plan:
         if self.is_made(dataset):
             return None  # the folder that the workflow makes is an input of the rule instead
         layout = self.layout(dataset)
-        files = [*files_of(self.images(dataset, split), layout.root), *layout.class_files()]
-        files = [file for file in files if file.is_file()]
-        names = [os.path.relpath(file, layout.root) for file in files]
-        return sha256_of(*names, *self.fingerprints.of(files), *layout.class_folders(split))
+        names = [*files_of(self.images(dataset, split)), *(os.path.relpath(file, layout.root) for file in layout.class_files())]
+        digests = self.fingerprints.of(os.path.join(layout.root, name) for name in names)
+        found = [part for name, digest in zip(names, digests, strict=True) if digest for part in (name, digest)]
+        return sha256_of(*found, *layout.class_folders(split))
 
     def shapes_settings(self, dataset: str) -> dict[str, Any]:
         """What the generated data set depends on."""
@@ -223,12 +223,15 @@ class Plan:
             "seed": self.config["seed"],
         }
 
-    def archive_settings(self, dataset: str) -> dict[str, Any]:
-        """What the folder of images that an archive is unpacked to depends on."""
+    def archive_settings(self, dataset: str, split: str) -> dict[str, Any]:
+        """What the folder of images that a split of an archive is unpacked to depends on."""
         config, archive = self.config["datasets"][dataset], ARCHIVES[self.config["datasets"][dataset]["kind"]]
         files = [] if config["download"] else archive.files(Path(config["root"]))  # a fetched archive is checked against its published hash
-        wanted = {split: count for split, count in self._splits(dataset).items() if split in archive.per_class}
-        return {"kind": config["kind"], "splits": json.dumps(wanted), "content": sha256_of(*self.fingerprints.of(files))}
+        return {
+            "kind": config["kind"],
+            "images_per_class": self.images_per_class(dataset, split),
+            "content": sha256_of(*map(str, self.fingerprints.of(files))),
+        }
 
     # Models
 
@@ -267,7 +270,7 @@ class Plan:
                 f"config key `models.{name}.weights`: there is no file {path}; give a checkpoint, pretrained, random or trained"
             )
         if config["sha256"] and (found := self.fingerprints.of([path])[0]) != config["sha256"].lower():
-            raise different(path, found, config["sha256"])
+            raise different(path, str(found), config["sha256"])
         return path
 
     def _class_embedding(self, name: str) -> Path | None:

@@ -70,11 +70,20 @@ def _direct_imports(file: Path) -> tuple[Path, ...]:
 
 
 def _imported_names(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _statements(tree: ast.AST) -> Iterator[ast.stmt]:
+    """Every statement in a tree, without the many expressions in which nothing is imported."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.stmt):
+            yield node
+        if isinstance(node, ast.stmt | ast.ExceptHandler | ast.match_case):
+            yield from _statements(node)
 
 
 def _module_files(name: str) -> Iterator[Path]:
@@ -111,18 +120,16 @@ class Fingerprints:
             with suppress(ValueError):  # cut short by a crash: a cache is made anew
                 self.known = json.loads(memory.read_text(encoding="utf-8"))
 
-    def of(self, paths: Iterable[Path]) -> list[str]:
-        """Hexadecimal sha256 of each file, in order."""
-        paths = list(paths)
-        stats = [os.stat(path) for path in paths]
-        stamps = [[stat.st_size, stat.st_mtime_ns] for stat in stats]
-        stale = [i for i, path in enumerate(paths) if self.known.get(str(path), [None])[:-1] != stamps[i]]
+    def of(self, paths: Iterable[Path | str]) -> list[str | None]:
+        """Hexadecimal sha256 of each file, in order; None for one that is not there."""
+        stamps = {str(path): _stamp(path) for path in paths}
+        stale = [path for path, stamp in stamps.items() if stamp and self.known.get(path, [None])[:-1] != stamp]
         with ThreadPoolExecutor() as pool:
-            for i, digest in zip(stale, pool.map(sha256, (paths[i] for i in stale)), strict=True):
-                self.known[str(paths[i])] = [*stamps[i], digest]
+            for path, digest in zip(stale, pool.map(sha256, stale), strict=True):
+                self.known[path] = [*(stamps[path] or ()), digest]
         if stale:
             self._remember()
-        return [self.known[str(path)][-1] for path in paths]
+        return [self.known[path][-1] if stamp else None for path, stamp in stamps.items()]
 
     def _remember(self) -> None:
         if self.memory is None:
@@ -132,6 +139,15 @@ class Fingerprints:
             draft = self.memory.with_suffix(f".{os.getpid()}")
             draft.write_text(json.dumps(self.known), encoding="utf-8")
             draft.replace(self.memory)
+
+
+def _stamp(path: Path | str) -> list[int] | None:
+    """Size and modification time of a file; None for one that is not there."""
+    try:
+        stat = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return [stat.st_size, stat.st_mtime_ns]
 
 
 def library_versions() -> dict[str, str]:
