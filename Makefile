@@ -8,7 +8,7 @@ CODE := workflow/scripts tests
 SMK := Snakefile rules
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint bench quirks families lock
+.PHONY: help env demo test lint bench quirks families reproduction lock
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ bench: demo  ## Measure speed and memory; writes docs/benchmarks.md
 
 quirks: demo  ## Measure what each quirk of the published code changes; writes docs/quirks.md
 	PYTHONPATH=workflow/scripts $(BIN)/python tests/quirks.py --report docs/quirks.md
+
+reproduction: env  ## Show what was reproduced in the README
+	$(BIN)/python workflow/scripts/readme.py --expected config/expected.yaml --results results --readme README.md
 
 families: env  ## Try every family of models; writes docs/families.md
 	PYTHONPATH=workflow/scripts $(BIN)/python tests/families.py --report docs/families.md

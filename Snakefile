@@ -36,6 +36,7 @@ rule all:
     input:
         rules.figures.input,
         rules.tables.input,
+        rules.reproduction.output if EXPECTED else [],
 
 
 onsuccess:

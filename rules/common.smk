@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 from classlens.config import resolve
 from classlens.errors import InputError
+from classlens.expected import of_run
 from classlens.plan import Plan
 from classlens.provenance import code_sha256, sha256
 
@@ -18,6 +19,7 @@ LOCK = sha256(Path(workflow.basedir) / "envs" / "workflow.lock")
 try:
     schema = yaml.safe_load((Path(workflow.basedir) / "config" / "schema.yaml").read_text(encoding="utf-8"))
     settings = resolve(config, schema)
+    EXPECTED = of_run(Path(workflow.basedir) / "config" / "expected.yaml", settings["run"])
     results = f"results/{settings['run']}"
     plan = Plan(settings, results, memory=Path(".snakemake/classlens/fingerprints.json"))
 except InputError as error:

@@ -1,4 +1,6 @@
-# The paper's tables, each over all models. Letters are aliases: `snakemake T1`.
+# The paper's tables, each over all models, and what they reproduce. Letters are aliases: `snakemake T1`.
+import json
+
 from classlens.catalogue import TABLES
 
 # What each table's program reads: a path of every model that it shows, by argument.
@@ -20,6 +22,9 @@ TABLE_INPUTS = {
     "deletion_area": {"tables": "<results>/deletion/{model}/{dataset}_area.parquet"},
     "segmentation_scores": {"tables": "<results>/segmentation/{model}/{dataset}.parquet"},
 }
+
+# The numbers that this run should give, and the tables that it has them in.
+COMPARED = sorted({group["table"] for group in EXPECTED} & {table.name for table in TABLES if plan.models_of(table)})
 
 
 for table in TABLES:
@@ -53,6 +58,31 @@ for table in TABLES:
             " --seed {params.settings[seed]} --protocol {params.settings[protocol]}"
             " {params.inputs:q}"
             " --csv {output:q}"
+
+
+rule reproduction:
+    input:
+        [f"<results>/tables/{name}.csv" for name in COMPARED],
+    output:
+        "<results>/reproduction.csv",
+    log:
+        "<logs>/reproduction.log",
+    benchmark:
+        "<benchmarks>/reproduction.tsv"
+    conda:
+        "../envs/classlens.yaml"
+    threads: 1
+    resources:
+        script=script("reproduction.py"),
+        mem_mb=memory(1),
+        runtime=10,
+    params:
+        expected=json.dumps(EXPECTED),
+        code=code("reproduction.py"),
+    message:
+        "Comparing the tables with the expected numbers"
+    shell:
+        "python {resources.script:q} --log {log:q} --threads {threads} --expected {params.expected:q} --tables {input:q} --csv {output:q}"
 
 
 rule tables:

@@ -36,7 +36,14 @@ EVERYTHING = {"shapes", "manifest", "model", "train"} | OF_MODEL
 OF_TRAINING = EVERYTHING - {"shapes", "manifest", "model"}
 WITHOUT_STATISTICS = {"figure_relevance_maps", "figure_relevance_heads", "table_interpretable_values"}
 
+COMPARED = {"table_identifiability", "table_attention_perturbation", "table_deletion_area"}
+
 LIBRARY = "workflow/scripts/classlens"
+
+
+def with_comparison(stale: set[str]) -> set[str]:
+    """Stale rules of the demo, and the comparison with its expected numbers, where a table that it reads is among them."""
+    return stale | {"reproduction"} if stale & COMPARED else stale
 
 
 def planned(run: Run, *arguments: str) -> set[str]:
@@ -81,6 +88,8 @@ CHANGED_FILES = {
     "probes": (f"{LIBRARY}/probes.py", {"probes"} | EXPLAINED),
     "training": (f"{LIBRARY}/training.py", OF_TRAINING),
     "style of the figures": (f"{LIBRARY}/figures/classlens.mplstyle", FIGURES),
+    "comparison with expected numbers": (f"{LIBRARY}/reproduction.py", {"reproduction"}),
+    "comment beside the expected numbers": ("config/expected.yaml", set()),
     "module of the plan": (f"{LIBRARY}/plan.py", set()),
     "summary": ("workflow/scripts/summary.py", set()),
     "description in the schema": ("config/schema.yaml", set()),
@@ -93,7 +102,13 @@ CHANGED_FILES = {
 def test_changed_files(demo: Run, changing: Callable[[str, str], None], what: str) -> None:
     name, stale = CHANGED_FILES[what]
     changing(name, "\n# changed\n")
-    assert planned(demo) == stale
+    assert planned(demo) == with_comparison(stale)
+
+
+def test_another_expected_number(demo: Run, changing: Callable[[str, str], None]) -> None:
+    group = "  - {what: x, table: token_perturbation, column: rate, tolerance: 1, source: x, rows: [{model: cls, value: 1}]}\n"
+    changing("config/expected.yaml", group)
+    assert planned(demo) == {"reproduction"}
 
 
 def test_a_module_that_nothing_uses(demo: Run) -> None:
@@ -174,7 +189,7 @@ def test_changed_settings(demo: Run, what: str) -> None:
     for part in way:
         place = place.setdefault(part, {})
     place[key] = value
-    assert planned(demo, "--configfile", str(demo.configure(config))) == stale
+    assert planned(demo, "--configfile", str(demo.configure(config))) == with_comparison(stale)
 
 
 def test_one_figure_needs_only_what_is_under_it(demo: Run, changing: Callable[[str, str], None]) -> None:

@@ -21,16 +21,21 @@ def resolve(config: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
         InputError: naming the first key that is unknown (with its nearest match), missing or of the wrong kind, or that refers to
             something that is not in the config.
     """
-    errors = list(Draft202012Validator(schema).iter_errors(config))
-    if errors:
-        unknown = [error for error in errors if error.validator == "additionalProperties"]
-        raise InputError(_unknown_key(unknown[0]) if unknown else _wrong_value(best_match(errors)))
+    check(config, schema)
     resolved = _with_defaults(_spelled_out(deepcopy(config)), schema)
     for name, dataset in resolved["datasets"].items():
         _check_dataset(name, dataset)
     for name, model in resolved["models"].items():
         _check_model(name, model, resolved)
     return resolved
+
+
+def check(config: Any, schema: dict[str, Any]) -> None:
+    """Raise an InputError for the first key that is unknown, missing or of the wrong kind."""
+    errors = list(Draft202012Validator(schema).iter_errors(config))
+    if errors:
+        unknown = [error for error in errors if error.validator == "additionalProperties"]
+        raise InputError(_unknown_key(unknown[0]) if unknown else _wrong_value(best_match(errors)))
 
 
 def _spelled_out(config: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,99 @@
+"""Comparing a run with the numbers that it should give."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+from conftest import REPOSITORY, Run
+
+from classlens import expected, reproduction
+from classlens.errors import InputError
+
+EXPECTED = REPOSITORY / "config" / "expected.yaml"
+GROUP: dict[str, Any] = {
+    "what": "rate, %",
+    "table": "identifiability",
+    "column": "rate",
+    "tolerance": 0.5,
+    "source": "somewhere",
+    "rows": [{"model": "a", "order": "x", "value": 10.0}],
+}
+TABLE = pl.DataFrame({"model": ["a", "a"], "order": ["x", "y"], "rate": [10.4, 3.0]})
+
+
+def compared(table: pl.DataFrame | None = TABLE, **changes: Any) -> dict[str, Any]:
+    tables = {} if table is None else {"identifiability": table}
+    (row,) = reproduction.compare([{**GROUP, **changes}], tables).iter_rows(named=True)
+    return row
+
+
+def test_within_tolerance() -> None:
+    row = compared()
+    assert (row["quantity"], row["model"], row["ours"], row["status"]) == ("rate, % (x)", "a", 10.4, "pass")
+    assert row["difference"] == pytest.approx(0.4)
+
+
+def test_beyond_tolerance() -> None:
+    assert compared(tolerance=0.3)["status"] == "fail"
+    assert compared(rows=[{"model": "a", "order": "x", "value": 11.0}])["status"] == "fail"
+
+
+def test_not_run() -> None:
+    assert compared(rows=[{"model": "b", "value": 10.0}])["status"] == "not run"
+    row = compared(table=None)
+    assert (row["ours"], row["difference"], row["status"]) == (None, None, "not run")
+
+
+def test_a_column_that_no_table_has() -> None:
+    with pytest.raises(InputError, match="has no column 'rte'"):
+        compared(column="rte")
+    with pytest.raises(InputError, match="has no column 'block'"):
+        compared(rows=[{"model": "a", "block": "1", "value": 1.0}])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tolerence": 1}, "`run.0.tolerence` is not known: did you mean `tolerance`?"),
+        ({"tolerance": -1}, "`run.0.tolerance`"),
+        ({"table": "identifyability"}, "'identifyability' is no table; tables are"),
+        ({"rows": [{"model": "a"}]}, "`run.0.rows.0.value` is missing"),
+    ],
+)
+def test_a_broken_file_is_told_in_a_line(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    (tmp_path / "expected.yaml").write_text(yaml.safe_dump({"run": [{**GROUP, **changes}]}))
+    (tmp_path / "expected.schema.yaml").write_text(EXPECTED.with_suffix(".schema.yaml").read_text())
+    with pytest.raises(InputError) as error:
+        expected.of_run(tmp_path / "expected.yaml", "run")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_every_published_number_is_expected() -> None:
+    rows = [row["value"] for group in expected.of_run(EXPECTED, "paper") for row in group["rows"]]
+    assert len(rows) == 3 * 7 + 2 * 2 + 2 + 2 * 2 + 2 * 3 + 1
+    models = yaml.safe_load((REPOSITORY / "config" / "paper.yaml").read_text())["models"]
+    named = {row["model"].removesuffix("_random") for group in expected.of_run(EXPECTED, "paper") for row in group["rows"]}
+    assert named == set(models)
+
+
+def test_nothing_is_expected_of_other_runs() -> None:
+    assert expected.of_run(EXPECTED, "mine") == []
+
+
+def test_the_demo_gives_what_it_should(demo: Run) -> None:
+    frame = pl.read_csv(demo.folder / "results" / "demo" / "reproduction.csv")
+    assert len(frame) == sum(len(group["rows"]) for group in expected.of_run(EXPECTED, "demo"))
+    assert frame.filter(pl.col("status") != "pass").to_dicts() == []
+    count = f"{len(frame)} of {len(frame)} numbers within tolerance"
+    assert count in (demo.folder / "log.txt").read_text(encoding="utf-8")
+
+
+def test_the_readme_shows_every_number() -> None:
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    for run in ("paper", "demo"):
+        for group in expected.of_run(EXPECTED, run):
+            for row in group["rows"]:
+                assert f"`{row['model']}` | {row['value']:g} |" in text, "run `make reproduction`"
