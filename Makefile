@@ -8,7 +8,7 @@ CODE := workflow/scripts tests
 SMK := Snakefile rules
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint bench quirks families reproduction lock
+.PHONY: help env demo test lint bench quirks families reproduction publish adopt lock
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,16 @@ quirks: demo  ## Measure what each quirk of the published code changes; writes d
 
 reproduction: env  ## Show what was reproduced in the README
 	$(BIN)/python workflow/scripts/readme.py --expected config/expected.yaml --results results --readme README.md
+
+CONFIG := config/config.yaml
+
+publish: env  ## Pack the results of a run for others: make publish CONFIG=config/paper.yaml
+	$(BIN)/snakemake --cores all --configfile $(CONFIG)
+	$(BIN)/python workflow/scripts/publish.py --configfile $(CONFIG) --schema config/schema.yaml
+
+adopt: env  ## Take over published results: make adopt FILE=results/paper.tar
+	@test -n "$(FILE)" || { echo "error: say which archive: make adopt FILE=paper.tar"; exit 1; }
+	$(BIN)/python workflow/scripts/adopt.py --archive $(FILE)
 
 families: env  ## Try every family of models; writes docs/families.md
 	PYTHONPATH=workflow/scripts $(BIN)/python tests/families.py --report docs/families.md

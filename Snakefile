@@ -20,13 +20,22 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
 
 
 include: "rules/common.smk"
-include: "rules/data.smk"
-include: "rules/models.smk"
-include: "rules/hidden_states.smk"
-include: "rules/projections.smk"
+
+
+# Published results stand for everything that is made with images and models.
+if not plan.published:
+
+    include: "rules/data.smk"
+    include: "rules/models.smk"
+    include: "rules/hidden_states.smk"
+    include: "rules/projections.smk"
+    include: "rules/memories.smk"
+    include: "rules/probes.smk"
+    include: "rules/perturbations.smk"
+    include: "rules/relevance.smk"
+
+
 include: "rules/analyses.smk"
-include: "rules/perturbations.smk"
-include: "rules/relevance.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
 

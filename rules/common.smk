@@ -94,6 +94,10 @@ def shards_of(pattern):
     return paths
 
 
+# All shards of projections of a model's analysed split.
+PROJECTIONS = shards_of("<results>/projections/{model}/{dataset}/{split}/{shard}.parquet")
+
+
 def kept(path):
     """A file that stays only if the config keeps hidden states."""
     return path if settings["hidden_states"]["keep"] else temp(path)
@@ -130,7 +134,7 @@ def train_manifest(wildcards):
 
 def tokens_if_masks(wildcards):
     """Token labels, where the images have masks."""
-    return rules.tokens.output if plan.has_masks(wildcards.dataset) else []
+    return f"<results>/tokens/{wildcards.model}/{wildcards.dataset}.parquet" if plan.has_masks(wildcards.dataset) else []
 
 
 def of_one(pattern):
@@ -159,7 +163,8 @@ def probe_states(wildcards):
 
 def probe_ranks(wildcards):
     """Ranks by linear probes, where the model has them."""
-    return rules.probes.output.ranks if wildcards.model in plan.models_with("probes") else []
+    has = wildcards.model in plan.models_with("probes")
+    return f"<results>/probes/{wildcards.model}/{wildcards.dataset}.parquet" if has else []
 
 
 def file_of(item):

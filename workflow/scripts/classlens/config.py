@@ -3,8 +3,10 @@
 import difflib
 from collections.abc import Iterator
 from copy import deepcopy
+from pathlib import Path
 from typing import Any, cast
 
+import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
@@ -12,6 +14,20 @@ from classlens.errors import InputError
 
 SPLITS = {"cifar10": ("test", "train"), "cifar100": ("test", "train")}
 """Analysed split, and split on which probes are fitted, of data sets whose splits have names of their own."""
+
+
+def read(path: Path, schema: Path) -> dict[str, Any]:
+    """The config in a file, with all defaults filled in.
+
+    Raises:
+        InputError: the file is missing or no YAML, or as for `resolve`.
+    """
+    try:
+        return resolve(yaml.safe_load(path.read_text(encoding="utf-8")), yaml.safe_load(schema.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise InputError(f"config {path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"config {path} is not YAML: {' '.join(str(error).split())}") from None
 
 
 def resolve(config: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from classlens import published
 from classlens.catalogue import FIGURES, TABLES, Item
 from classlens.cifar_layout import ARCHIVES, Archive
 from classlens.datasets import Dataset, Image, files_of, shard_names
@@ -57,7 +58,11 @@ class Plan:
         self.protocol = Protocol.named(config["protocol"])
         self.fingerprints = Fingerprints(memory)
         self._images: dict[tuple[str, str], list[Image]] = {}
-        problems = [str(problem) for check in self._checks() if (problem := _problem(check))]
+        self.published = published.facts(results)
+        if self.published:
+            published.check(config, self.published)
+        checks = [self.style_path, *(() if self.published else self._checks())]
+        problems = [str(problem) for check in checks if (problem := _problem(check))]
         if problems:
             raise InputError("\n".join(dict.fromkeys(problems)))
 
@@ -71,7 +76,6 @@ class Plan:
                 yield partial(self.image_count, model["dataset"], self.train_split(model["dataset"]))
             if "probes" in model["analyses"]:
                 yield partial(self._check_probe_split, model["dataset"])
-        yield self.style_path
 
     def _check_dataset(self, dataset: str) -> None:
         self.image_count(dataset, self.eval_split(dataset))
@@ -118,6 +122,8 @@ class Plan:
 
     def has_masks(self, dataset: str) -> bool:
         """Whether the analysed images have object masks."""
+        if self.published:
+            return self.published["datasets"][dataset]["masks"]
         return self.is_generated(dataset) or self.layout(dataset).mask_folder(self.eval_split(dataset)) is not None
 
     def layout(self, dataset: str) -> Dataset:
@@ -158,6 +164,8 @@ class Plan:
         Raises:
             InputError: the data set, the split or enough images are missing.
         """
+        if self.published:
+            return self.published["datasets"][dataset]["images"][split]
         per_class = self.images_per_class(dataset, split)
         if self.is_generated(dataset):
             return self.config["datasets"][dataset]["num_classes"] * (per_class or 0)
@@ -177,6 +185,12 @@ class Plan:
     def shards(self, dataset: str, split: str) -> list[str]:
         """Names of a split's shards."""
         return shard_names(self.image_count(dataset, split), self.config["hidden_states"]["shard_size"])
+
+    def facts(self) -> dict[str, Any]:
+        """What must be known of the data sets to plan without them: images of the analysed split, and whether they have masks."""
+        names = sorted({model.dataset for model in self.models.values()})
+        splits = {name: self.eval_split(name) for name in names}
+        return {name: {"images": {split: self.image_count(name, split)}, "masks": self.has_masks(name)} for name, split in splits.items()}
 
     def num_classes(self, dataset: str) -> int:
         """Number of classes that a model of this data set tells apart."""

@@ -1,0 +1,41 @@
+# Key-value memories: the classes that they stand for, and whether tokens use those of their class.
+
+
+rule memories:
+    input:
+        weights="<results>/models/{model}/model.safetensors",
+        card="<results>/models/{model}/model.json",
+        twin=twin_card,
+        manifest=eval_manifest,
+        predictions=of_one("<results>/predictions/{model}/{dataset}/{split}.parquet"),
+        memory_keys=shards_of("<results>/memory_keys/{model}/{dataset}/{split}/{shard}.parquet"),
+        projections=PROJECTIONS,
+    output:
+        class_value_agreement="<results>/memories/{model}/{dataset}/class_value_agreement.parquet",
+        key_value_agreement="<results>/memories/{model}/{dataset}/key_value_agreement.parquet",
+        by_class="<results>/memories/{model}/{dataset}/key_value_agreement_by_class.parquet",
+        composition="<results>/memories/{model}/{dataset}/composition.parquet",
+        interpretable_values="<results>/memories/{model}/{dataset}/interpretable_values.parquet",
+    log:
+        "<logs>/memories/{model}/{dataset}.log",
+    benchmark:
+        "<benchmarks>/memories/{model}/{dataset}.tsv"
+    conda:
+        "../envs/classlens.yaml"
+    threads: 1
+    resources:
+        script=script("memories.py"),
+        mem_mb=memory(6),
+        runtime=120,
+    params:
+        protocol=settings["protocol"],
+        code=code("memories.py"),
+        twin=lambda wildcards, input: [str(Path(card).parent) for card in input.twin],
+    message:
+        "Asking which classes the memories of {wildcards.model} stand for on {wildcards.dataset}"
+    shell:
+        "python {resources.script:q} --log {log:q} --threads {threads} --protocol {params.protocol}"
+        " --model $(dirname {input.card:q}) --twin {params.twin:q} --manifest {input.manifest:q} --predictions {input.predictions:q}"
+        " --memory-keys {input.memory_keys:q} --projections {input.projections:q}"
+        " --class-value-agreement {output.class_value_agreement:q} --key-value-agreement {output.key_value_agreement:q}"
+        " --by-class {output.by_class:q} --composition {output.composition:q} --interpretable-values {output.interpretable_values:q}"
