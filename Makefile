@@ -8,7 +8,7 @@ CODE := workflow/scripts tests
 SMK := Snakefile rules
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint bench quirks families reproduction publish adopt lock
+.PHONY: help env demo test lint bench quirks families reproduction estimate publish adopt lock
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ reproduction: env  ## Show what was reproduced in the README
 	$(BIN)/python workflow/scripts/readme.py --expected config/expected.yaml --results results --readme README.md
 
 CONFIG := config/config.yaml
+
+estimate: env  ## Say what a run will take: make estimate CONFIG=config/paper.yaml
+	$(BIN)/python workflow/scripts/estimate.py --configfile $(CONFIG) --snakefile Snakefile
 
 publish: env  ## Pack the results of a run for others: make publish CONFIG=config/paper.yaml
 	$(BIN)/snakemake --cores all --configfile $(CONFIG)

@@ -1,8 +1,10 @@
 """How a forward pass runs: device, precision, batch size and threads. None of this but `precision` changes a result."""
 
 import argparse
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -55,10 +57,20 @@ def from_arguments(args: argparse.Namespace) -> Compute:
     Raises:
         InputError: the device does not exist.
     """
-    torch.set_num_threads(max(1, args.threads))
-    workers = max(1, args.threads) if args.workers == "auto" else int(args.workers)
-    batch_size = None if args.batch_size == "auto" else int(args.batch_size)
-    return Compute(_device(args.device), batch_size, workers, args.precision)
+    return from_settings(vars(args), args.threads)
+
+
+def from_settings(settings: Mapping[str, Any], threads: int) -> Compute:
+    """The `Compute` that a config's `compute` section asks for; also limits torch to so many threads.
+
+    Raises:
+        InputError: the device does not exist.
+    """
+    threads = max(1, threads)
+    torch.set_num_threads(threads)
+    workers = threads if settings["workers"] == "auto" else int(settings["workers"])
+    batch_size = None if settings["batch_size"] == "auto" else int(settings["batch_size"])
+    return Compute(_device(settings["device"]), batch_size, workers, settings["precision"])
 
 
 def _device(name: str) -> torch.device:

@@ -139,6 +139,14 @@ class Plan:
             protocol=self.protocol,
         )
 
+    def splits(self, dataset: str) -> list[str]:
+        """Names of the splits that the run uses."""
+        models = [model for model in self.models.values() if model.dataset == dataset]
+        trained = any(model.weights == "trained" for model in models)
+        probed = any("probes" in model.analyses for model in models)
+        wanted = [self.eval_split(dataset), self.probe_split(dataset) if probed else None, self.train_split(dataset) if trained else None]
+        return list(dict.fromkeys(split for split in wanted if split))
+
     def images_per_class(self, dataset: str, split: str) -> int | None:
         """How many images of each class a split has in this run; None for all."""
         return self._splits(dataset)[split]

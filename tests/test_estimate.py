@@ -1,0 +1,105 @@
+"""What a run will take, said before it starts."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import REPOSITORY, Run
+
+from classlens import estimate
+from classlens.calibration import Calibration
+from classlens.card import Card
+from classlens.config import resolve
+from classlens.estimate import Loading, Stage
+from classlens.plan import Plan
+
+SCHEMA = yaml.safe_load((REPOSITORY / "config" / "schema.yaml").read_text(encoding="utf-8"))
+DEMO = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text(encoding="utf-8"))
+LOADING = Loading(torch=4.0, tables=1.0, figures=2.0)
+CARD = Card("vit", {}, 10, 12, 64, 4, (7, 7), 1, True, "token", {}, "random", "0")
+COST = Calibration(forward=0.01, extraction=0.02, projection=0.005, memory_keys=1000, projections=5000, weights=2_000_000, card=CARD)
+
+
+def program(config: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    script = REPOSITORY / "workflow" / "scripts" / "estimate.py"
+    command = [sys.executable, script, "--configfile", config, "--snakefile", REPOSITORY / "Snakefile", *arguments]
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, cwd=folder)
+
+
+def disk(output: str) -> dict[str, float]:
+    """Bytes of each stage in a printed estimate."""
+    rows = re.findall(r"^(\S.*?) +\d+ +\d+ +([\d.]+) +[\d.]+ +[\d.]+$", output, re.MULTILINE)
+    return {name: 1e6 * float(size) for name, size in rows}
+
+
+def test_disk_of_the_demo_is_that_of_the_demo(demo: Run, tmp_path: Path) -> None:
+    done = program(demo.checkout / "config" / "config.yaml", tmp_path)
+    assert done.returncode == 0, done.stderr
+    results = demo.folder / "results" / "demo"
+    files = [path for path in results.rglob("*") if path.is_file() and path.relative_to(results).parts[0] not in ("logs", "benchmarks")]
+    actual = sum(path.stat().st_size for path in files)
+    assert sum(disk(done.stdout).values()) == pytest.approx(actual, rel=0.1)
+    assert "shapes: 200 of validation, 100 of test, 400 of train images; 4 models" in done.stdout
+    assert re.search(r"^73 jobs, about \d+ minutes on \d+ cores", done.stdout, re.MULTILINE)
+
+
+def test_what_is_done_is_not_counted_again(demo: Run) -> None:
+    done = program(demo.checkout / "config" / "config.yaml", demo.folder)
+    assert re.search(r"^0 jobs, about 0 minutes", done.stdout, re.MULTILINE), done.stdout + done.stderr
+    assert set(disk(done.stdout).values()) == {0}
+
+
+def test_errors_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(json.dumps({**DEMO, "sead": 1}))
+    done = program(tmp_path / "config.yaml", tmp_path)
+    assert (done.returncode, done.stderr) == (1, "error: config key `sead` is not known: did you mean `seed`?\n")
+    done = program(tmp_path / "none.yaml", tmp_path)
+    assert (done.returncode, done.stderr) == (1, f"error: config {tmp_path}/none.yaml: No such file or directory\n")
+
+
+def estimated(**changes: Any) -> list[Stage]:
+    plan = Plan(resolve({**DEMO, **changes}, SCHEMA), "results/demo")
+    counts = {"extract": 4, "extract_with_memory_keys": 2, "project": 4, "deletion": 2, "probes": 2, "figure_mean_evolution": 1}
+    return estimate.stages(plan, {"cls": COST, "pooled": COST}, counts, counts)
+
+
+def stage(found: list[Stage], rule: str) -> Stage:
+    return next(item for item in found if item.rule == rule)
+
+
+def test_times_and_sizes_follow_from_the_calibration() -> None:
+    found = estimated()
+    states = 50 * (3 * 12 * 64 * 2 + 6)
+    assert stage(found, "extract_with_memory_keys").bytes == pytest.approx(2 * 200 * (states + 1000))
+    assert stage(found, "extract").bytes == pytest.approx((2 * 200 + 2 * 100) * states)
+    assert stage(found, "extract").seconds == pytest.approx((2 * 200 + 2 * 100) * 0.02)
+    assert stage(found, "project").bytes == pytest.approx(4 * 200 * 5000)
+    assert stage(found, "deletion").seconds == pytest.approx(2 * 200 * 0.01 * 0.5 * 13 * 20)
+
+
+def test_hidden_states_that_are_not_kept_need_the_disk_for_a_while() -> None:
+    kept, dropped = (estimate.totals(estimated(hidden_states={"keep": keep}), LOADING, 2) for keep in (True, False))
+    assert kept.peak == kept.bytes
+    assert dropped.bytes < 0.5 * kept.bytes
+    assert dropped.peak == pytest.approx(kept.peak)
+
+
+def test_jobs_load_their_libraries_two_at_a_time() -> None:
+    found = [Stage("extract", jobs=2, all_jobs=4, seconds=10, bytes=8), Stage("figure_x", jobs=1, all_jobs=1)]
+    total = estimate.totals(found, LOADING, 2)
+    assert total.jobs == 3
+    assert total.bytes == 4
+    assert total.seconds == pytest.approx(5 + 2 * 4 / 2 + (2 + estimate.FIXED["figure"]) / 2 + 3 * estimate.PER_JOB)
+    assert estimate.totals(found, LOADING, 1).seconds > total.seconds
+
+
+def test_a_disk_that_is_too_small_is_told_with_the_numbers() -> None:
+    total = estimate.totals(estimated(), LOADING, 2)
+    estimate.check_disk(total, free=2 * total.peak)
+    with pytest.raises(estimate.InputError, match=r"needs up to 0\.\d\d GB of disk and 0\.01 GB are free"):
+        estimate.check_disk(total, free=1e7)

@@ -1,0 +1,116 @@
+"""What an image costs on this machine: a few images through the real forward pass, extraction and projection of an architecture."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from PIL import Image
+
+from classlens import extraction, models, projection, provenance
+from classlens.card import Card
+from classlens.compute import Compute
+from classlens.lens import Lens
+from classlens.manifest import SCHEMA
+from classlens.protocol import CORRECTED, Protocol
+from classlens.trace import ViT
+
+# Images of which extraction and projection are timed: enough for a batch where images are cheap, two where they are dear.
+FEWEST, MOST = 2, 32
+# Of the time that `calibrate` has, beside the bare forward: an extraction and a projection take about twice as long together.
+FORWARDS = 3
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Seconds and bytes per image of an architecture.
+
+    Attributes:
+        forward: bare forward pass, s.
+        extraction: from file to hidden states and memory keys, s.
+        projection: of all sites, s.
+        memory_keys: bytes of active memories.
+        projections: bytes of projections.
+        weights: bytes of the model's file.
+        card: its description, whose weights are random.
+    """
+
+    forward: float
+    extraction: float
+    projection: float
+    memory_keys: float
+    projections: float
+    weights: int
+    card: Card
+
+
+def calibrate(
+    model: ViT,
+    arch: str,
+    transform: dict[str, Any] | None,
+    dtype: str,
+    top_k: int,
+    protocol: Protocol,
+    compute: Compute,
+    seconds: float,
+    folder: Path,
+) -> Calibration:
+    """Measure a model in about so many seconds.
+
+    Args:
+        model: with any weights, in evaluation mode.
+        arch: its name in timm.
+        transform: the config's transform, or None for the default.
+        dtype: type of stored hidden states.
+        top_k: classes that a projection keeps.
+        protocol: settles transform and memories.
+        compute: how to run.
+        seconds: time to spend.
+        folder: an empty folder for what is written.
+    """
+    (folder / "weights").touch()
+    card = models.describe(model, arch, {}, "random", transform, protocol, folder / "weights")
+    weights = sum(value.numel() * value.element_size() for value in model.state_dict().values())
+    model.to(compute.device)
+    forward = _forward(model, compute, 2)
+    count = int(max(FEWEST, min(MOST, seconds / FORWARDS / forward)))
+    forward = min(forward, _forward(model, compute, count))
+    manifest = _noise(folder, count, card.classes)
+    states, keys, projections = (folder / f"{name}.parquet" for name in ("states", "keys", "projections"))
+    predictions = folder / "predictions.parquet"
+    extract = _timed(lambda: extraction.extract(model, card, manifest, folder, compute, dtype, states, predictions, keys, CORRECTED, {}))
+    project = _timed(lambda: projection.project(Lens.from_model(model), card, states, manifest, top_k, compute, projections, {}))
+    return Calibration(
+        forward, extract / count, project / count, keys.stat().st_size / count, projections.stat().st_size / count, weights, card
+    )
+
+
+def _forward(model: ViT, compute: Compute, count: int) -> float:
+    """Seconds per image of a bare forward pass: the better of two, the first of which warms up."""
+    images = torch.zeros(count, 3, *model.patch_embed.img_size, device=compute.device)
+    with torch.inference_mode(), compute.autocast():
+        return min(_timed(lambda: model(images).cpu()) for _ in range(2)) / count
+
+
+def _timed(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _noise(folder: Path, count: int, classes: int) -> pa.Table:
+    """A manifest of generated JPEG files of the size of photographs."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for index in range(count):
+        coarse = Image.fromarray(rng.integers(0, 256, (24, 32, 3), np.uint8)).resize((500, 375), Image.Resampling.BICUBIC)
+        path = folder / f"{index:05d}.jpg"
+        coarse.save(path, quality=90)
+        rows.append(
+            {"image_id": index, "class_index": index % classes, "path": path.name, "sha256": provenance.sha256(path), "shard": "00000"}
+        )
+    return pa.Table.from_pylist(rows, SCHEMA)
