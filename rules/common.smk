@@ -143,9 +143,9 @@ def of_one(pattern):
 
 
 def twin_card(wildcards):
-    """The card of a model's random twin, where it has one."""
-    twin = f"{wildcards.model}_random"
-    return [f"<results>/models/{twin}/model.json"] if twin in plan.models else []
+    """The card of the random twin that a model is compared with, where it has one."""
+    twin = plan.models[wildcards.model].twin
+    return [f"<results>/models/{twin}/model.json"] if twin else []
 
 
 def probe_manifest(wildcards):

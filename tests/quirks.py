@@ -160,7 +160,8 @@ def largest_p(model: Model, protocol: Protocol) -> float:
     names = (model.name, f"{model.name}_random")
     tables = [model.stored(f"identifiability/{name}/shapes.parquet") for name in names]
     series = [
-        Series(name, name, twin, table.frame, table.metadata) for name, twin, table in zip(names, (None, names[0]), tables, strict=True)
+        Series(names[0], names[0], None, tables[0].frame, tables[0].metadata, twin=names[1]),
+        Series(names[1], names[1], names[0], tables[1].frame, tables[1].metadata),
     ]
     ranks = [storage.read_table(RESULTS / f"identifiability/{name}/shapes_ranks.parquet") for name in names]
     rows = identifiability_evolution.data(series, {"ranks": ranks}, protocol, 0).filter(tokens="image", block=0)

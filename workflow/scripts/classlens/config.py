@@ -120,7 +120,19 @@ def _check_model(name: str, model: dict[str, Any], config: dict[str, Any]) -> No
         raise InputError(f"config key `models.{name}.dataset` is {model['dataset']!r}, and must be one of {', '.join(datasets)}")
     if model["analyses"] is None:
         model["analyses"] = list(config["analyses"])
-    if model["random_twin"] and f"{name}_random" in config["models"]:
+    other = model["random_twin"]
+    if isinstance(other, str) and not _has_twin(config["models"].get(other), model):
+        raise InputError(
+            f"config key `models.{name}.random_twin` is {other!r}: give a model of the same data set that has a twin of its own"
+        )
+    if other is True and f"{name}_random" in config["models"]:
         raise InputError(
             f"config key `models.{name}_random` is the name of the random twin of {name}: rename it, or set random_twin: false"
         )
+
+
+def _has_twin(other: dict[str, Any] | None, model: dict[str, Any]) -> bool:
+    """Whether another model has a random twin of its own, on the data set of this one."""
+    if other is None or other["random_twin"] is not True or other["weights"] == "random":
+        return False
+    return other["dataset"] in (None, model["dataset"])

@@ -26,13 +26,14 @@ STYLE = Path(__file__).parent / "figures" / "classlens.mplstyle"
 
 @dataclass(frozen=True)
 class Model:
-    """One model of a run. A random twin has the name of the model that it is the twin of in `twin_of`."""
+    """One model of a run; `twin` names the random twin that it is compared with, and in a twin `twin_of` its model."""
 
     name: str
     label: str
     dataset: str
     analyses: tuple[str, ...]
     config: dict[str, Any]
+    twin: str | None = None
     twin_of: str | None = None
 
     @property
@@ -263,9 +264,11 @@ class Plan:
         models = {}
         for name, config in self.config["models"].items():
             label = config["label"] or name
-            models[name] = Model(name, label, config["dataset"], self._analyses(config), config)
-            if config["random_twin"] and config["weights"] != "random":
-                twin = f"{name}_random"
+            borrowed = config["random_twin"] if isinstance(config["random_twin"], str) else None
+            own = config["random_twin"] is True and config["weights"] != "random"
+            twin = f"{borrowed or name}_random" if borrowed or own else None
+            models[name] = Model(name, label, config["dataset"], self._analyses(config), config, twin)
+            if twin and own:
                 models[twin] = Model(twin, f"{label} (random)", config["dataset"], ("identifiability",), config, twin_of=name)
         return models
 
@@ -412,7 +415,10 @@ class Plan:
 
     def statistics_settings(self, models: list[str]) -> dict[str, Any]:
         """What a figure or table of these models depends on, beside their measures: names and labels (as JSON), seed and protocol."""
-        named = [{"name": item.name, "label": item.label, "twin_of": item.twin_of} for item in map(self.models.__getitem__, models)]
+        named = [
+            {"name": item.name, "label": item.label, "twin_of": item.twin_of, "twin": item.twin}
+            for item in map(self.models.__getitem__, models)
+        ]
         return {"models": json.dumps(named), "seed": self.config["seed"], "protocol": self.protocol.name}
 
     def figure_settings(self, models: list[str]) -> dict[str, Any]:

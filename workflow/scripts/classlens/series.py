@@ -20,6 +20,7 @@ class Series:
         twin_of: name of the model that it is the random twin of, or None.
         frame: its measures; of most analyses rows (tokens, image, block).
         metadata: what the file says about them.
+        twin: name of the random twin that it is compared with, or None.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Series:
     twin_of: str | None
     frame: pl.DataFrame
     metadata: dict[str, str]
+    twin: str | None = None
 
     @property
     def classes(self) -> int:
@@ -41,7 +43,9 @@ class Series:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments from which `from_arguments` makes a list of series."""
-    parser.add_argument("--models", type=cli.json_argument, required=True, help="name, label, twin_of of each model, as a JSON list")
+    parser.add_argument(
+        "--models", type=cli.json_argument, required=True, help="name, label, twin_of and twin of each model, as a JSON list"
+    )
     parser.add_argument("--tables", type=Path, nargs="+", required=True, help="measures per image of each model")
     parser.add_argument("--seed", type=int, default=0, help="seed of resampling and permutations")
 
@@ -56,13 +60,13 @@ def from_arguments(args: argparse.Namespace) -> list[Series]:
     for model, path in zip(args.models, args.tables, strict=True):
         table = storage.read_table(path)
         metadata = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
-        result.append(Series(model["name"], model["label"], model["twin_of"], pl.DataFrame(table), metadata))
+        result.append(Series(model["name"], model["label"], model["twin_of"], pl.DataFrame(table), metadata, model["twin"]))
     return result
 
 
 def twin(of: Series, among: list[Series]) -> Series | None:
-    """The random twin of a model, if it is among these."""
-    return next((series for series in among if series.twin_of == of.name), None)
+    """The random twin that a model is compared with, if it is among these."""
+    return next((series for series in among if series.name == of.twin), None)
 
 
 def paired_blocks(frame: pl.DataFrame, measure: str) -> pl.DataFrame:
