@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 from classlens.config import resolve
+from classlens.catalogue import ANALYSES
 from classlens.errors import InputError
 from classlens.expected import of_run
 from classlens.plan import Plan
@@ -57,10 +58,14 @@ def code(script):
     return [code_sha256(SCRIPTS / script), LOCK]
 
 
-def shared(jobs, most=None):
-    """Threads of one of so many jobs that share all cores: two at a time fill the seconds in which each of them loads libraries and writes."""
-    threads = max(1, (workflow.cores or 1) // max(1, jobs))
-    return min(threads, most or threads)
+def shared(jobs):
+    """Threads of one of so many jobs that share all cores."""
+    return max(1, (workflow.cores or 1) // max(1, jobs))
+
+
+def paired(jobs):
+    """Threads of one of so many jobs that run a model: two at a time fill the seconds in which each loads libraries and writes."""
+    return min(8, shared(min(2, jobs)))
 
 
 def memory(gigabytes):
@@ -93,6 +98,9 @@ def shards_of(pattern):
 
     return paths
 
+
+# How many shards there are of all models together.
+SHARDS = sum(len(plan.shards(item.dataset, plan.eval_split(item.dataset))) for item in plan.models.values())
 
 # All shards of projections of a model's analysed split.
 PROJECTIONS = shards_of("<results>/projections/{model}/{dataset}/{split}/{shard}.parquet")
@@ -178,7 +186,7 @@ def inputs_of(item, patterns):
     An input that is named like an analysis is left out unless all models have that analysis.
     """
     names = plan.models_of(item)
-    missing = {name for name in patterns if name in plan.analyses and not set(names) <= set(plan.models_with(name))}
+    missing = {name for name in patterns if name in ANALYSES and not set(names) <= set(plan.models_with(name))}
     paths = {
         name: of_one(pattern) if item.per_model else [of_model(model, pattern) for model in names if name not in missing]
         for name, pattern in patterns.items()

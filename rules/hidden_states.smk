@@ -20,7 +20,7 @@ rule extract:
         "<benchmarks>/extract/{model}/{dataset}/{split}/{shard}.tsv"
     conda:
         "../envs/classlens.yaml"
-    threads: shared(2, most=8)
+    threads: paired(SHARDS)
     resources:
         script=script("extract.py"),
         mem_mb=memory(8),

@@ -16,7 +16,7 @@ rule perturbations:
         "<benchmarks>/perturbations/{model}/{dataset}.tsv"
     conda:
         "../envs/classlens.yaml"
-    threads: shared(2, most=8)
+    threads: paired(len(set(plan.models_with("attention")) | set(plan.models_with("tokens"))))
     resources:
         script=script("perturb.py"),
         mem_mb=memory(8),

@@ -17,7 +17,7 @@ rule probes:
         "<benchmarks>/probes/{model}/{dataset}.tsv"
     conda:
         "../envs/classlens.yaml"
-    threads: shared(2, most=8)
+    threads: paired(len(plan.models_with("probes")))
     resources:
         script=script("probe.py"),
         mem_mb=memory(8),

@@ -15,7 +15,7 @@ rule project:
         "<benchmarks>/project/{model}/{dataset}/{split}/{shard}.tsv"
     conda:
         "../envs/classlens.yaml"
-    threads: shared(2, most=8)
+    threads: paired(SHARDS)
     resources:
         script=script("project.py"),
         mem_mb=memory(8),

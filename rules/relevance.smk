@@ -17,7 +17,7 @@ rule relevance:
         "<benchmarks>/relevance/{model}/{dataset}.tsv"
     conda:
         "../envs/classlens.yaml"
-    threads: shared(2, most=8)
+    threads: paired(len(plan.models_with("relevance")))
     resources:
         script=script("relevance.py"),
         mem_mb=memory(8),
@@ -54,7 +54,7 @@ rule deletion:
         "<benchmarks>/deletion/{model}/{dataset}.tsv"
     conda:
         "../envs/classlens.yaml"
-    threads: shared(2, most=8)
+    threads: paired(len(plan.models_with("deletion")))
     resources:
         script=script("deletion.py"),
         mem_mb=memory(8),

@@ -79,7 +79,7 @@ def test_times_and_sizes_follow_from_the_calibration() -> None:
     assert stage(found, "extract").bytes == pytest.approx((2 * 200 + 2 * 100) * states)
     assert stage(found, "extract").seconds == pytest.approx((2 * 200 + 2 * 100) * 0.02)
     assert stage(found, "project").bytes == pytest.approx(4 * 200 * 5000)
-    assert stage(found, "deletion").seconds == pytest.approx(2 * 200 * 0.01 * 0.5 * 13 * 20)
+    assert stage(found, "deletion").seconds == pytest.approx(2 * 200 * 0.01 * 0.5 * (11 * 20 + 2))
 
 
 def test_hidden_states_that_are_not_kept_need_the_disk_for_a_while() -> None:

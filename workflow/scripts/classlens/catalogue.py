@@ -5,6 +5,8 @@ Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, and its notebooks; methods, s
 
 from dataclasses import dataclass
 
+ANALYSES = ("identifiability", "context", "building", "memories", "attention", "tokens", "relevance", "deletion", "probes")
+
 
 @dataclass(frozen=True)
 class Item:

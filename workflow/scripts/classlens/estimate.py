@@ -27,9 +27,8 @@ FORWARDS = {
     "deletion step": 0.5,
     "training step": 3.0,
 }
-# One linear probe of ViT-B/32 (9100 training and 4550 test images, 768 wide, 1000 classes), in seconds and multiplications.
+# One linear probe of ViT-B/32 (9100 training and 4550 test images, 768 wide, 1000 classes), in seconds.
 PROBE_SECONDS = 0.23
-PROBE_WORK = 9100 * 768 * (768 + 1000) + 4550 * 768 * 1000
 
 # Jobs that load torch; the others load table libraries, and figures matplotlib.
 WITH_TORCH = {"model", "train", "extract", "extract_with_memory_keys", "project", "perturbations", "relevance", "deletion", "memories"}
@@ -137,11 +136,16 @@ def _add_model(plan: Plan, model: Model, cost: Calibration, add: Add) -> None:
     if "deletion" in has:
         removed = steps(card.image_tokens, plan.config["deletion"]["steps"], card.pooling == "mean", plan.protocol)
         curves = (len(METHODS) - 1 - ("probes" not in has)) * len(ORDERS) + RANDOM_DRAWS
-        add("deletion", seconds=count * cost.forward * FORWARDS["deletion step"] * len(removed) * curves)
+        runs = sum(curves if 0 < number < card.image_tokens else 1 for number in removed)  # all curves begin and end alike
+        add("deletion", seconds=count * cost.forward * FORWARDS["deletion step"] * runs)
     if "probes" in has:
-        train = of_probes or count
-        work = train * card.width * (card.width + card.classes) + count * card.width * card.classes
-        add("probes", seconds=PROBE_SECONDS * work / PROBE_WORK * len(SITES) * card.depth * card.tokens)
+        share = probe_work(of_probes or count, count, card.width, card.classes) / probe_work(9100, 4550, 768, 1000)
+        add("probes", seconds=PROBE_SECONDS * share * len(SITES) * card.depth * card.tokens)
+
+
+def probe_work(train: int, test: int, width: int, classes: int) -> float:
+    """Multiplications of one linear probe: both products with the training images, the decomposition (measured as 8 cubes), the test images."""
+    return train * width * (width + classes) + 8 * width**3 + test * width * classes
 
 
 def _training(plan: Plan, model: Model, cost: Calibration) -> float:

@@ -385,11 +385,6 @@ class Plan:
             "protocol": self.protocol.name,
         }
 
-    @property
-    def analyses(self) -> set[str]:
-        """Analyses that some model has."""
-        return {analysis for model in self.models.values() for analysis in model.analyses}
-
     # Figures and tables
 
     def files_of(self, items: tuple[Item, ...]) -> dict[str, list[str]]:
