@@ -11,7 +11,7 @@ SMK := Snakefile rules
 .PHONY: help env demo test lint bench quirks families reproduction estimate publish adopt lock
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: $(STAMP)  ## Make the pinned environment in .venv
 

@@ -47,6 +47,20 @@ def shrunk(folder: Path, models: list[str]) -> dict[str, Any]:
     return config
 
 
+def test_everything_that_is_missing_is_named_before_anything_starts(tmp_path: Path) -> None:
+    done = Run(tmp_path).snakemake("--dry-run", "--configfile", REPOSITORY / "config" / "paper.yaml")
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode == 1
+    assert len(errors) == 4
+    for part in (
+        "ImageNetS919/validation does not exist",
+        "`datasets.cifar100.root`",
+        "`models.vit_cifar100.weights`",
+        "`models.vit_refinement.weights`",
+    ):
+        assert sum(part in line for line in errors) == 1
+
+
 @pytest.fixture(scope="module")
 def paper(tmp_path_factory: pytest.TempPathFactory) -> Run:
     run = Run(tmp_path_factory.mktemp("paper"))

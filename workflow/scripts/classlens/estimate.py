@@ -144,7 +144,7 @@ def _add_model(plan: Plan, model: Model, cost: Calibration, add: Add) -> None:
 
 
 def probe_work(train: int, test: int, width: int, classes: int) -> float:
-    """Multiplications of one linear probe: both products with the training images, the decomposition (measured as 8 cubes), the test images."""
+    """Multiplications of one linear probe: products with training images, a decomposition (measured as 8 cubes), test images."""
     return train * width * (width + classes) + 8 * width**3 + test * width * classes
 
 

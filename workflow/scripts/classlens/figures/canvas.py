@@ -15,6 +15,7 @@ import matplotlib.pyplot as plt
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from classlens import cli, presentation, storage
@@ -64,6 +65,9 @@ NAMES = {
     "probe": "linear probes",
     "random": "random",
 }
+
+RANDOM_TWINS = "the same with random weights"
+"""What a legend says of all random twins together."""
 
 
 def draw_figure(description: str | None, data: Data, draw: Callable[[pl.DataFrame, float], Figure], inputs: tuple[str, ...] = ()) -> None:
@@ -132,16 +136,21 @@ def reference_line(axes: Axes, value: float, label: str | None = None) -> None:
 
 
 def legend_below(figure: Figure, axes: Axes, columns: int = 4) -> None:
-    """One legend for all panels, under them, from the entries of one of them."""
+    """One legend for all panels, under them, from the entries of one of them, each label once."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)))
+    entries = dict(zip(reversed(labels), reversed(handles), strict=True))  # of equal labels the first stays
+    names = [name for name in dict.fromkeys(labels) if name != RANDOM_TWINS]
+    if RANDOM_TWINS in entries:
+        entries[RANDOM_TWINS] = Line2D([], [], color=COLOURS["random"], linestyle="--")
+        names.append(RANDOM_TWINS)
+    figure.legend([entries[name] for name in names], names, loc="outside lower center", ncols=min(columns, len(names)))
 
 
-def grid_of_panels(count: int, width: float, height: float, columns: int) -> tuple[Figure, list[Axes]]:
-    """A figure with so many panels that share both axes; unused places stay empty."""
+def grid_of_panels(count: int, width: float, height: float, columns: int, share_x: bool = True) -> tuple[Figure, list[Axes]]:
+    """A figure with so many panels that share their axes; unused places stay empty."""
     columns = min(columns, count)
     rows = -(-count // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(width, height * rows), sharex=True, sharey=True, squeeze=False)
+    figure, axes = plt.subplots(rows, columns, figsize=(width, height * rows), sharex=share_x, sharey=True, squeeze=False)
     for spare in axes.ravel()[count:]:
         spare.set_visible(False)
     return figure, list(axes.ravel()[:count])

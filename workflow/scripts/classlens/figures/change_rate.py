@@ -32,6 +32,6 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
     curves.per_model(axes, frame, all_models=frame)
     canvas.reference_line(axes, 50)
     curves.x_axis(axes, frame)
-    axes.set_ylabel("image tokens with growing class logit (%)")
+    axes.set_ylabel("tokens with growing class logit (%)")
     canvas.legend_below(figure, axes)
     return figure

@@ -11,6 +11,11 @@ from classlens.groups import LAYERS
 from classlens.series import Series, labelled
 
 
+def same_depth(frame: pl.DataFrame) -> bool:
+    """Whether all models of a figure have as many blocks, so that panels can share their axis."""
+    return frame.group_by("model").agg(pl.col("block").max())["block"].n_unique() == 1
+
+
 def colours(frame: pl.DataFrame) -> dict[str, str]:
     """A colour per model; a random twin has that of its model, which comes before it."""
     cycle = plt.rcParams["axes.prop_cycle"].by_key()["color"]
@@ -36,8 +41,10 @@ def per_model(axes: Axes, frame: pl.DataFrame, all_models: pl.DataFrame) -> None
     """
     palette = colours(all_models)
     for (model,), rows in frame.group_by("model", maintain_order=True):
-        style = "--" if rows["random"][0] else "-"
-        canvas.band(axes, rows["x"], rows, palette[str(model)], rows["label"][0], style)
+        random = rows["random"][0]
+        canvas.band(
+            axes, rows["x"], rows, palette[str(model)], canvas.RANDOM_TWINS if random else rows["label"][0], "--" if random else "-"
+        )
 
 
 def x_axis(axes: Axes, frame: pl.DataFrame) -> None:
@@ -51,7 +58,7 @@ def x_axis(axes: Axes, frame: pl.DataFrame) -> None:
 def model_panels(frame: pl.DataFrame, width: float, columns: int = 2) -> tuple[Figure, list[Axes]]:
     """A panel per model over blocks, titled with its label and number of images, if the rows say it."""
     models = frame["model"].unique(maintain_order=True)
-    figure, panels = canvas.grid_of_panels(len(models), width, 2.6, columns)
+    figure, panels = canvas.grid_of_panels(len(models), width, 2.6, columns, same_depth(frame))
     for axes, model in zip(panels, models, strict=True):
         rows = frame.filter(model=model)
         counts = f" (n = {max(rows['images'])} images)" if "images" in rows.columns else ""

@@ -9,13 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from classlens import statistics
-from classlens.figures import canvas
+from classlens.figures import canvas, curves
 from classlens.measures import chance
 from classlens.presentation import Inputs
 from classlens.protocol import Protocol
 from classlens.series import Series, labelled, twin
 
 OFFSETS = {"cls": -0.2, "image": 0.2}
+STARS = {"cls": 0.93, "image": 0.97}
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
@@ -96,7 +97,7 @@ def _counts(table: pl.DataFrame, classes: int) -> np.ndarray:
 def draw(frame: pl.DataFrame, width: float) -> Figure:
     """A box per block and group of tokens, the random twin's mean as a dashed line, stars where p < 0.05."""
     models = frame["model"].unique(maintain_order=True)
-    figure, panels = canvas.grid_of_panels(len(models), width, 2.6, 2)
+    figure, panels = canvas.grid_of_panels(len(models), width, 2.6, 2, curves.same_depth(frame))
     for axes, model in zip(panels, models, strict=True):
         rows = frame.filter(model=model)
         for tokens, group in ((name, rows.filter(tokens=name)) for name in OFFSETS):
@@ -104,6 +105,7 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
                 _draw_boxes(axes, group, tokens)
         canvas.reference_line(axes, rows["chance"][0], "chance")
         canvas.block_axis(axes)
+        axes.set_ylim(-0.05, 1.15)
         axes.set_title(f"{rows['label'][0]} (n = {rows['images'][0]} images)")
     figure.supylabel("class identifiability", fontsize=8)
     canvas.legend_below(figure, max(panels, key=lambda axes: len(axes.get_legend_handles_labels()[1])), columns=5)
@@ -133,6 +135,4 @@ def _draw_boxes(axes: Axes, group: pl.DataFrame, tokens: str) -> None:
         axes.plot(
             group["block"] + 1, group["random_mean"], "--", color=colour, linewidth=1, label=f"{canvas.NAMES[tokens]}, random weights"
         )
-    stars = group.filter(pl.col("p") < statistics.SIGNIFICANT)
-    height = 1.03 if tokens == "cls" else 1.07
-    axes.plot(stars["block"] + 1, [height] * len(stars), "*", color=colour, markersize=4, clip_on=False)
+    canvas.stars(axes, group.filter(pl.col("p") < statistics.SIGNIFICANT)["block"] + 1, STARS[tokens], colour)
