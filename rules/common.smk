@@ -73,9 +73,14 @@ def memory(gigabytes):
     return lambda wildcards, attempt: 1024 * gigabytes * attempt
 
 
+def of_dataset(wildcards):
+    """The wildcard's data set."""
+    return plan.datasets[wildcards.dataset]
+
+
 def root(wildcards):
     """Folder of the data set. A resource rather than a parameter: a data set that has moved makes nothing stale."""
-    return plan.root(wildcards.dataset)
+    return of_dataset(wildcards).root
 
 
 def of_model(model, pattern, **wildcards):
@@ -84,7 +89,7 @@ def of_model(model, pattern, **wildcards):
     return pattern.format(
         model=model,
         dataset=item.dataset,
-        split=plan.eval_split(item.dataset),
+        split=plan.datasets[item.dataset].eval_split,
         **wildcards,
     )
 
@@ -93,14 +98,13 @@ def shards_of(pattern):
     """Input function: the shards of a model's analysed split."""
 
     def paths(wildcards):
-        shards = plan.shards(wildcards.dataset, plan.eval_split(wildcards.dataset))
-        return [of_model(wildcards.model, pattern, shard=shard) for shard in shards]
+        return [of_model(wildcards.model, pattern, shard=shard) for shard in plan.eval_shards(wildcards.model)]
 
     return paths
 
 
 # How many shards there are of all models together.
-SHARDS = sum(len(plan.shards(item.dataset, plan.eval_split(item.dataset))) for item in plan.models.values())
+SHARDS = sum(len(plan.eval_shards(model)) for model in plan.models)
 
 # All shards of projections of a model's analysed split.
 PROJECTIONS = shards_of("<results>/projections/{model}/{dataset}/{split}/{shard}.parquet")
@@ -118,13 +122,13 @@ def style(wildcards):
 
 def made_images(wildcards):
     """The folder of images of a data set that the workflow makes itself."""
-    root, unpacked = plan.root(wildcards.dataset), plan.archive(wildcards.dataset)
-    return [f"{root}/{wildcards.split}" if unpacked else root] if plan.is_made(wildcards.dataset) else []
+    dataset = of_dataset(wildcards)
+    return [f"{dataset.root}/{wildcards.split}" if dataset.archive else dataset.root] if dataset.is_made else []
 
 
 def eval_manifest(wildcards):
     """Manifest of the split that is analysed."""
-    return f"<results>/data/{wildcards.dataset}/{plan.eval_split(wildcards.dataset)}/manifest.parquet"
+    return f"<results>/data/{wildcards.dataset}/{of_dataset(wildcards).eval_split}/manifest.parquet"
 
 
 def classes_manifest(wildcards):
@@ -136,13 +140,13 @@ def classes_manifest(wildcards):
 
 def train_manifest(wildcards):
     """Manifest of the split that a model is trained on."""
-    dataset = plan.models[wildcards.model].dataset
-    return f"<results>/data/{dataset}/{plan.train_split(dataset)}/manifest.parquet"
+    dataset = plan.datasets[plan.models[wildcards.model].dataset]
+    return f"<results>/data/{dataset.name}/{dataset.train_split}/manifest.parquet"
 
 
 def tokens_if_masks(wildcards):
     """Token labels, where the images have masks."""
-    return f"<results>/tokens/{wildcards.model}/{wildcards.dataset}.parquet" if plan.has_masks(wildcards.dataset) else []
+    return f"<results>/tokens/{wildcards.model}/{wildcards.dataset}.parquet" if of_dataset(wildcards).has_masks else []
 
 
 def of_one(pattern):
@@ -158,14 +162,14 @@ def twin_card(wildcards):
 
 def probe_manifest(wildcards):
     """Manifest of the split that linear probes are fitted on, where there is one."""
-    split = plan.probe_split(wildcards.dataset)
+    split = of_dataset(wildcards).probe_split
     return [f"<results>/data/{wildcards.dataset}/{split}/manifest.parquet"] if split else []
 
 
 def probe_states(wildcards):
     """Hidden states of the split that linear probes are fitted on, where there is one."""
-    model, dataset, split = wildcards.model, wildcards.dataset, plan.probe_split(wildcards.dataset)
-    shards = plan.shards(dataset, split) if split else []
+    model, dataset, split = wildcards.model, wildcards.dataset, of_dataset(wildcards).probe_split
+    shards = of_dataset(wildcards).shards(split) if split else []
     return [f"<results>/hidden_states/{model}/{dataset}/{split}/{shard}.parquet" for shard in shards]
 
 

@@ -19,7 +19,7 @@ rule shapes:
         mem_mb=memory(1),
         runtime=30,
     params:
-        settings=lambda wildcards: plan.shapes_settings(wildcards.dataset),
+        settings=lambda wildcards: of_dataset(wildcards).shapes_settings(),
         code=code("shapes.py"),
     message:
         "Drawing the data set {wildcards.dataset}"
@@ -48,7 +48,7 @@ rule cifar:
         archive=lambda wildcards: settings["datasets"][wildcards.dataset]["root"],
         download=lambda wildcards: str(settings["datasets"][wildcards.dataset]["download"]).lower(),
     params:
-        settings=lambda wildcards: plan.archive_settings(wildcards.dataset, wildcards.split),
+        settings=lambda wildcards: of_dataset(wildcards).archive_settings(wildcards.split),
         code=code("cifar.py"),
     message:
         "Unpacking the images of {wildcards.dataset}, {wildcards.split}"
@@ -76,7 +76,7 @@ rule manifest:
         runtime=120,
         root=root,
     params:
-        settings=lambda wildcards: plan.manifest_settings(wildcards.dataset, wildcards.split),
+        settings=lambda wildcards: of_dataset(wildcards).manifest_settings(wildcards.split),
         code=code("manifest.py"),
     message:
         "Checking the images of {wildcards.dataset}, {wildcards.split}"

@@ -1,6 +1,6 @@
 # Hidden states, memory keys and predictions, from one forward pass per image and model. Memory keys are of the analysed split only.
 MEMORY_MODELS = plan.models_with("memories")
-EVAL_SPLITS = {plan.eval_split(name) for name in settings["datasets"]}
+EVAL_SPLITS = {dataset.eval_split for dataset in plan.datasets.values()}
 
 
 ruleorder: extract_with_memory_keys > extract

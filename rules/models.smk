@@ -59,7 +59,7 @@ rule train:
         script=script("train.py"),
         mem_mb=memory(6),
         runtime=720,
-        root=lambda wildcards: plan.root(plan.models[wildcards.model].dataset),
+        root=lambda wildcards: plan.datasets[plan.models[wildcards.model].dataset].root,
         device=settings["compute"]["device"],
         workers=settings["compute"]["workers"],
     params:

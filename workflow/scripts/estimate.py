@@ -58,7 +58,7 @@ def calibrations(plan: Plan, run: Compute) -> dict[str, Calibration]:
     """What an image costs in each model; models of one architecture and size are measured once."""
     config = plan.config
     hub = Hub(Path(config["hub"]["cache"]) if config["hub"]["cache"] else None, config["hub"]["offline"])
-    settings = {name: (model, plan.num_classes(model["dataset"])) for name, model in config["models"].items()}
+    settings = {name: (model, plan.datasets[model["dataset"]].num_classes) for name, model in config["models"].items()}
     keys = {name: json.dumps([model["arch"].split(".")[0], model["kwargs"], classes]) for name, (model, classes) in settings.items()}
     found: dict[str, Calibration] = {}
     for name, (model, classes) in settings.items():

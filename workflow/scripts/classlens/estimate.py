@@ -97,8 +97,8 @@ def stages(plan: Plan, calibrations: dict[str, Calibration], left: dict[str, int
 
     for model in plan.models.values():
         _add_model(plan, model, calibrations[model.twin_of or model.name], add)
-    for dataset in {model.dataset for model in plan.models.values()} & set(plan.made()[0]):
-        add("shapes", size=IMAGE_BYTES * sum(plan.image_count(dataset, split) for split in plan.splits(dataset)))
+    for dataset in (dataset for dataset in plan.used() if dataset.is_generated):
+        add("shapes", size=IMAGE_BYTES * sum(map(dataset.image_count, dataset.splits)))
     for rule in found:
         if rule.startswith("figure_"):
             add(rule, size=FIGURE_BYTES * found[rule].all_jobs)
@@ -115,9 +115,10 @@ Add = Callable[..., None]
 
 def _add_model(plan: Plan, model: Model, cost: Calibration, add: Add) -> None:
     card, has = cost.card, set(model.analyses)
-    count = plan.image_count(model.dataset, plan.eval_split(model.dataset))
-    split = plan.probe_split(model.dataset) if "probes" in has else None
-    of_probes = plan.image_count(model.dataset, split) if split else 0
+    dataset = plan.datasets[model.dataset]
+    count = dataset.image_count(dataset.eval_split)
+    split = dataset.probe_split if "probes" in has else None
+    of_probes = dataset.image_count(split) if split else 0
     keep = plan.config["hidden_states"]["keep"]
     states = states_per_image(cost, plan.config["hidden_states"]["dtype"])
     keys = "memories" in has
@@ -152,14 +153,15 @@ def _training(plan: Plan, model: Model, cost: Calibration) -> float:
     if model.weights != "trained":
         return 0
     kept = 1 - model.config["kwargs"].get("patch_drop_rate", 0)
-    images = plan.image_count(model.dataset, plan.train_split(model.dataset)) * model.config["training"]["epochs"]
+    dataset = plan.datasets[model.dataset]
+    images = dataset.image_count(dataset.train_split) * model.config["training"]["epochs"]
     return images * cost.forward * FORWARDS["training step"] * kept
 
 
 def conditions(plan: Plan, model: Model, cost: Calibration) -> list[str]:
     """The perturbations that a model is run under."""
     attention = ["self_only", *(["no_cls"] if cost.card.cls_token else [])] if "attention" in model.analyses else []
-    tokens = ["without_context", "without_class"] if "tokens" in model.analyses and plan.has_masks(model.dataset) else []
+    tokens = ["without_context", "without_class"] if "tokens" in model.analyses and plan.datasets[model.dataset].has_masks else []
     return [*attention, *tokens]
 
 
@@ -230,8 +232,8 @@ def report(plan: Plan, found: list[Stage], loading: Loading, cores: int) -> str:
 def _images(plan: Plan) -> list[str]:
     """How many images of each split the run has."""
     lines = []
-    for dataset in sorted({model.dataset for model in plan.models.values()}):
-        models = [model.name for model in plan.models.values() if model.dataset == dataset]
-        splits = ", ".join(f"{plan.image_count(dataset, split)} of {split}" for split in plan.splits(dataset))
-        lines.append(f"{dataset}: {splits} images; {len(models)} models: {', '.join(models)}")
+    for dataset in plan.used():
+        models = [model.name for model in plan.models.values() if model.dataset == dataset.name]
+        splits = ", ".join(f"{dataset.image_count(split)} of {split}" for split in dataset.splits)
+        lines.append(f"{dataset.name}: {splits} images; {len(models)} models: {', '.join(models)}")
     return lines

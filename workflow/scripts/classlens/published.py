@@ -82,7 +82,7 @@ def publish(results: Path, config: dict[str, Any], datasets: dict[str, Any], arc
     Args:
         results: the run's folder.
         config: its resolved config.
-        datasets: what planning must know of each data set (`Plan.facts`).
+        datasets: what planning must know of each data set (`PlannedDataset.facts`).
         archive: tar file to write.
 
     Returns:

@@ -1,0 +1,188 @@
+"""What the rules must know of a data set before any of its files is read: folders, splits, shards, and what its tables depend on."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from classlens.cifar_layout import ARCHIVES, Archive
+from classlens.datasets import Dataset, Image, files_of, shard_names
+from classlens.errors import InputError
+from classlens.protocol import Protocol
+from classlens.provenance import Fingerprints, sha256_of
+
+
+class PlannedDataset:
+    """A data set of a run.
+
+    Args:
+        name: its name in the config.
+        config: the resolved config.
+        results: folder of the run's results.
+        fingerprints: hashes of files outside the workflow.
+        facts: what published results say of it (`published`); None for one that is looked at here.
+    """
+
+    def __init__(self, name: str, config: dict[str, Any], results: str, fingerprints: Fingerprints, facts: dict[str, Any] | None):
+        self.name, self.config = name, config["datasets"][name]
+        self.eval_split, self.train_split = self.config["eval_split"], self.config["train_split"]
+        self._run, self._results, self._fingerprints, self._facts = config, results, fingerprints, facts
+        self._models = [model for model in config["models"].values() if model["dataset"] == name]
+        self._images: dict[str, list[Image]] = {}
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether the workflow draws it itself."""
+        return self.config["kind"] == "shapes" and not self.config["root"]
+
+    @property
+    def archive(self) -> Archive | None:
+        """The official archive that it is unpacked from; None for other kinds, and for folders of images."""
+        if self.config["kind"] not in ARCHIVES or (Path(self.config["root"]) / self.eval_split).is_dir():
+            return None
+        return ARCHIVES[self.config["kind"]]
+
+    @property
+    def is_made(self) -> bool:
+        """Whether the workflow makes the folder of images itself."""
+        return self.is_generated or self.archive is not None
+
+    @property
+    def root(self) -> str:
+        """Folder of its images; one that the workflow makes lies among the results."""
+        return f"{self._results}/data/{self.name}/images" if self.is_made else self.config["root"]
+
+    @property
+    def layout(self) -> Dataset:
+        """Where it lies."""
+        kind = self.config["kind"]
+        return Dataset(
+            kind="imagefolder" if kind in ARCHIVES else kind,
+            root=Path(self.root),
+            subset=self.config["num_classes"] if kind == "shapes" else self.config["subset"],
+            classes=self.config["classes"],
+            masks=Path(self.config["masks"]) if self.config["masks"] else None,
+            skip=self.config["on_bad_image"] == "skip",
+            protocol=Protocol.named(self._run["protocol"]),
+        )
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether the analysed images have object masks.
+
+        Raises:
+            InputError: the config names a folder of masks that is not there.
+        """
+        if self._facts:
+            return self._facts["masks"]
+        return self.is_generated or self.layout.mask_folder(self.eval_split) is not None
+
+    @property
+    def probe_split(self) -> str | None:
+        """Name of the split that linear probes are fitted on; None where there is none beside the analysed one."""
+        split = self.config["probe_split"]
+        exists = self.is_made or (self.layout.home / split).is_dir()
+        return split if exists and split != self.eval_split else None
+
+    @property
+    def splits(self) -> list[str]:
+        """Names of the splits that the run uses."""
+        probed = any("probes" in model["analyses"] for model in self._models)
+        wanted = [self.eval_split, self.probe_split if probed else None, self.train_split if self._is_trained_on else None]
+        return list(dict.fromkeys(split for split in wanted if split))
+
+    @property
+    def _is_trained_on(self) -> bool:
+        return any(model["weights"] == "trained" for model in self._models)
+
+    def images_per_class(self) -> dict[str, int | None]:
+        """How many images of each class a split has in this run, by split; None for all."""
+        counts = {self.config["probe_split"]: self.config["probe_images_per_class"]}
+        if self.is_generated or self._is_trained_on:
+            counts[self.train_split] = self.config["train_images_per_class"] if self.is_generated else None
+        return {**counts, self.eval_split: self.config["images_per_class"]}
+
+    def image_count(self, split: str) -> int:
+        """How many images a split has in this run.
+
+        Raises:
+            InputError: the data set, the split or enough images are missing.
+        """
+        if self._facts:
+            return self._facts["images"][split]
+        per_class = self.images_per_class()[split]
+        if self.is_generated:
+            return self.config["num_classes"] * (per_class or 0)
+        if archive := self.archive:
+            self._check_archive(archive)
+            return archive.count(split, per_class)
+        return len(self._listed(split))
+
+    def _listed(self, split: str) -> list[Image]:
+        """The images of a split of a data set that is there, in order."""
+        if split not in self._images:
+            self._images[split] = self.layout.images(split, self.images_per_class()[split])
+        return self._images[split]
+
+    def _check_archive(self, archive: Archive) -> None:
+        root = self.config["root"]
+        if not self.config["download"] and archive.home(Path(root)) is None:
+            raise InputError(
+                f"config key `datasets.{self.name}.root`: {root} holds neither {archive.folder} nor folders of images "
+                f"({self.eval_split}/CLASS/IMAGE.png): correct it, or set `download: true`"
+            )
+
+    def shards(self, split: str) -> list[str]:
+        """Names of a split's shards."""
+        return shard_names(self.image_count(split), self._run["hidden_states"]["shard_size"])
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes that a model of this data set tells apart."""
+        if self.config["kind"] == "shapes":
+            return self.config["num_classes"]
+        if self.config["kind"] == "imagenet_s" or self.config["classes"] == "imagenet":
+            return 1000
+        if archive := self.archive:
+            return archive.classes
+        return len(self.layout.folder_classes(self.eval_split))
+
+    def facts(self) -> dict[str, Any]:
+        """What must be known of it to plan without it: images of the analysed split, and whether they have masks."""
+        return {"images": {self.eval_split: self.image_count(self.eval_split)}, "masks": self.has_masks}
+
+    def manifest_settings(self, split: str) -> dict[str, Any]:
+        """What a manifest depends on: how images are chosen, and the names and contents of their files."""
+        return {
+            "kind": self.layout.kind,
+            "subset": self.layout.subset,
+            "classes": self.config["classes"],
+            "split": split,
+            "images_per_class": self.images_per_class()[split],
+            "masks": self.config["masks"],
+            "on_bad_image": self.config["on_bad_image"],
+            "shard_size": self._run["hidden_states"]["shard_size"],
+            "protocol": self._run["protocol"],
+            "content": self._content(split),
+        }
+
+    def _content(self, split: str) -> str | None:
+        if self.is_made:
+            return None  # the folder that the workflow makes is an input of the rule instead
+        layout = self.layout
+        names = [*files_of(self._listed(split)), *(os.path.relpath(file, layout.root) for file in layout.class_files())]
+        digests = self._fingerprints.of(os.path.join(layout.root, name) for name in names)
+        found = [part for name, digest in zip(names, digests, strict=True) if digest for part in (name, digest)]
+        return sha256_of(*found, *layout.class_folders(split))
+
+    def shapes_settings(self) -> dict[str, Any]:
+        """What the generated data set depends on."""
+        splits = json.dumps(self.images_per_class())
+        return {"num_classes": self.config["num_classes"], "splits": splits, "seed": self._run["seed"]}
+
+    def archive_settings(self, split: str) -> dict[str, Any]:
+        """What the folder of images that a split of an archive is unpacked to depends on."""
+        kind, root = self.config["kind"], Path(self.config["root"])
+        files = [] if self.config["download"] else ARCHIVES[kind].files(root)  # a fetched archive has the hash that is published
+        content = sha256_of(*map(str, self._fingerprints.of(files)))
+        return {"kind": kind, "images_per_class": self.images_per_class()[split], "content": content}
