@@ -26,7 +26,7 @@ demo: env  ## Run the whole workflow on the generated demo
 	$(BIN)/snakemake --cores all --configfile config/config.yaml
 
 test: env  ## Run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --dist loadgroup
 
 lint: env  ## Check style, types and rules
 	$(BIN)/ruff check $(CODE)

@@ -16,6 +16,17 @@ GOLDEN = REPOSITORY / "tests" / "golden"
 COPIED = ("Snakefile", "rules", "workflow", "config", "profiles", "envs")
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the network for anything
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if WORKERS > 1:  # tests side by side share the cores; threads that spin while they wait would take them from each other
+    os.environ |= {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // WORKERS)), "OMP_WAIT_POLICY": "passive"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share a run of the workflow go to one worker, others a module at a time."""
+    for item in items:
+        shared = [name for name in ("demo", "golden") if name in getattr(item, "fixturenames", ())]
+        item.add_marker(pytest.mark.xdist_group(shared[0] if shared else item.path.stem))
+
 
 NAMED_IMAGE = "n01491361/ILSVRC2012_val_00000000.JPEG"
 GOLDEN_MODELS = {
