@@ -40,6 +40,9 @@ include: "rules/tables.smk"
 include: "rules/figures.smk"
 
 
+untime_cached_rules()
+
+
 rule all:
     default_target: True
     input:

@@ -58,6 +58,17 @@ def code(script):
     return [code_sha256(SCRIPTS / script), LOCK]
 
 
+# Whether results of rules that run a model or fit probes are shared between runs and users: --cache, and a folder in SNAKEMAKE_OUTPUT_CACHE.
+CACHING = workflow.workflow_settings.cache is not None
+
+
+def untime_cached_rules():
+    """Take the benchmarks from rules whose results may come from the cache: Snakemake caches no rule that has one, and those took no time."""
+    for item in workflow.rules:
+        if item.cache and item.cache.output:
+            item._benchmark = None
+
+
 def shared(jobs):
     """Threads of one of so many jobs that share all cores."""
     return max(1, (workflow.cores or 1) // max(1, jobs))
@@ -108,6 +119,12 @@ SHARDS = sum(len(plan.eval_shards(model)) for model in plan.models)
 
 # All shards of projections of a model's analysed split.
 PROJECTIONS = shards_of("<results>/projections/{model}/{dataset}/{split}/{shard}.parquet")
+
+
+def memory_keys(wildcards):
+    """The memory keys that an extraction writes. A resource rather than a parameter: a run of another name may share the results."""
+    wanted = wildcards.model in plan.models_with("memories") and wildcards.split == of_dataset(wildcards).eval_split
+    return f"{results}/memory_keys/{wildcards.model}/{wildcards.dataset}/{wildcards.split}/{wildcards.shard}.parquet" if wanted else "None"
 
 
 def kept(path):

@@ -18,6 +18,7 @@ rule extract:
         "<logs>/extract/{model}/{dataset}/{split}/{shard}.log",
     benchmark:
         "<benchmarks>/extract/{model}/{dataset}/{split}/{shard}.tsv"
+    cache: CACHING
     conda:
         "../envs/classlens.yaml"
     threads: paired(SHARDS)
@@ -29,19 +30,20 @@ rule extract:
         device=settings["compute"]["device"],
         batch_size=settings["compute"]["batch_size"],
         workers=settings["compute"]["workers"],
+        memory_keys=memory_keys,
     params:
         settings=plan.extraction_settings(),
+        shard=lambda wildcards: wildcards.shard,
         code=code("extract.py"),
-        memory_keys="None",
     message:
         "Extracting hidden states of {wildcards.model} on {wildcards.dataset}, {wildcards.split}, shard {wildcards.shard}"
     shell:
         "python {resources.script:q} --log {log:q} --threads {threads}"
         " --device {resources.device} --batch-size {resources.batch_size} --workers {resources.workers}"
         " --precision {params.settings[precision]} --manifest {input.manifest:q} --root {resources.root:q}"
-        " --model $(dirname {input.card:q}) --shard {wildcards.shard} --dtype {params.settings[dtype]}"
+        " --model $(dirname {input.card:q}) --shard {params.shard} --dtype {params.settings[dtype]}"
         " --protocol {params.settings[protocol]} --states {output.states:q}"
-        " --memory-keys {params.memory_keys:q} --predictions {output.predictions:q}"
+        " --memory-keys {resources.memory_keys:q} --predictions {output.predictions:q}"
 
 
 use rule extract as extract_with_memory_keys with:
@@ -52,10 +54,7 @@ use rule extract as extract_with_memory_keys with:
     wildcard_constraints:
         model=one_of(MEMORY_MODELS),
         split=one_of(EVAL_SPLITS),
-    params:
-        settings=plan.extraction_settings(),
-        code=code("extract.py"),
-        memory_keys=lambda wildcards, output: output.memory_keys,
+    cache: CACHING
 
 
 rule predictions:

@@ -14,6 +14,7 @@ rule perturbations:
         "<logs>/perturbations/{model}/{dataset}.log",
     benchmark:
         "<benchmarks>/perturbations/{model}/{dataset}.tsv"
+    cache: CACHING
     conda:
         "../envs/classlens.yaml"
     threads: paired(len(set(plan.models_with("attention")) | set(plan.models_with("tokens"))))

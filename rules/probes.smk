@@ -15,6 +15,7 @@ rule probes:
         "<logs>/probes/{model}/{dataset}.log",
     benchmark:
         "<benchmarks>/probes/{model}/{dataset}.tsv"
+    cache: CACHING
     conda:
         "../envs/classlens.yaml"
     threads: paired(len(plan.models_with("probes")))

@@ -13,6 +13,7 @@ rule project:
         "<logs>/project/{model}/{dataset}/{split}/{shard}.log",
     benchmark:
         "<benchmarks>/project/{model}/{dataset}/{split}/{shard}.tsv"
+    cache: CACHING
     conda:
         "../envs/classlens.yaml"
     threads: paired(SHARDS)
@@ -23,12 +24,13 @@ rule project:
         device=settings["compute"]["device"],
     params:
         settings=dict(top_k=settings["projection"]["top_k"], protocol=settings["protocol"]),
+        shard=lambda wildcards: wildcards.shard,
         code=code("project.py"),
     message:
         "Projecting hidden states of {wildcards.model} on {wildcards.dataset}, {wildcards.split}, shard {wildcards.shard}"
     shell:
         "python {resources.script:q} --log {log:q} --threads {threads} --device {resources.device}"
-        " --manifest {input.manifest:q} --model $(dirname {input.card:q}) --shard {wildcards.shard} --states {input.states:q}"
+        " --manifest {input.manifest:q} --model $(dirname {input.card:q}) --shard {params.shard} --states {input.states:q}"
         " --top-k {params.settings[top_k]} --protocol {params.settings[protocol]} --projections {output:q}"
 
 

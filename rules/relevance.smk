@@ -15,6 +15,7 @@ rule relevance:
         "<logs>/relevance/{model}/{dataset}.log",
     benchmark:
         "<benchmarks>/relevance/{model}/{dataset}.tsv"
+    cache: CACHING
     conda:
         "../envs/classlens.yaml"
     threads: paired(len(plan.models_with("relevance")))
@@ -52,6 +53,7 @@ rule deletion:
         "<logs>/deletion/{model}/{dataset}.log",
     benchmark:
         "<benchmarks>/deletion/{model}/{dataset}.tsv"
+    cache: CACHING
     conda:
         "../envs/classlens.yaml"
     threads: paired(len(plan.models_with("deletion")))

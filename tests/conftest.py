@@ -21,6 +21,7 @@ if WORKERS > 1:  # tests side by side share the cores; threads that spin while t
     os.environ |= {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // WORKERS)), "OMP_WAIT_POLICY": "passive"}
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that share a run of the workflow go to one worker, others a module at a time."""
     for item in items:
@@ -72,17 +73,34 @@ class Run:
         return done.stdout + done.stderr
 
 
+def copy_of_checkout(target: Path) -> Path:
+    """Another checkout of what users run."""
+    target.mkdir()
+    for name in COPIED:
+        source = REPOSITORY / name
+        copy: Callable[..., Any] = shutil.copytree if source.is_dir() else shutil.copy2
+        copy(source, target / name)
+    return target
+
+
+def small_config(**changes: Any) -> dict[str, Any]:
+    """A run of one small random model on ten generated images in two shards; a job takes little more than its start."""
+    model = {"arch": "vit_tiny_patch16_224", "kwargs": {"img_size": 32, "embed_dim": 16, "num_heads": 2, "depth": 2}, "weights": "random"}
+    return {
+        "run": "small",
+        "datasets": {"d": {"kind": "shapes", "num_classes": 5, "images_per_class": 2, "probe_images_per_class": 2}},
+        "models": {"m": model},
+        "hidden_states": {"shard_size": 5},
+        "deletion": {"steps": 3},
+        **changes,
+    }
+
+
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The demo as it is delivered, run to the end in a copy of the checkout whose path has a space."""
     home = tmp_path_factory.mktemp("demo")
-    checkout = home / "a checkout"
-    checkout.mkdir()
-    for name in COPIED:
-        source = REPOSITORY / name
-        copy: Callable[..., Any] = shutil.copytree if source.is_dir() else shutil.copy2
-        copy(source, checkout / name)
-    run = Run(home / "a folder", checkout)
+    run = Run(home / "a folder", copy_of_checkout(home / "a checkout"))
     (run.folder / "log.txt").write_text(run.complete(), encoding="utf-8")
     return run
 

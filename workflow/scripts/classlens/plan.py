@@ -244,7 +244,7 @@ class Plan:
     def statistics_settings(self, models: list[str]) -> dict[str, Any]:
         """What a figure or table of these models depends on, beside their measures: names and labels (as JSON), seed and protocol."""
         named = [
-            {"name": item.name, "label": item.label, "twin_of": item.twin_of, "twin": item.twin}
+            {"name": item.name, "label": item.label, "twin_of": item.twin_of, "twin": item.twin if item.twin in models else None}
             for item in map(self.models.__getitem__, models)
         ]
         return {"models": json.dumps(named), "seed": self.config["seed"], "protocol": self.protocol.name}
