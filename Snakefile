@@ -51,6 +51,10 @@ rule all:
         rules.reproduction.output if EXPECTED else [],
 
 
+onstart:
+    claim_results()
+
+
 onsuccess:
     seconds = time.time() - STARTED
     shell("python {workflow.basedir:q}/workflow/scripts/summary.py --results {results:q} --seconds {seconds}")

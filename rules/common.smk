@@ -10,6 +10,7 @@ from classlens.config import resolve
 from classlens.catalogue import ANALYSES
 from classlens.errors import InputError
 from classlens.expected import of_run
+from classlens import run_folder
 from classlens.plan import Plan
 from classlens.provenance import code_sha256, sha256
 
@@ -22,12 +23,13 @@ try:
     settings = resolve(config, schema)
     EXPECTED = of_run(Path(workflow.basedir) / "config" / "expected.yaml", settings["run"])
     results = f"results/{settings['run']}"
+    run_folder.check(results, settings)
     plan = Plan(settings, results, memory=Path(".snakemake/classlens/fingerprints.json"))
 except InputError as error:
     sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
 
-# Jobs run the interpreter that runs Snakemake, whatever `python` is on the path.
-shell.prefix(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; ')
+# Jobs run the interpreter that runs Snakemake, whatever `python` is on the path, in place of the shell: they end when Snakemake does.
+shell.prefix(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; exec ')
 
 
 pathvars:
@@ -67,6 +69,14 @@ def untime_cached_rules():
     for item in workflow.rules:
         if item.cache and item.cache.output:
             item._benchmark = None
+
+
+def claim_results():
+    """Keep others from writing this run's results until Snakemake ends."""
+    try:
+        run_folder.claim(results, settings)
+    except InputError as error:
+        raise WorkflowError(f"error: {error}")
 
 
 def shared(jobs):

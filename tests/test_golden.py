@@ -118,7 +118,7 @@ def flags_of(results: Path, model: str) -> dict[str, np.ndarray]:
     layers, parts = agreement.of_model(vit), []
     classes = pl.read_parquet(results / f"predictions/{model}/golden/validation.parquet")["class_index"].to_numpy()
     for shard in sorted((results / f"memory_keys/{model}/golden/validation").glob("*.parquet")):
-        _, active = memories.read(shard, card.tokens)
+        _, active = memories.read(shard, card)
         start = 0
         for batch in projection_table.read([results / f"projections/{model}/golden/validation" / shard.name], card):
             rows = slice(start, start + len(batch.image_ids))

@@ -22,7 +22,7 @@ def arguments() -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     run = model_run.from_arguments(args)
-    maps = relevance_table.true_class_maps(args.relevance, run.classes)
+    maps = relevance_table.true_class_maps(args.relevance, run.classes, run.card.sha256)
     removed = deletion.steps(run.card.image_tokens, args.steps, run.lens.pooled, run.protocol)
     metadata = {**run.provenance, "removed": json.dumps(removed)}
     with storage.table_writer(args.deletion, deletion.schema(len(removed)), metadata) as write, run.compute.autocast():

@@ -27,8 +27,8 @@ def arguments() -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     card = Card.read(args.card)
-    test = probes.Split.read(args.manifest, args.states)
-    train = probes.Split.read(args.train_manifest[0], args.train_states) if args.train_states else None
+    test = probes.Split.read(args.manifest, args.states, card.sha256)
+    train = probes.Split.read(args.train_manifest[0], args.train_states, card.sha256) if args.train_states else None
     ranks_of = probes.probe_ranks(train, test, card.classes, args.seed)
     provenance, accuracies = {**cli.provenance(args, card.sha256), **card.metadata}, []
     with storage.table_writer(args.ranks, probes.RANKS, provenance) as write:

@@ -26,7 +26,7 @@ def arguments() -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     card, manifest = Card.read(args.card), storage.read_table(args.manifest)
     rows = [row for row in manifest.to_pylist() if row["mask_path"]]
-    maps = relevance_table.true_class_maps(args.relevance, {row["image_id"]: row["class_index"] for row in rows})
+    maps = relevance_table.true_class_maps(args.relevance, {row["image_id"]: row["class_index"] for row in rows}, card.sha256)
     transform, binary = Transform(card.transform), manifest.schema.metadata[b"masks"] == b"binary"
     found = []
     for row in cli.progress(rows, len(rows), "segmentation scores"):

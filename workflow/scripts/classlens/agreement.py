@@ -165,7 +165,7 @@ def per_image(
     frames: list[pl.DataFrame] = []
     counts = {key: np.zeros(len(value.classes), np.int64) for key, value in layers.items()}
     for path, batches in shards:
-        image_ids, active = memories.read(path, card.tokens)
+        image_ids, active = memories.read(path, card)
         for (layer, block), count in counts.items():
             used = active[:, :, LAYERS.index(layer), block].ravel().astype(np.int64)
             count += np.bincount(used, minlength=len(count))

@@ -3,10 +3,12 @@
 import argparse
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any, TypeVar
 
 from tqdm import tqdm
@@ -14,6 +16,7 @@ from tqdm import tqdm
 from classlens.errors import InputError
 from classlens.protocol import PROTOCOLS
 from classlens.provenance import code_sha256, library_versions
+from classlens.storage import reading
 
 Item = TypeVar("Item")
 
@@ -74,8 +77,10 @@ def _holds_paths(value: object) -> bool:
 def run(main: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:
     """Run a program: log as asked, and end with one line and status 1 where the input, the disk or a file is to blame."""
     _start_logging(args.log)
+    Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     try:
-        main(args)
+        with reading(getattr(args, "protocol", None)):
+            main(args)
     except InputError as error:
         _fail(str(error))
     except OSError as error:
@@ -83,6 +88,13 @@ def run(main: Callable[[argparse.Namespace], None], args: argparse.Namespace) ->
     except Exception:
         log.exception("this is a bug in classlens, or a broken installation:")
         sys.exit(1)
+
+
+def _end_with_parent(parent: int) -> None:
+    """End this process once the one that started it has ended, even if that was killed: nobody waits for the result."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _fail(message: str) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from classlens import storage
+from classlens.card import Card
 from classlens.errors import InputError
 from classlens.groups import LAYERS
 from classlens.protocol import Protocol
@@ -93,21 +94,21 @@ def table(image_ids: list[int], keys: dict[tuple[str, int], Keys]) -> pa.RecordB
     )
 
 
-def read(path: Path, tokens: int) -> tuple[list[int], np.ndarray]:
+def read(path: Path, card: Card) -> tuple[list[int], np.ndarray]:
     """Active memories of a shard.
 
     Args:
         path: shard of memory keys.
-        tokens: tokens per image.
+        card: of the model.
 
     Returns:
         image ids, and memories [image, token, layer, block, ACTIVE], layers as in `LAYERS`.
 
     Raises:
-        InputError: the shard is damaged.
+        InputError: the shard is damaged, or another model's.
     """
-    table = storage.read_table(path, ["image_id", "block", "memory"])
+    table = storage.read_table(path, ["image_id", "block", "memory"], card.sha256)
     blocks = 1 + int(table["block"].to_numpy().max())
     memory = np.concatenate([chunk.flatten().to_numpy() for chunk in table["memory"].chunks])
-    rows = tokens * len(LAYERS) * blocks
-    return table["image_id"].to_numpy()[::rows].tolist(), memory.reshape(-1, tokens, len(LAYERS), blocks, ACTIVE)
+    rows = card.tokens * len(LAYERS) * blocks
+    return table["image_id"].to_numpy()[::rows].tolist(), memory.reshape(-1, card.tokens, len(LAYERS), blocks, ACTIVE)

@@ -99,21 +99,23 @@ class Split:
         image_ids: [image].
         classes: class index, [image].
         shards: shards of hidden states, in order.
+        model: sha256 of the weights that they were made with; None for any.
     """
 
     image_ids: np.ndarray
     classes: np.ndarray
     shards: list[Path]
+    model: str | None = None
 
     @classmethod
-    def read(cls, manifest: Path, shards: list[Path]) -> "Split":
-        """From a manifest and shards of hidden states."""
+    def read(cls, manifest: Path, shards: list[Path], model: str) -> "Split":
+        """From a manifest, and shards of hidden states of the weights of a sha256."""
         table = storage.read_table(manifest, ["image_id", "class_index"])
-        return cls(table["image_id"].to_numpy(), table["class_index"].to_numpy().astype(np.int64), shards)
+        return cls(table["image_id"].to_numpy(), table["class_index"].to_numpy().astype(np.int64), shards, model)
 
     def states(self, column: str) -> np.ndarray:
         """Hidden states of one site and block, [image, token, width], as they are stored."""
-        parts = [storage.read_states(path, column) for path in self.shards]
+        parts = [storage.read_states(path, column, self.model) for path in self.shards]
         states = np.concatenate(parts) if len(parts) > 1 else parts[0]
         return states.reshape(len(self.image_ids), -1, states.shape[1])
 

@@ -56,14 +56,9 @@ def project(
 
 def _groups(path: Path, card: Card) -> Iterator[tuple[list[int], pa.Table]]:
     """Image ids and columns of each row group of a shard."""
-    file = storage.open_table(path)
-    if file.schema_arrow.metadata[b"D"] != str(card.width).encode():
-        raise InputError(f"{path} holds states of another model: delete it and run the workflow again")
+    file = storage.open_table(path, card.sha256)
     for index in range(file.num_row_groups):
-        try:
-            group = file.read_row_group(index)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise storage.unreadable(path, error) from None
+        group = storage.read_row_group(file, path, index)
         yield group["image_id"].to_numpy()[:: card.tokens].tolist(), group
 
 

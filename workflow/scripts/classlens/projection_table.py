@@ -57,13 +57,10 @@ def read(paths: list[Path], card: Card) -> Iterator[Projections]:
         InputError: a shard is damaged.
     """
     for path in paths:
-        file = storage.open_table(path)
+        file = storage.open_table(path, card.sha256)
         top = next(name for name in file.schema_arrow.names if name.startswith("top"))
         for index in range(file.num_row_groups):
-            try:
-                group = file.read_row_group(index, ["image_id", "rank", "logit", top])
-            except (pa.ArrowInvalid, OSError) as error:
-                raise storage.unreadable(path, error) from None
+            group = storage.read_row_group(file, path, index, ["image_id", "rank", "logit", top])
             shape = (-1, card.tokens, len(SITES), card.depth)
             best = group[top].combine_chunks()
             best = best.flatten().to_numpy().reshape(len(group), -1)[:, 0]

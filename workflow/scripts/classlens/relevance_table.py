@@ -110,17 +110,18 @@ def shown_table(rows: list[dict[str, Any]], pixels: list[np.ndarray]) -> pa.Tabl
     return pa.Table.from_pylist([{**row, **size} for row, size in zip(rows, sizes, strict=True)], SHOWN)
 
 
-def true_class_maps(path: Path, classes: dict[int, int]) -> dict[str, tuple[list[int], np.ndarray]]:
+def true_class_maps(path: Path, classes: dict[int, int], model: str) -> dict[str, tuple[list[int], np.ndarray]]:
     """Maps for the images' own classes: image ids, ascending, and maps [image, image token], by method.
 
     Args:
         path: table of relevance maps.
         classes: class index of each image id.
+        model: sha256 of the weights that it must have been made with.
 
     Raises:
-        InputError: the table is damaged.
+        InputError: the table is damaged, or another model's.
     """
-    frame = pl.DataFrame(storage.read_table(path)).cast({"method": pl.String})
+    frame = pl.DataFrame(storage.read_table(path, model=model)).cast({"method": pl.String})
     keys = {"image_id": pl.Int32, "class_index": pl.Int32}
     own = pl.DataFrame({"image_id": list(classes), "class_index": list(classes.values())}, keys)
     rows = frame.join(own, on=list(keys), how="semi").sort("image_id")

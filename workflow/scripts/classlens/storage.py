@@ -4,17 +4,21 @@ Hidden states are Parquet with one FixedSizeBinary column per site and block; `r
 without this library: `np.frombuffer(column.combine_chunks().buffers()[1], "<f2").reshape(len(column), -1)`.
 """
 
+import glob
 import os
+import secrets
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from classlens.errors import InputError
+from classlens.errors import InputError, first_line
 
 if TYPE_CHECKING:
     import polars
@@ -24,10 +28,15 @@ NUMPY_DTYPES: dict[str, np.dtype[Any]] = {"float16": np.dtype("<f2"), "float32":
 
 @contextmanager
 def whole(path: Path | str) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its name only when the block ends without an error."""
+    """A temporary path beside `path` that takes its name only when the block ends without an error.
+
+    Drafts have random names, because processes on two machines may have one number; those that a killed process left behind are removed.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")  # the suffix stays: matplotlib goes by it
+    for leftover in path.parent.glob(f".{glob.escape(path.stem)}.{'[0-9a-f]' * 8}{glob.escape(path.suffix)}"):
+        leftover.unlink(missing_ok=True)
+    draft = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")  # the suffix stays: matplotlib goes by it
     try:
         yield draft
         draft.replace(path)
@@ -38,7 +47,9 @@ def whole(path: Path | str) -> Iterator[Path]:
 def write_table(path: Path, table: pa.Table, provenance: dict[str, str]) -> None:
     """Write a table in one go, zstd-compressed, with `provenance` in its schema metadata."""
     with whole(path) as draft:
-        pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), **provenance}), draft, compression="zstd")
+        described = table.replace_schema_metadata({**(table.schema.metadata or {}), **provenance})
+        pq.write_table(described, draft, compression="zstd", write_page_checksum=True)
+        _seal(draft)
 
 
 def write_csv(frame: "polars.DataFrame", path: Path) -> None:
@@ -51,39 +62,119 @@ def write_csv(frame: "polars.DataFrame", path: Path) -> None:
 def table_writer(path: Path, schema: pa.Schema, provenance: dict[str, str], **options: Any) -> Iterator[Callable[[pa.RecordBatch], None]]:
     """A function that appends a record batch to a table as one row group; the file appears when the block ends without an error."""
     named = [field.name for field in schema if pa.types.is_dictionary(field.type)]  # dictionaries of numbers cost time and save nothing
-    options = {"compression": "zstd", "use_dictionary": named, "write_statistics": False, **options}
+    options = {"compression": "zstd", "use_dictionary": named, "write_statistics": False, "write_page_checksum": True, **options}
     schema = schema.with_metadata({**(schema.metadata or {}), **provenance})
-    with whole(path) as draft, pq.ParquetWriter(draft, schema, **options) as writer:
-        yield lambda batch: writer.write_table(pa.Table.from_batches([batch]).cast(schema), row_group_size=max(1, batch.num_rows))
+    with whole(path) as draft:
+        with pq.ParquetWriter(draft, schema, **options) as writer:
+            yield lambda batch: writer.write_table(pa.Table.from_batches([batch]).cast(schema), row_group_size=max(1, batch.num_rows))
+        _seal(draft)
 
 
-def open_table(path: Path | str) -> pq.ParquetFile:
-    """A Parquet file of this workflow, open for reading.
+SEAL = b"seal"
+"""Before the footer's checksum, which stands where no Parquet reader looks: between the last page and the footer.
+
+Pages have checksums by the standard, the footer has none; without one, a flipped bit in it may read as other data.
+"""
+
+
+def _seal(path: Path) -> None:
+    """Add a checksum of its footer to a Parquet file."""
+    with open(path, "r+b") as file:
+        start = file.seek(-_END - _footer_length(file), os.SEEK_END)
+        footer = file.read()
+        file.seek(start)
+        file.write(SEAL + zlib.crc32(footer).to_bytes(4, "little") + footer)
+
+
+_END = 8  # the length of the footer and the magic number, after it
+
+
+def _footer_length(file: BinaryIO) -> int:
+    file.seek(-_END, os.SEEK_END)
+    return int.from_bytes(file.read(4), "little")
+
+
+def _check_seal(path: Path | str) -> None:
+    """Raise a ValueError for a file whose footer is not the one that was written; files without a seal pass."""
+    with open(path, "rb") as file:
+        file.seek(-_END - _footer_length(file) - _END, os.SEEK_END)
+        seal, footer = file.read(_END), file.read()
+    if seal.startswith(SEAL) and seal[len(SEAL) :] != zlib.crc32(footer).to_bytes(4, "little"):
+        raise ValueError("its footer does not have the checksum that was written")
+
+
+def open_table(path: Path | str, model: str | None = None) -> pq.ParquetFile:
+    """A Parquet file of this workflow, open for reading; damage is found by the checksum of each page.
+
+    Args:
+        path: the file.
+        model: sha256 of the weights that it must have been made with.
 
     Raises:
-        InputError: the file is not whole Parquet.
+        InputError: the file is not whole Parquet, or was made with another model or protocol (`reading`).
     """
     try:
-        return pq.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
+        _check_seal(path)
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise unreadable(path, error) from None
+    _check_origin(path, file.schema_arrow.metadata or {}, {b"protocol": _PROTOCOL.get(), b"model_sha256": model})
+    return file
+
+
+_PROTOCOL: ContextVar[str | None] = ContextVar("protocol", default=None)
+
+
+@contextmanager
+def reading(protocol: str | None) -> Iterator[None]:
+    """Within the block, tables of another protocol are refused, so that results of two runs are never mixed."""
+    token = _PROTOCOL.set(protocol)
+    try:
+        yield
+    finally:
+        _PROTOCOL.reset(token)
+
+
+def _check_origin(path: Path | str, metadata: dict[bytes, bytes], wanted: dict[bytes, str | None]) -> None:
+    for key, value in wanted.items():
+        found = metadata.get(key, b"").decode(errors="replace")
+        if value and found and found != value:
+            what = key.decode().partition("_")[0]
+            raise InputError(f"{path} was made with another {what} ({found}, and this is {value}): delete it and run the workflow again")
 
 
 def unreadable(path: Path | str, error: Exception) -> InputError:
     """The error for a file of this workflow that was damaged after it was written."""
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return InputError(f"{path} cannot be read ({reason}): delete it and run the workflow again")
+    return InputError(f"{path} cannot be read ({first_line(error)}): delete it and run the workflow again")
 
 
-def read_table(path: Path | str, columns: list[str] | None = None) -> pa.Table:
+def read_table(path: Path | str, columns: list[str] | None = None, model: str | None = None) -> pa.Table:
     """A whole table of this workflow.
 
+    Args:
+        path: the file.
+        columns: names of the columns to read; None for all.
+        model: sha256 of the weights that it must have been made with.
+
     Raises:
-        InputError: the file is not whole Parquet.
+        InputError: the file is not whole Parquet, or was made with another model or protocol (`reading`).
     """
+    return _whole_or_refused(path, lambda: open_table(path, model).read(columns))
+
+
+def read_row_group(file: pq.ParquetFile, path: Path | str, index: int, columns: list[str] | None = None) -> pa.Table:
+    """One row group of a table that `open_table` opened.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    return _whole_or_refused(path, lambda: file.read_row_group(index, columns))
+
+
+def _whole_or_refused(path: Path | str, read: Callable[[], pa.Table]) -> pa.Table:
     try:
-        return open_table(path).read(columns)
-    except (pa.ArrowInvalid, OSError) as error:
+        return read()
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise unreadable(path, error) from None
 
 
@@ -102,19 +193,21 @@ def states_of(column: pa.ChunkedArray | pa.Array, dtype: str) -> np.ndarray:
     return values.reshape(-1, array.type.byte_width // NUMPY_DTYPES[dtype].itemsize)[array.offset : array.offset + len(array)]
 
 
-def read_states(path: Path | str, column: str) -> np.ndarray:
+def read_states(path: Path | str, column: str, model: str | None = None) -> np.ndarray:
     """One site and block of a shard of hidden states, as [row, width]; rows are (image, token), images in order.
 
     Example: `read_states("results/demo/hidden_states/cls/shapes/validation/00000.parquet", "resid_post.11")`.
 
+    Args:
+        path: the shard.
+        column: its column.
+        model: sha256 of the weights that it must have been made with.
+
     Raises:
-        InputError: the file is not whole Parquet, or has no such column.
+        InputError: the file is not whole Parquet, has no such column, or was made with another model or protocol (`reading`).
     """
-    file = open_table(path)
+    file = open_table(path, model)
     if column not in file.schema_arrow.names:
         raise InputError(f"{path} has no column {column!r}: its columns are {', '.join(file.schema_arrow.names)}")
-    metadata = file.schema_arrow.metadata
-    try:
-        return states_of(file.read([column])[column], metadata[b"dtype"].decode())
-    except (pa.ArrowInvalid, OSError) as error:
-        raise unreadable(path, error) from None
+    found = _whole_or_refused(path, lambda: file.read([column]))
+    return states_of(found[column], file.schema_arrow.metadata[b"dtype"].decode())

@@ -1,0 +1,77 @@
+"""The folder of a run's results: whose results it holds, and who is writing them.
+
+Nothing here imports more than the standard library, because the workflow asks whenever it is parsed.
+"""
+
+import fcntl
+import getpass
+import json
+import os
+import socket
+from pathlib import Path
+from typing import IO, Any
+
+from classlens.errors import InputError
+
+OWNER = "run.json"
+LOCK = ".lock"
+
+
+def check(results: str | Path, config: dict[str, Any]) -> None:
+    """Raise an InputError where a config's results folder holds results of another run or protocol: they would be mixed with its own.
+
+    Args:
+        results: the run's folder, which need not exist.
+        config: from `config.resolve`.
+    """
+    path = Path(results) / OWNER
+    if not path.is_file():
+        return
+    try:
+        owner = json.loads(path.read_text(encoding="utf-8"))
+        found = {key: owner[key] for key in _owner(config)}
+    except (ValueError, TypeError, KeyError):
+        raise InputError(f"{path} is damaged: delete it, and the workflow writes it again") from None
+    for key, value in _owner(config).items():
+        if found[key] != value:
+            raise InputError(
+                f"{results} holds results of the {key} {found[key]!r}, and the config's is {value!r}:"
+                " give the config another `run`, or remove the folder"
+            )
+
+
+def _owner(config: dict[str, Any]) -> dict[str, str]:
+    return {key: config[key] for key in ("run", "protocol")}
+
+
+_held: list[IO[str]] = []  # open files keep their locks; the system lets go of them when the process ends, however it ends
+
+
+def claim(results: str | Path, config: dict[str, Any]) -> None:
+    """Take a run's folder for this process, until it ends, and note whose results it holds.
+
+    Args:
+        results: the run's folder, which is made.
+        config: from `config.resolve`.
+
+    Raises:
+        InputError: another process is writing results there, or this one cannot.
+    """
+    folder = Path(results)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(folder / LOCK, "a+", encoding="utf-8")  # noqa: SIM115 (closing it would let go of the lock)
+    except OSError as error:
+        raise InputError(f"{error.filename}: {error.strerror}; results cannot be written there") from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        raise InputError(f"{results} is in use by {file.read().strip() or 'another run'}: wait until it ends, or end it") from None
+    _held.append(file)
+    file.truncate(0)
+    file.write(f"process {os.getpid()} of {getpass.getuser()} on {socket.gethostname()}\n")
+    file.flush()
+    draft = folder / f".{OWNER}"
+    draft.write_text(json.dumps(_owner(config)) + "\n", encoding="utf-8")
+    draft.replace(folder / OWNER)
