@@ -1,4 +1,5 @@
 # What all rules share: the plan that the config stands for, wildcard constraints, and input functions.
+import os
 import re
 import shlex
 import sys
@@ -28,8 +29,10 @@ try:
 except InputError as error:
     sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
 
-# Jobs run the interpreter that runs Snakemake, whatever `python` is on the path, in place of the shell: they end when Snakemake does.
-shell.prefix(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; exec ')
+# Jobs run the interpreter that runs Snakemake, whatever `python` is on the path, unless they have environments of their own.
+python = "" if workflow.deployment_settings.deployment_method else f'PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH" '
+# They do so in place of the shell, as children of Snakemake, so that they can end when it does (cli.STARTED_BY).
+shell.prefix(f"export {python}CLASSLENS_STARTED_BY={os.getpid()}; exec ".replace("{", "{{").replace("}", "}}"))
 
 
 pathvars:
@@ -41,6 +44,12 @@ pathvars:
 def one_of(names):
     """A wildcard constraint that matches exactly these names."""
     return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def one_of_analysed(names):
+    """A wildcard constraint that matches these models where the path goes on to the split that they are analysed on."""
+    places = {name: (plan.models[name].dataset, plan.datasets[plan.models[name].dataset].eval_split) for name in names}
+    return "|".join(f"{re.escape(name)}(?=/{re.escape(dataset)}/{re.escape(split)}/)" for name, (dataset, split) in places.items()) or "(?!)"
 
 
 wildcard_constraints:
@@ -129,12 +138,6 @@ SHARDS = sum(len(plan.eval_shards(model)) for model in plan.models)
 
 # All shards of projections of a model's analysed split.
 PROJECTIONS = shards_of("<results>/projections/{model}/{dataset}/{split}/{shard}.parquet")
-
-
-def memory_keys(wildcards):
-    """The memory keys that an extraction writes. A resource rather than a parameter: a run of another name may share the results."""
-    wanted = wildcards.model in plan.models_with("memories") and wildcards.split == of_dataset(wildcards).eval_split
-    return f"{results}/memory_keys/{wildcards.model}/{wildcards.dataset}/{wildcards.split}/{wildcards.shard}.parquet" if wanted else "None"
 
 
 def kept(path):

@@ -75,6 +75,8 @@ rule manifest:
         mem_mb=memory(2),
         runtime=120,
         root=root,
+        masks=lambda wildcards: str(of_dataset(wildcards).config["masks"]),
+        classes=lambda wildcards: str(of_dataset(wildcards).config["classes"]),
     params:
         settings=lambda wildcards: of_dataset(wildcards).manifest_settings(wildcards.split),
         code=code("manifest.py"),
@@ -82,7 +84,7 @@ rule manifest:
         "Checking the images of {wildcards.dataset}, {wildcards.split}"
     shell:
         "python {resources.script:q} --log {log:q} --threads {threads} --root {resources.root:q}"
-        " --kind {params.settings[kind]} --subset {params.settings[subset]} --classes {params.settings[classes]:q}"
+        " --kind {params.settings[kind]} --subset {params.settings[subset]} --classes {resources.classes:q}"
         " --split {params.settings[split]:q} --images-per-class {params.settings[images_per_class]}"
-        " --masks {params.settings[masks]:q} --on-bad-image {params.settings[on_bad_image]}"
+        " --masks {resources.masks:q} --on-bad-image {params.settings[on_bad_image]}"
         " --shard-size {params.settings[shard_size]} --protocol {params.settings[protocol]} --manifest {output:q}"

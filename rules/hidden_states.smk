@@ -1,8 +1,4 @@
 # Hidden states, memory keys and predictions, from one forward pass per image and model. Memory keys are of the analysed split only.
-MEMORY_MODELS = plan.models_with("memories")
-EVAL_SPLITS = {dataset.eval_split for dataset in plan.datasets.values()}
-
-
 ruleorder: extract_with_memory_keys > extract
 
 
@@ -13,7 +9,7 @@ rule extract:
         card="<results>/models/{model}/model.json",
     output:
         states=kept("<results>/hidden_states/{model}/{dataset}/{split}/{shard}.parquet"),
-        predictions=temp("<results>/predictions/{model}/{dataset}/{split}/{shard}.parquet"),
+        predictions="<results>/predictions/{model}/{dataset}/{split}/{shard}.parquet",
     log:
         "<logs>/extract/{model}/{dataset}/{split}/{shard}.log",
     benchmark:
@@ -30,7 +26,6 @@ rule extract:
         device=settings["compute"]["device"],
         batch_size=settings["compute"]["batch_size"],
         workers=settings["compute"]["workers"],
-        memory_keys=memory_keys,
     params:
         settings=plan.extraction_settings(),
         shard=lambda wildcards: wildcards.shard,
@@ -42,18 +37,16 @@ rule extract:
         " --device {resources.device} --batch-size {resources.batch_size} --workers {resources.workers}"
         " --precision {params.settings[precision]} --manifest {input.manifest:q} --root {resources.root:q}"
         " --model $(dirname {input.card:q}) --shard {params.shard} --dtype {params.settings[dtype]}"
-        " --protocol {params.settings[protocol]} --states {output.states:q}"
-        " --memory-keys {resources.memory_keys:q} --predictions {output.predictions:q}"
+        " --protocol {params.settings[protocol]} --outputs {output:q}"
 
 
 use rule extract as extract_with_memory_keys with:
     output:
         states=kept("<results>/hidden_states/{model}/{dataset}/{split}/{shard}.parquet"),
-        predictions=temp("<results>/predictions/{model}/{dataset}/{split}/{shard}.parquet"),
+        predictions="<results>/predictions/{model}/{dataset}/{split}/{shard}.parquet",
         memory_keys="<results>/memory_keys/{model}/{dataset}/{split}/{shard}.parquet",
     wildcard_constraints:
-        model=one_of(MEMORY_MODELS),
-        split=one_of(EVAL_SPLITS),
+        model=one_of_analysed(plan.models_with("memories")),
     cache: CACHING
 
 

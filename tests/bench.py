@@ -290,7 +290,7 @@ def float16_changes(folder: Path) -> dict[str, float]:
         keep = folder / name
         model = models.make_model(Architecture(arch), "checkpoint", kwargs, 1000, 0, golden / f"{name}.safetensors")
         models.save(model, keep / "model.safetensors")
-        models.save_card(models.describe(model, arch, kwargs, name, None, PAPER, keep / "model.safetensors"), keep / "model.json")
+        models.describe(model, arch, kwargs, name, None, PAPER, keep / "model.safetensors").write(keep / "model.json")
         sources[f"published outputs, {name}"] = (keep, golden / "data")
     compute, shares = Compute(torch.device("cpu"), BATCH, 2), {}
     for label, (model_folder, root) in sources.items():

@@ -21,6 +21,13 @@ if WORKERS > 1:  # tests side by side share the cores; threads that spin while t
     os.environ |= {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // WORKERS)), "OMP_WAIT_POLICY": "passive"}
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How much the tests of reliability do, and where what they saw is written."""
+    parser.addoption("--kills", type=int, default=10, help="how often a run is killed (test_reliability)")
+    parser.addoption("--inputs", type=int, default=300, help="how many broken configs and images are tried (test_fuzz)")
+    parser.addoption("--faults", type=Path, help="page to write about the faults that were tried")
+
+
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that share a run of the workflow go to one worker, others a module at a time."""
@@ -53,19 +60,12 @@ class Run:
         path.write_text(yaml.safe_dump(config), encoding="utf-8")
         return path
 
+    def command(self, *arguments: str | Path) -> list[str]:
+        program = [sys.executable, "-m", "snakemake", "--snakefile", self.checkout / "Snakefile", "--directory", self.folder]
+        return [str(part) for part in (*program, "--cores", "2", *arguments)]
+
     def snakemake(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        program = [
-            sys.executable,
-            "-m",
-            "snakemake",
-            "--snakefile",
-            self.checkout / "Snakefile",
-            "--directory",
-            self.folder,
-            "--cores",
-            "2",
-        ]
-        return subprocess.run([*map(str, program), *map(str, arguments)], capture_output=True, text=True, check=False)
+        return subprocess.run(self.command(*arguments), capture_output=True, text=True, check=False)
 
     def complete(self, *arguments: str | Path) -> str:
         done = self.snakemake(*arguments)
@@ -94,6 +94,17 @@ def small_config(**changes: Any) -> dict[str, Any]:
         "deletion": {"steps": 3},
         **changes,
     }
+
+
+@pytest.fixture
+def fault(record_property: Callable[[str, object], None]) -> Callable[..., None]:
+    """Note what a person saw of a fault, how much was lost, and what was done again (`reliability`)."""
+
+    def note(what: str, sees: str, lost: int = 0, again: int | str = 0, times: int = 1) -> None:
+        assert lost == 0
+        record_property("fault", {"what": what, "sees": sees, "lost": lost, "again": again, "times": times})
+
+    return note
 
 
 @pytest.fixture(scope="session")

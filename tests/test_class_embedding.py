@@ -100,7 +100,7 @@ def test_kept_models_have_their_class_embedding(tmp_path: Path, kwargs: dict[str
     model = models.make_model(Architecture("vit_tiny_patch16_224"), "random", settings, 4, seed=0, head=head)
     models.save(model, tmp_path / "model.safetensors")
     card = models.describe(model, "vit_tiny_patch16_224", settings, "random", None, CORRECTED, tmp_path / "model.safetensors")
-    models.save_card(card, tmp_path / "model.json")
+    card.write(tmp_path / "model.json")
     again, read = models.load_model(tmp_path)
     assert read.classes == 4
     torch.testing.assert_close(again(IMAGES), model(IMAGES))

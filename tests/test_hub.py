@@ -68,7 +68,7 @@ def test_a_repository_by_its_own_name(tmp_path: Path) -> None:
         model, architecture.name, architecture.kwargs, "pretrained", None, models.Protocol(), tmp_path / "model.safetensors"
     )
     assert card.transform["mean"] == [0.1, 0.2, 0.3]
-    models.save_card(card, tmp_path / "model.json")
+    card.write(tmp_path / "model.json")
     again, _ = models.load_model(tmp_path)  # no hub is asked any more
     torch.testing.assert_close(again(images), known(images))
 

@@ -138,7 +138,7 @@ def test_kept_models_are_what_was_loaded(tmp_path: Path, name: str) -> None:
     model = models.make_model(Architecture(known["arch"]), "checkpoint", known["kwargs"], 1000, seed=0, checkpoint=path)
     models.save(model, tmp_path / "model.safetensors")
     card = models.describe(model, known["arch"], known["kwargs"], path.name, None, PAPER, tmp_path / "model.safetensors")
-    models.save_card(card, tmp_path / "model.json")
+    card.write(tmp_path / "model.json")
     again, read = models.load_model(tmp_path)
     assert same(again, load_file(path))
     assert read.transform == card.transform

@@ -172,11 +172,7 @@ CHANGED_SETTINGS = {
     "device": ("compute.device", "cpu", set()),
     "a model more": ("models.another", ANOTHER, {"model"} | OF_MODEL),
     "no twin": ("models.cls.random_twin", False, {"memories"} | shown("identifiability", "memories")),
-    "fewer analyses": (
-        "models.cls.analyses",
-        ["identifiability"],
-        {"extract", "predictions", "project", "identifiability"} | SHOWN - PER_MODEL,
-    ),
+    "fewer analyses": ("models.cls.analyses", ["identifiability"], SHOWN - PER_MODEL - shown("identifiability")),
 }
 
 

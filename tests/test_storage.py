@@ -52,6 +52,90 @@ def test_unknown_columns_and_damaged_shards_are_named(tmp_path: Path) -> None:
         storage.read_states(path, "x.0")
 
 
+SCHEMA = pa.schema(
+    [
+        ("image_id", pa.int32()),
+        ("layer", pa.dictionary(pa.int8(), pa.string())),
+        ("x.1", pa.binary(8)),
+        ("x.10", pa.binary(8)),
+        ("top5", pa.list_(pa.int32(), 2)),
+    ],
+    metadata={"dtype": "float16", "D": "4", "protocol": "paper", "model_sha256": "abc"},
+)
+
+
+def shard(path: Path, compression: str = "zstd") -> pa.Table:
+    """A small table with a column of every kind, in two row groups."""
+    rng = np.random.default_rng(0)
+    with storage.table_writer(path, SCHEMA, {}, compression=compression) as write:
+        for start in (0, 2):
+            layers = pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int8()), pa.array(["attn", "mlp"]))
+            states = [storage.fixed_binary(rng.normal(size=(2, 4)).astype("<f2")) for _ in range(2)]
+            top = pa.FixedSizeListArray.from_arrays(pa.array(rng.integers(0, 9, 4), pa.int32()), 2)
+            write(pa.RecordBatch.from_arrays([pa.array([start, start + 1], pa.int32()), layers, *states, top], schema=SCHEMA))
+    return pq.read_table(path)
+
+
+@pytest.mark.parametrize("compression", ["zstd", "none"])
+def test_every_flipped_bit_is_found(tmp_path: Path, compression: str) -> None:
+    path = tmp_path / "s.parquet"
+    whole = shard(path, compression)
+    content = path.read_bytes()
+    assert storage.read_table(path).equals(whole, check_metadata=True)
+    for bit in range(8 * len(b"PAR1"), 8 * len(content)):  # before that, there is nothing that anybody reads
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"s\.parquet cannot be read \(.*\): delete it and run the workflow again"):
+            storage.read_table(path)
+
+
+def test_every_truncation_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "s.parquet"
+    shard(path)
+    content = path.read_bytes()
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        with pytest.raises(InputError, match="cannot be read"):
+            storage.StoredTable(path)
+
+
+def test_only_what_is_read_is_checked(tmp_path: Path) -> None:
+    path = tmp_path / "s.parquet"
+    values = shard(path, "none")["x.1"].combine_chunks()
+    content = path.read_bytes()
+    place = content.index(values[3].as_py())
+    path.write_bytes(content[:place] + b"\xff" + content[place + 1 :])
+    assert storage.read_table(path, ["x.10", "top5", "layer"]).num_columns == 3
+    with pytest.raises(InputError, match=r"its column x\.1 does not have"):
+        storage.read_states(path, "x.1")
+    groups = storage.StoredTable(path).groups(["x.1"])
+    assert next(groups).num_rows == 2
+    with pytest.raises(InputError, match=r"its column x\.1 does not have"):
+        next(groups)
+
+
+def test_tables_of_another_model_or_protocol_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "s.parquet"
+    shard(path)
+    assert storage.read_table(path, model="abc").num_rows == 4
+    with pytest.raises(InputError, match=r"made with another model \(abc, and this is def\): delete it"):
+        storage.read_states(path, "x.1", model="def")
+    with storage.reading("paper"):
+        assert storage.read_table(path).num_rows == 4
+    with storage.reading("corrected"), pytest.raises(InputError, match="made with another protocol"):
+        storage.read_table(path)
+
+
+def test_drafts_of_killed_processes_are_removed(tmp_path: Path) -> None:
+    others = [tmp_path / name for name in (".out.0123abcd.csv", ".out[1].0123abcd.txt", "out.txt")]
+    for path in [*others, tmp_path / ".out.0123abcd.txt"]:
+        path.touch()
+    with storage.whole(tmp_path / "out.txt") as draft:
+        draft.write_text("all")
+    assert sorted(tmp_path.iterdir()) == sorted(others)
+
+
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), storage.whole(tmp_path / "out.txt") as draft:
         draft.write_text("half")
@@ -98,14 +182,21 @@ def test_code_hash_follows_imports_and_nothing_else(tmp_path: Path) -> None:
 
 def test_every_script_imports_what_its_hash_covers() -> None:
     """The hash sees every module of the library that a script really loads."""
-    for script in sorted(SCRIPTS.glob("*.py")):
-        program = (
-            f"import runpy, sys; sys.path.insert(0, '.'); runpy.run_path({script.name!r}, run_name='loaded');"
-            "print('\\n'.join(m.__file__ for n, m in sys.modules.items() if n.startswith('classlens') and m.__file__))"
-        )
-        loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=SCRIPTS).stdout.split()
-        assert {Path(name).resolve() for name in loaded} <= _imported_files(script), script.name
-        assert len(code_sha256(script)) == 64
+    program = """if True:
+        import runpy, sys
+        from pathlib import Path
+        for script in sorted(Path(".").glob("*.py")):
+            for name in [name for name in sys.modules if name.startswith("classlens")]:
+                del sys.modules[name]  # other libraries stay: loading them anew takes minutes
+            runpy.run_path(str(script), run_name="loaded")
+            print(script, *(module.__file__ for name, module in sys.modules.items() if name.startswith("classlens") and module.__file__))
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=SCRIPTS)
+    loaded = {line.split()[0]: {Path(name).resolve() for name in line.split()[1:]} for line in done.stdout.splitlines()}
+    assert set(loaded) == {script.name for script in SCRIPTS.glob("*.py")}
+    for name, files in loaded.items():
+        assert files <= _imported_files(SCRIPTS / name), name
+        assert len(code_sha256(SCRIPTS / name)) == 64
 
 
 def test_fingerprints_are_remembered_and_follow_content(tmp_path: Path) -> None:

@@ -17,9 +17,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, required=True, help="folder of the model")
     parser.add_argument("--shard", required=True, help="name of the shard")
     parser.add_argument("--dtype", choices=list(extraction.DTYPES), default="float16", help="type in which hidden states are stored")
-    parser.add_argument("--states", type=Path, required=True, help="hidden states to write")
-    parser.add_argument("--memory-keys", type=cli.optional_path, help="memory keys to write; none if left out")
-    parser.add_argument("--predictions", type=Path, required=True, help="predictions to write")
+    outputs = "hidden states and predictions to write, and, where they are wanted, memory keys"
+    parser.add_argument("--outputs", type=Path, nargs="+", metavar="PARQUET", required=True, help=outputs)
     return parser.parse_args()
 
 
@@ -33,9 +32,9 @@ def main(args: argparse.Namespace) -> None:
         args.root,
         compute.from_arguments(args),
         args.dtype,
-        args.states,
-        args.predictions,
-        args.memory_keys,
+        args.outputs[0],
+        args.outputs[1],
+        args.outputs[2] if len(args.outputs) > 2 else None,
         Protocol.named(args.protocol),
         cli.provenance(args, card.sha256),
     )

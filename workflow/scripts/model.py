@@ -70,7 +70,7 @@ def main(args: argparse.Namespace) -> None:
     source = args.checkpoint.name if args.checkpoint else args.weights
     kwargs = {**architecture.kwargs, **args.kwargs}
     card = models.describe(model, architecture.name, kwargs, source, args.transform, Protocol.named(args.protocol), args.model)
-    models.save_card(card, args.card)
+    card.write(args.card)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def main(args: argparse.Namespace) -> None:
     models.accept(model, args.arch)
     models.save(model, args.model)
     card = models.describe(model, args.arch, args.kwargs, "trained", args.transform, Protocol.named(args.protocol), args.model)
-    models.save_card(card, args.card)
+    card.write(args.card)
 
 
 if __name__ == "__main__":

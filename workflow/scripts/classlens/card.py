@@ -1,11 +1,12 @@
 """What a run knows about a model without loading it: the contents of model.json."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from classlens import storage
+from classlens.provenance import sha256_of
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,18 @@ class Card:
             InputError: the file is damaged.
         """
         try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
+            facts = json.loads(path.read_text(encoding="utf-8"))
+            if facts.pop("checksum") != _checksum(facts):
+                raise ValueError("it does not have the checksum that was written")
+            return cls(**facts)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise storage.unreadable(path, error) from None
+
+    def write(self, path: Path) -> None:
+        """Write model.json."""
+        facts = asdict(self)
+        with storage.whole(path) as draft:
+            draft.write_text(json.dumps({**facts, "checksum": _checksum(facts)}, indent=2) + "\n", encoding="utf-8")
 
     @property
     def image_tokens(self) -> int:
@@ -73,3 +83,7 @@ class Card:
             "prefix_tokens": str(self.prefix_tokens),
             "cls_token": json.dumps(self.cls_token),
         }
+
+
+def _checksum(facts: dict[str, Any]) -> str:
+    return sha256_of(json.dumps(facts))

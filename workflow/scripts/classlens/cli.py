@@ -23,6 +23,8 @@ Item = TypeVar("Item")
 # How a job runs rather than what it computes; these never enter a result's provenance.
 RUNTIME_ARGUMENTS = {"log", "threads", "batch_size", "workers", "device"}
 SECONDS_BETWEEN_LINES = 10
+STARTED_BY = "CLASSLENS_STARTED_BY"
+"""Environment variable with the process number of the Snakemake that runs a program; without it the program is run by hand."""
 
 log = logging.getLogger("classlens")
 
@@ -77,7 +79,8 @@ def _holds_paths(value: object) -> bool:
 def run(main: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:
     """Run a program: log as asked, and end with one line and status 1 where the input, the disk or a file is to blame."""
     _start_logging(args.log)
-    Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    if STARTED_BY in os.environ:
+        Thread(target=_end_with, args=(int(os.environ[STARTED_BY]),), daemon=True).start()
     try:
         with reading(getattr(args, "protocol", None)):
             main(args)
@@ -90,10 +93,10 @@ def run(main: Callable[[argparse.Namespace], None], args: argparse.Namespace) ->
         sys.exit(1)
 
 
-def _end_with_parent(parent: int) -> None:
-    """End this process once the one that started it has ended, even if that was killed: nobody waits for the result."""
+def _end_with(parent: int) -> None:
+    """End this process once its parent has ended, even if that was killed: nobody waits for the result, and the next run makes it anew."""
     while os.getppid() == parent:
-        time.sleep(1)
+        time.sleep(0.5)
     os._exit(1)
 
 

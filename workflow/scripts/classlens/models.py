@@ -7,7 +7,6 @@ model.safetensors and model.json, from which every later step loads it.
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -181,12 +180,6 @@ def save(model: ViT, path: Path) -> None:
     """Write a model's parameters as safetensors."""
     with storage.whole(path) as draft:
         save_file({key: value.contiguous() for key, value in model.state_dict().items()}, draft)
-
-
-def save_card(card: Card, path: Path) -> None:
-    """Write model.json."""
-    with storage.whole(path) as draft:
-        draft.write_text(json.dumps(asdict(card), indent=2) + "\n", encoding="utf-8")
 
 
 def load_model(folder: Path | str) -> tuple[ViT, Card]:

@@ -152,14 +152,13 @@ class PlannedDataset:
         return {"images": {self.eval_split: self.image_count(self.eval_split)}, "masks": self.has_masks}
 
     def manifest_settings(self, split: str) -> dict[str, Any]:
-        """What a manifest depends on: how images are chosen, and the names and contents of their files."""
+        """What a manifest depends on: how images are chosen, and the names, relative to the root, and contents of their files and masks."""
         return {
             "kind": self.layout.kind,
             "subset": self.layout.subset,
-            "classes": self.config["classes"],
+            "classes": self.config["classes"] if self.config["classes"] in (None, "imagenet") else "as listed",
             "split": split,
             "images_per_class": self.images_per_class()[split],
-            "masks": self.config["masks"],
             "on_bad_image": self.config["on_bad_image"],
             "shard_size": self._run["hidden_states"]["shard_size"],
             "protocol": self._run["protocol"],

@@ -56,9 +56,7 @@ def project(
 
 def _groups(path: Path, card: Card) -> Iterator[tuple[list[int], pa.Table]]:
     """Image ids and columns of each row group of a shard."""
-    file = storage.open_table(path, card.sha256)
-    for index in range(file.num_row_groups):
-        group = storage.read_row_group(file, path, index)
+    for group in storage.StoredTable(path, card.sha256).groups():
         yield group["image_id"].to_numpy()[:: card.tokens].tolist(), group
 
 

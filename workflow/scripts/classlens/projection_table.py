@@ -57,10 +57,9 @@ def read(paths: list[Path], card: Card) -> Iterator[Projections]:
         InputError: a shard is damaged.
     """
     for path in paths:
-        file = storage.open_table(path, card.sha256)
-        top = next(name for name in file.schema_arrow.names if name.startswith("top"))
-        for index in range(file.num_row_groups):
-            group = storage.read_row_group(file, path, index, ["image_id", "rank", "logit", top])
+        table = storage.StoredTable(path, card.sha256)
+        top = next(name for name in table.names if name.startswith("top"))
+        for group in table.groups(["image_id", "rank", "logit", top]):
             shape = (-1, card.tokens, len(SITES), card.depth)
             best = group[top].combine_chunks()
             best = best.flatten().to_numpy().reshape(len(group), -1)[:, 0]

@@ -7,7 +7,6 @@ without this library: `np.frombuffer(column.combine_chunks().buffers()[1], "<f2"
 import glob
 import os
 import secrets
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from classlens import seal
 from classlens.errors import InputError, first_line
 
 if TYPE_CHECKING:
@@ -46,10 +46,10 @@ def whole(path: Path | str) -> Iterator[Path]:
 
 def write_table(path: Path, table: pa.Table, provenance: dict[str, str]) -> None:
     """Write a table in one go, zstd-compressed, with `provenance` in its schema metadata."""
-    with whole(path) as draft:
+    with whole(path) as draft, _named(path):
         described = table.replace_schema_metadata({**(table.schema.metadata or {}), **provenance})
-        pq.write_table(described, draft, compression="zstd", write_page_checksum=True)
-        _seal(draft)
+        pq.write_table(described, draft, compression="zstd")
+        seal.add(draft)
 
 
 def write_csv(frame: "polars.DataFrame", path: Path) -> None:
@@ -62,64 +62,28 @@ def write_csv(frame: "polars.DataFrame", path: Path) -> None:
 def table_writer(path: Path, schema: pa.Schema, provenance: dict[str, str], **options: Any) -> Iterator[Callable[[pa.RecordBatch], None]]:
     """A function that appends a record batch to a table as one row group; the file appears when the block ends without an error."""
     named = [field.name for field in schema if pa.types.is_dictionary(field.type)]  # dictionaries of numbers cost time and save nothing
-    options = {"compression": "zstd", "use_dictionary": named, "write_statistics": False, "write_page_checksum": True, **options}
+    options = {"compression": "zstd", "use_dictionary": named, "write_statistics": False, **options}
     schema = schema.with_metadata({**(schema.metadata or {}), **provenance})
     with whole(path) as draft:
-        with pq.ParquetWriter(draft, schema, **options) as writer:
-            yield lambda batch: writer.write_table(pa.Table.from_batches([batch]).cast(schema), row_group_size=max(1, batch.num_rows))
-        _seal(draft)
+        with _named(path), pq.ParquetWriter(draft, schema, **options) as writer:
+
+            def write(batch: pa.RecordBatch) -> None:
+                with _named(path):
+                    writer.write_table(pa.Table.from_batches([batch]).cast(schema), row_group_size=max(1, batch.num_rows))
+
+            yield write
+        seal.add(draft)
 
 
-SEAL = b"seal"
-"""Before the footer's checksum, which stands where no Parquet reader looks: between the last page and the footer.
-
-Pages have checksums by the standard, the footer has none; without one, a flipped bit in it may read as other data.
-"""
-
-
-def _seal(path: Path) -> None:
-    """Add a checksum of its footer to a Parquet file."""
-    with open(path, "r+b") as file:
-        start = file.seek(-_END - _footer_length(file), os.SEEK_END)
-        footer = file.read()
-        file.seek(start)
-        file.write(SEAL + zlib.crc32(footer).to_bytes(4, "little") + footer)
-
-
-_END = 8  # the length of the footer and the magic number, after it
-
-
-def _footer_length(file: BinaryIO) -> int:
-    file.seek(-_END, os.SEEK_END)
-    return int.from_bytes(file.read(4), "little")
-
-
-def _check_seal(path: Path | str) -> None:
-    """Raise a ValueError for a file whose footer is not the one that was written; files without a seal pass."""
-    with open(path, "rb") as file:
-        file.seek(-_END - _footer_length(file) - _END, os.SEEK_END)
-        seal, footer = file.read(_END), file.read()
-    if seal.startswith(SEAL) and seal[len(SEAL) :] != zlib.crc32(footer).to_bytes(4, "little"):
-        raise ValueError("its footer does not have the checksum that was written")
-
-
-def open_table(path: Path | str, model: str | None = None) -> pq.ParquetFile:
-    """A Parquet file of this workflow, open for reading; damage is found by the checksum of each page.
-
-    Args:
-        path: the file.
-        model: sha256 of the weights that it must have been made with.
-
-    Raises:
-        InputError: the file is not whole Parquet, or was made with another model or protocol (`reading`).
-    """
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Give errors of the disk, which pyarrow tells without a file, the name of the one that is written."""
     try:
-        _check_seal(path)
-        file = pq.ParquetFile(path, page_checksum_verification=True)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise unreadable(path, error) from None
-    _check_origin(path, file.schema_arrow.metadata or {}, {b"protocol": _PROTOCOL.get(), b"model_sha256": model})
-    return file
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        raise
 
 
 _PROTOCOL: ContextVar[str | None] = ContextVar("protocol", default=None)
@@ -148,6 +112,66 @@ def unreadable(path: Path | str, error: Exception) -> InputError:
     return InputError(f"{path} cannot be read ({first_line(error)}): delete it and run the workflow again")
 
 
+class StoredTable:
+    """A Parquet file of this workflow, open for reading. Whatever is read of it has first been held against its checksums (`seal`).
+
+    Args:
+        path: the file.
+        model: sha256 of the weights that it must have been made with.
+
+    Raises:
+        InputError: the file is damaged, or was made with another model or protocol (`reading`).
+    """
+
+    def __init__(self, path: Path | str, model: str | None = None):
+        self.path = path
+        with self._whole_or_refused() as file:
+            seal.check_footer(file)
+            self._parquet = pq.ParquetFile(path)
+        _check_origin(path, self.metadata, {b"protocol": _PROTOCOL.get(), b"model_sha256": model})
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns."""
+        return self._parquet.schema_arrow.names
+
+    @property
+    def metadata(self) -> dict[bytes, bytes]:
+        """Schema metadata."""
+        return self._parquet.schema_arrow.metadata or {}
+
+    def groups(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """Some columns (None: all), a row group at a time.
+
+        Raises:
+            InputError: they are damaged.
+        """
+        for index in range(self._parquet.num_row_groups):
+            yield self._read([index], columns)
+
+    def read(self, columns: list[str] | None = None) -> pa.Table:
+        """Some columns (None: all) of all rows.
+
+        Raises:
+            InputError: they are damaged.
+        """
+        return self._read(list(range(self._parquet.num_row_groups)), columns)
+
+    def _read(self, groups: list[int], columns: list[str] | None) -> pa.Table:
+        with self._whole_or_refused() as file:
+            for group in groups:
+                seal.check_columns(file, self._parquet.metadata, group, columns)
+            return self._parquet.read_row_groups(groups, columns)
+
+    @contextmanager
+    def _whole_or_refused(self) -> Iterator[BinaryIO]:
+        try:
+            with open(self.path, "rb") as file:
+                yield file
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise unreadable(self.path, error) from None
+
+
 def read_table(path: Path | str, columns: list[str] | None = None, model: str | None = None) -> pa.Table:
     """A whole table of this workflow.
 
@@ -157,25 +181,9 @@ def read_table(path: Path | str, columns: list[str] | None = None, model: str | 
         model: sha256 of the weights that it must have been made with.
 
     Raises:
-        InputError: the file is not whole Parquet, or was made with another model or protocol (`reading`).
+        InputError: as `StoredTable`.
     """
-    return _whole_or_refused(path, lambda: open_table(path, model).read(columns))
-
-
-def read_row_group(file: pq.ParquetFile, path: Path | str, index: int, columns: list[str] | None = None) -> pa.Table:
-    """One row group of a table that `open_table` opened.
-
-    Raises:
-        InputError: the file is damaged.
-    """
-    return _whole_or_refused(path, lambda: file.read_row_group(index, columns))
-
-
-def _whole_or_refused(path: Path | str, read: Callable[[], pa.Table]) -> pa.Table:
-    try:
-        return read()
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise unreadable(path, error) from None
+    return StoredTable(path, model).read(columns)
 
 
 def fixed_binary(rows: np.ndarray) -> pa.FixedSizeBinaryArray:
@@ -204,10 +212,9 @@ def read_states(path: Path | str, column: str, model: str | None = None) -> np.n
         model: sha256 of the weights that it must have been made with.
 
     Raises:
-        InputError: the file is not whole Parquet, has no such column, or was made with another model or protocol (`reading`).
+        InputError: the file has no such column, or as `StoredTable`.
     """
-    file = open_table(path, model)
-    if column not in file.schema_arrow.names:
-        raise InputError(f"{path} has no column {column!r}: its columns are {', '.join(file.schema_arrow.names)}")
-    found = _whole_or_refused(path, lambda: file.read([column]))
-    return states_of(found[column], file.schema_arrow.metadata[b"dtype"].decode())
+    table = StoredTable(path, model)
+    if column not in table.names:
+        raise InputError(f"{path} has no column {column!r}: its columns are {', '.join(table.names)}")
+    return states_of(table.read([column])[column], table.metadata[b"dtype"].decode())

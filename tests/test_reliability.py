@@ -1,0 +1,341 @@
+"""Bad days: what a person sees, that nothing is lost, and what is done again.
+
+`make chaos` runs these tests with more kills and inputs, and writes what they saw as a page (`--faults`).
+"""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from chaos import Chaos, digests
+from conftest import REPOSITORY, Run
+from PIL import Image
+
+from classlens import storage
+
+LIBRARY = REPOSITORY / "workflow" / "scripts"
+
+ODD = "it's; touch OWNED"
+"""A name that does harm wherever it is not quoted."""
+
+CLASSES = ("$(touch OWNED) `touch OWNED`", '<script>alert("é")<!--', "{x} && touch OWNED $a$", "zebra", "| tee OWNED")
+TARGETS = ("T1", "T5", "F2", "F11")
+STATES = "results/mine/hidden_states/m/d/validation/00000.parquet"
+
+
+def write_images(root: Path) -> None:
+    """Five classes of two images, and masks, in folders with harmful names."""
+    rng = np.random.default_rng(0)
+    for name in CLASSES:
+        for number in range(2):
+            path, mask = root / "validation" / name / f"{ODD} {number}.png", root / "masks" / "validation" / name / f"{ODD} {number}.png"
+            for file in (path, mask):
+                file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(rng.integers(0, 256, (40, 40, 3), np.uint8)).save(path)
+            Image.fromarray(np.pad(np.full((20, 20), 255, np.uint8), 10)).save(mask)
+
+
+def config_of(run: Run) -> dict[str, Any]:
+    root = run.folder.parent / f"{ODD} images"
+    kwargs = {"img_size": 32, "embed_dim": 16, "num_heads": 2, "depth": 2}
+    model = {"label": f"<b>{ODD}</b> $x$ {{y}}", "arch": "vit_tiny_patch16_224", "kwargs": kwargs, "weights": "random"}
+    return {
+        "run": "mine",
+        "datasets": {"d": {"kind": "imagefolder", "root": str(root), "masks": str(root / "masks"), "images_per_class": None}},
+        "models": {"m": {**model, "analyses": ["identifiability", "memories", "relevance"]}},
+        "hidden_states": {"shard_size": 5},
+        "relevance": {"images": {f"validation/{CLASSES[0]}/{ODD} 0.png": [CLASSES[1], 2]}},
+    }
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that nothing disturbs, in folders with harmful names, that may not use the network."""
+    home = tmp_path_factory.mktemp("calm")
+    run = Run(home / ODD)
+    write_images(run.folder.parent / f"{ODD} images")
+    run.complete(*TARGETS, "--configfile", run.configure(config_of(run)))
+    return run
+
+
+class Victim:
+    """A copy of the calm run, to which something happens.
+
+    Attributes:
+        run: the copy.
+        images: its images.
+        config: its config.
+        targets: what is asked for.
+    """
+
+    def __init__(self, calm: Run, folder: Path):
+        shutil.copytree(calm.folder.parent, folder, dirs_exist_ok=True)
+        self.run = Run(folder / calm.folder.name)
+        self.images = folder / f"{ODD} images"
+        self.config = config_of(self.run)
+        self.targets = TARGETS
+        self._expected = digests(self.run, "mine")
+
+    def file(self, name: str) -> Path:
+        """A file of the run or, where it begins with a split, of the images."""
+        return (self.images if name.startswith(("validation", "masks")) else self.run.folder) / name
+
+    def go(self, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+        """Run the workflow, its command after another one."""
+        command = self.run.command(*self.targets, "--configfile", self.run.configure(self.config))
+        return subprocess.run([*before, *command], capture_output=True, text=True, check=False)
+
+    def refusal(self, before: tuple[str, ...] = ()) -> str:
+        """The one line with which a run ends that cannot go on."""
+        done = self.go(before)
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        assert len(lines) == 1, done.stderr
+        return lines[0]
+
+    def recovery(self) -> tuple[int, int]:
+        """How many results are lost or other than before once the same command has been given again, and how many jobs it ran."""
+        done = self.go()
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert not list((self.run.folder / "results").rglob("OWNED"))
+        found = digests(self.run, "mine")
+        jobs = re.findall(r"^Job \d+: ", done.stdout + done.stderr, re.MULTILINE)
+        return sum(found.get(name) != digest for name, digest in self._expected.items()), len(jobs)
+
+
+@pytest.fixture
+def victim(calm: Run, tmp_path: Path) -> Victim:
+    return Victim(calm, tmp_path / "home")
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def flip(path: Path) -> None:
+    """Flip a bit of a file (of a table in its first column), as a disk does: without a trace in its dates."""
+    content, stat = bytearray(path.read_bytes()), path.stat()
+    content[40] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def shrink(path: Path) -> None:
+    Image.new("L", (3, 3)).save(path)
+
+
+IMAGE = f"validation/{CLASSES[1]}/{ODD} 1.png"
+MASK = f"masks/{IMAGE}"
+MODEL = "results/mine/models/m"
+MANIFEST = "results/mine/data/d/validation/manifest.parquet"
+PROJECTIONS = "results/mine/projections/m/d/validation/00000.parquet"
+KEYS = "results/mine/memory_keys/m/d/validation/00000.parquet"
+MEASURES = "results/mine/identifiability/m/d.parquet"
+CHAIN = [STATES, PROJECTIONS, MEASURES, "results/mine/tables/identifiability.csv"]
+"""Results of which each is made from the one before."""
+
+MEMORIES = ["results/mine/memories/m/d/interpretable_values.parquet", "results/mine/tables/interpretable_values.csv"]
+
+DAMAGES: dict[str, tuple[str, Callable[[Path], Any], list[str], str]] = {
+    # what happens: to which file, how, what is wanted anew, and what the message must say
+    "a shard of hidden states is cut short after it was written": (STATES, cut, CHAIN[1:], r"/00000\.parquet cannot be read .*: delete it"),
+    "a bit of a shard of hidden states flips": (STATES, flip, CHAIN[1:], r"/00000\.parquet cannot be read .*checksum.*: delete it"),
+    "a bit of a shard of projections flips": (PROJECTIONS, flip, CHAIN[2:], r"/00000\.parquet cannot be read .*checksum"),
+    "a bit of a shard of memory keys flips": (KEYS, flip, MEMORIES, r"/00000\.parquet cannot be read .*checksum"),
+    "a bit of the weights flips": (f"{MODEL}/model.safetensors", flip, CHAIN, r"not the file that model\.json describes: delete both"),
+    "a bit of model.json flips": (f"{MODEL}/model.json", flip, CHAIN, r"model\.json cannot be read .*: delete"),
+    "a bit of a manifest flips": (MANIFEST, flip, CHAIN, r"manifest\.parquet cannot be read"),
+    "an image is cut short": (IMAGE, cut, CHAIN, r"1\.png cannot be decoded .*: replace it, or set on_bad_image: skip"),
+    "an image changes while the workflow runs": (IMAGE, flip, CHAIN, r"1\.png has changed since the manifest was made"),
+    "a mask has another size than its image": (MASK, shrink, CHAIN, r"mask .*1\.png is 3 x 3 pixels and its image 40 x 40"),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGES)
+def test_damage_is_found_by_name_and_mended(victim: Victim, fault: Callable[..., None], what: str) -> None:
+    name, spoil, wanted, message = DAMAGES[what]
+    path = victim.file(name)
+    assert victim.go().returncode == 0  # so that the images are known where they are now
+    content, stat = path.read_bytes(), path.stat()
+    for result in wanted:
+        victim.file(result).unlink()
+    spoil(path)
+    victim.targets = ("T5",) if wanted == MEMORIES else ("T1",)
+    seen = victim.refusal()
+    assert re.search(message, seen), seen
+    assert not any(victim.file(result).exists() for result in wanted)
+    if victim.images in path.parents:
+        path.write_bytes(content)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    else:  # as the message says
+        for file in path.parent.iterdir() if "delete both" in seen else [path]:
+            file.unlink()
+    fault(what, seen, *victim.recovery())
+
+
+def test_harmful_names_are_names(calm: Run) -> None:
+    assert not [path for path in calm.folder.parent.rglob("*") if path.name == "OWNED"]
+    manifest = storage.read_table(calm.folder / MANIFEST).to_pylist()
+    assert {row["class_id"] for row in manifest} == set(CLASSES)
+    for path in calm.folder.glob("results/mine/figures/*.svg"):
+        assert not xml.etree.ElementTree.parse(path).getroot().findall(".//{*}script")
+    label = config_of(calm)["models"]["m"]["label"]
+    assert label in (calm.folder / "results/mine/figures/mean_evolution.csv").read_text(encoding="utf-8")
+
+
+def test_data_are_only_read(calm: Run) -> None:
+    """Whatever a run does, it writes nothing beside the images."""
+    root = calm.folder.parent / f"{ODD} images"
+    files = {path.relative_to(root).parts[0]: path for path in root.rglob("*") if path.is_file()}
+    assert set(files) == {"validation", "masks"}
+    assert len([path for path in root.rglob("*") if path.is_file()]) == 4 * len(CLASSES)
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "a key of the config is misspelt": ({"protcol": "paper"}, r"`protcol` is not known: did you mean `protocol`\?"),
+    "results of another protocol are there": (
+        {"protocol": "paper"},
+        r"results/mine holds results of the protocol 'corrected'.*another `run`",
+    ),
+    "a class has fewer images than asked for": ({"datasets.d.images_per_class": 3}, r"has 2 images and 3 are asked for"),
+    "the data set is not there": ({"datasets.d.root": "/nowhere"}, r"/nowhere/validation does not exist"),
+    "the masks are not there": ({"datasets.d.masks": "/nowhere"}, r"masks folder /nowhere does not exist"),
+    "a checkpoint is not there": ({"models.m.weights": "no.pt"}, r"`models\.m\.weights`: there is no file no\.pt"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_refused_before_anything_starts(victim: Victim, fault: Callable[..., None], what: str) -> None:
+    changes, message = REFUSED[what]
+    before = digests(victim.run, "mine")
+    for path, value in changes.items():
+        place = victim.config
+        *way, key = path.split(".")
+        for part in way:
+            place = place[part]
+        place[key] = value
+    seen = victim.refusal()
+    assert re.search(message, seen), seen
+    lost = sum(digests(victim.run, "mine").get(name) != digest for name, digest in before.items())
+    fault(what, seen, lost)
+
+
+def test_a_results_folder_of_another_run(victim: Victim, fault: Callable[..., None]) -> None:
+    victim.file("results/mine").rename(victim.file("results/other"))
+    victim.config["run"] = "other"
+    seen = victim.refusal()
+    assert re.search(r"results/other holds results of the run 'mine', and the config's is 'other'", seen)
+    victim.file("results/other").rename(victim.file("results/mine"))
+    victim.config["run"] = "mine"
+    fault("the results folder is another run's", seen, *victim.recovery())
+
+
+def test_two_start_the_same_run(victim: Victim, fault: Callable[..., None]) -> None:
+    victim.file(CHAIN[-1]).unlink()
+    program = f"import sys, time; sys.path.insert(0, {str(LIBRARY)!r}); from classlens import run_folder\n"
+    program += "run_folder.claim('results/mine', {'run': 'mine', 'protocol': 'corrected'}); print('mine', flush=True); time.sleep(600)"
+    first = subprocess.Popen([sys.executable, "-c", program], cwd=victim.run.folder, stdout=subprocess.PIPE)
+    assert first.stdout is not None
+    assert first.stdout.readline() == b"mine\n"
+    seen = victim.refusal()
+    assert f"results/mine is in use by process {first.pid} of " in seen
+    first.kill()  # the lock ends with its process, however that ends
+    first.wait()
+    fault("two start the same run", seen, *victim.recovery())
+
+
+@pytest.mark.parametrize("newer", [STATES, MANIFEST, f"{MODEL}/model.safetensors"])
+def test_clocks_that_disagree(victim: Victim, fault: Callable[..., None], newer: str) -> None:
+    """A file from a machine whose clock is an hour ahead makes work be done again at the most; results stay, and the end is reached."""
+    stat = victim.file(newer).stat()
+    ahead = stat.st_mtime_ns + 3600 * 10**9
+    os.utime(victim.file(newer), ns=(ahead, ahead))
+    fault("a file's date is an hour ahead", "nothing, or the steps that seem stale run again", *victim.recovery())
+
+
+def mounted(options: str, folder: Path, then: str = "true") -> tuple[str, ...]:
+    """What to put before a command that shall see an empty file system in the place of a folder, once another command was run there."""
+    script = f'mount -t tmpfs -o {options} tmpfs {shlex.quote(str(folder))} && (cd {shlex.quote(str(folder))} && {then}) && exec "$@"'
+    return ("unshare", "--mount", "sh", "-c", script, "sh")
+
+
+mounting = pytest.mark.skipif(
+    subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode != 0, reason="needs the right to mount"
+)
+
+
+@mounting
+def test_a_full_disk(victim: Victim, fault: Callable[..., None]) -> None:
+    for result in CHAIN:
+        victim.file(result).unlink()
+    victim.targets = ("T1",)
+    seen = victim.refusal(mounted("size=4k", victim.file(STATES).parent, "touch another"))  # Snakemake removes empty folders
+    assert "No space left on device" in seen
+    assert "00000.parquet" in seen
+    assert not list(victim.file(STATES).parent.glob(".*"))
+    fault("the disk is full", seen, *victim.recovery())
+
+
+@mounting
+def test_results_that_cannot_be_written(victim: Victim, fault: Callable[..., None]) -> None:
+    victim.file(CHAIN[-1]).unlink()
+    seen = victim.refusal(mounted("ro", victim.file("results")))
+    assert re.search(r"results.*: Read-only file system; results cannot be written there", seen), seen
+    fault("the results folder cannot be written", seen, *victim.recovery())
+
+
+NO_NETWORK = """
+import sys
+def refuse(event, args):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto") and isinstance(args[-1], tuple | str):
+        open({log!r}, "a").write(f"{{sys.argv}} {{event}} {{args[1:]}}\\n")
+sys.addaudithook(refuse)
+"""
+
+
+def test_the_network_is_not_asked(calm: Run, victim: Victim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every Python process of a run notes what it asks of the network."""
+    log = tmp_path / "network.log"
+    (tmp_path / "usercustomize").mkdir()
+    (tmp_path / "usercustomize" / "sitecustomize.py").write_text(NO_NETWORK.format(log=str(log)), encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "usercustomize"))
+    probe = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(('127.0.0.1', 9))"
+    subprocess.run([sys.executable, "-c", probe], check=True)
+    assert "socket.connect" in log.read_text(encoding="utf-8")
+    log.unlink()
+    for result in CHAIN:
+        victim.file(result).unlink()
+    victim.targets = ("T1",)
+    assert victim.recovery()[0] == 0
+    assert not log.exists(), log.read_text(encoding="utf-8")
+
+
+def test_nothing_in_a_config_is_executed(victim: Victim) -> None:
+    path = victim.run.folder / "evil.yaml"
+    path.write_text('run: !!python/object/apply:os.system ["touch OWNED"]\n', encoding="utf-8")
+    done = victim.run.snakemake("--configfile", path, "--dry-run")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert not (victim.run.folder / "OWNED").exists()
+
+
+def test_kills_at_any_moment(pytestconfig: pytest.Config, fault: Callable[..., None], tmp_path: Path) -> None:
+    tally = Chaos(tmp_path, seed=0).go(pytestconfig.getoption("kills"))
+    for victim, times in tally.kills.items():
+        fault(
+            f"{victim} killed with SIGKILL at a random moment",
+            "the same command goes on where it was",
+            0,
+            f"{tally.cut[victim]} jobs",
+            times,
+        )
