@@ -10,7 +10,7 @@ from classlens.config import resolve
 from classlens.catalogue import ANALYSES
 from classlens.errors import InputError
 from classlens.expected import of_run
-from classlens import run_folder
+from classlens import gpus, run_folder
 from classlens.plan import Plan
 from classlens.provenance import code_sha256, sha256
 
@@ -83,6 +83,29 @@ def claim_results():
         raise WorkflowError(f"error: {error}")
 
 
+def gpu_jobs():
+    """How many jobs may use this machine's GPUs at once; 0 where none does. What the nodes of a cluster have is its profile's matter."""
+    found = gpus.slots(settings["compute"]["device"], settings["compute"]["jobs_per_gpu"]) if workflow.local_exec else 0
+    if found and "gpu" not in workflow.global_resources:
+        workflow.register_resource("gpu", found)  # without a total, Snakemake takes as many as jobs ask for to be there
+    return found and workflow.global_resources["gpu"].value
+
+
+GPU_JOBS = gpu_jobs()
+
+# Resources of rules that run a model.
+ON_DEVICE = {
+    "device": settings["compute"]["device"],
+    "jobs_per_gpu": settings["compute"]["jobs_per_gpu"],
+    **({"gpu": 1} if GPU_JOBS else {}),
+}
+
+
+def at_once(jobs, usual=None):
+    """How many of so many jobs that run a model do so side by side: as many as GPUs allow, or else the usual number or all."""
+    return min(jobs, GPU_JOBS or usual or jobs)
+
+
 def shared(jobs):
     """Threads of one of so many jobs that share all cores."""
     return max(1, (workflow.cores or 1) // max(1, jobs))
@@ -90,7 +113,7 @@ def shared(jobs):
 
 def paired(jobs):
     """Threads of one of so many jobs that run a model: two at a time fill the seconds in which each loads libraries and writes."""
-    return min(8, shared(min(2, jobs)))
+    return min(8, shared(at_once(jobs, 2)))
 
 
 def memory(gigabytes):

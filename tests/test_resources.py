@@ -1,13 +1,20 @@
 """What jobs take of the machine: threads, GPUs and memory are divided between those that run side by side."""
 
 import json
+import os
 import re
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Run, small_config
+
+from classlens import gpus
+
+without_driver = pytest.mark.skipif(gpus.DRIVER.is_dir(), reason="the workflow sees this machine's own GPUs")
 
 # Run by Python when it starts: a program notes, as it ends, when it ran, what it was given, and the pools of the libraries it has loaded.
 WITNESS = """
@@ -30,23 +37,35 @@ def note():
 
 atexit.register(note)
 """
-TARGETS = ("T1", "T4", "T5", "T6")
+TARGETS = ("T1", "T2", "T3", "T4", "T5", "T6")
 
 
-@pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What was noted of each program of a run with two cores, of which most rules give a job one."""
-    folder = tmp_path_factory.mktemp("programs")
+@dataclass(frozen=True)
+class Finished:
+    """A run, and what was noted of each of its programs."""
+
+    run: Run
+    programs: list[dict[str, Any]]
+
+
+def witnessed(folder: Path, *arguments: str) -> Finished:
+    """A run with two cores, of which most rules give a job one."""
     (folder / "sitecustomize.py").write_text(WITNESS, encoding="utf-8")
     run = Run(folder / "run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder))
-        run.complete(*TARGETS, "--configfile", run.configure(small_config()))
-    return [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")]
+        run.complete(*arguments, "--configfile", run.configure(small_config()))
+    return Finished(run, [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")])
 
 
-def test_every_pool_has_the_threads_of_its_job(programs: list[dict[str, Any]]) -> None:
-    assert {"extract.py", "project.py", "probe.py", "relevance.py", "deletion.py", "identifiability.py"} <= {
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    return witnessed(tmp_path_factory.mktemp("finished"), *TARGETS)
+
+
+def test_every_pool_has_the_threads_of_its_job(finished: Finished) -> None:
+    programs = finished.programs
+    assert {f"{name}.py" for name in ("extract", "project", "perturb", "probe", "relevance", "deletion", "identifiability")} <= {
         item["program"] for item in programs
     }
     assert Counter(item["threads"] for item in programs)[1] > 10
@@ -54,10 +73,14 @@ def test_every_pool_has_the_threads_of_its_job(programs: list[dict[str, Any]]) -
         assert set(item["pools"].values()) <= {item["threads"]}, item
 
 
-def test_jobs_side_by_side_share_the_cores(programs: list[dict[str, Any]]) -> None:
-    for item in programs:
-        beside = [other for other in programs if other["start"] <= item["start"] < other["end"]]
+def test_jobs_side_by_side_share_the_cores(finished: Finished) -> None:
+    for item in finished.programs:
+        beside = running_at(item["start"], finished.programs)
         assert sum(max(other["pools"].values(), default=other["threads"]) for other in beside) <= 2, beside
+
+
+def running_at(moment: float, programs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [item for item in programs if item["start"] <= moment < item["end"]]
 
 
 def planned_threads(run: Run, *arguments: str) -> dict[str, list[int]]:
@@ -76,3 +99,51 @@ def test_two_jobs_that_run_a_model_fit_the_cores(tmp_path: Path, cores: int) -> 
     for program in ("extract", "project", "perturb", "relevance", "deletion", "probe"):
         assert sum(sorted(found[program])[-2:]) <= cores, program
     assert max(max(threads) for threads in found.values()) <= cores
+
+
+@pytest.fixture
+def gpus_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Gives the machine so many GPUs, as far as the workflow can see when it plans."""
+
+    def give(count: int) -> None:
+        tool = tmp_path / "bin" / "nvidia-smi"
+        tool.parent.mkdir()
+        tool.write_text("#!/bin/sh\n" + "".join(f"echo 'GPU {index}: none'\n" for index in range(count)), encoding="utf-8")
+        tool.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+    return give
+
+
+@without_driver
+@pytest.mark.parametrize(
+    ("gpus", "compute", "arguments", "threads"),
+    [
+        (1, {}, [], 8),
+        (3, {}, [], 4),
+        (3, {"jobs_per_gpu": 2}, [], 2),
+        (3, {"device": "cuda:1"}, [], 8),
+        (3, {"device": "cpu"}, [], 6),
+        (3, {}, ["--resources", "gpu=1"], 8),
+    ],
+)
+def test_cores_are_divided_between_as_many_jobs_as_gpus_allow(
+    tmp_path: Path, gpus_of: Callable[[int], None], gpus: int, compute: dict[str, Any], arguments: list[str], threads: int
+) -> None:
+    gpus_of(gpus)
+    run = Run(tmp_path / "run")
+    config = run.configure(small_config(compute=compute, hidden_states={"shard_size": 1}))
+    found = planned_threads(run, "--configfile", str(config), "--cores", "12", *arguments)
+    assert set(found["extract"]) == set(found["project"]) == {threads}
+
+
+@without_driver
+def test_jobs_take_turns_where_there_is_one_gpu(tmp_path: Path, gpus_of: Callable[[int], None]) -> None:
+    gpus_of(1)
+    shards = [f"results/small/projections/m/d/validation/0000{shard}.parquet" for shard in (0, 1)]
+    programs = witnessed(tmp_path, *shards, "--cores", "4", "--set-threads", "extract_with_memory_keys=1", "project=1").programs
+    of_gpu = [item for item in programs if item["program"] in ("extract.py", "project.py")]
+    assert len(of_gpu) == 4
+    for item in of_gpu:
+        assert running_at(item["start"], of_gpu) == [item]

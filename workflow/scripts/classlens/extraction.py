@@ -100,7 +100,7 @@ def extract(
     if memory_path:
         reads |= memories.reads(model, protocol)
     bytes_per_image = len(columns(card.depth)) * card.tokens * card.width * DTYPES[dtype].itemsize
-    size = compute.batch_for(bytes_per_image)
+    size = compute.batch_for(on_host=bytes_per_image)
     with ExitStack() as files:
         write_states = files.enter_context(
             storage.table_writer(

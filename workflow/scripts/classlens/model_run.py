@@ -55,7 +55,7 @@ class ModelRun:
             what: what is being done, for people.
             bytes_per_image: activations that are kept of an image.
         """
-        size, run = self.compute.batch_for(bytes_per_image), self.compute
+        size, run = self.compute.batch_for(on_device=bytes_per_image), self.compute
         found = batches(self.manifest, self.root, self.transform, size, run.workers, run.device)
         return cli.progress(found, len(self.manifest), what, size=len)
 
