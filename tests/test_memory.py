@@ -1,12 +1,19 @@
-"""Batches that fit the memory there is."""
+"""Batches that fit the memory there is, and go on smaller where that of a GPU turns out too small."""
 
+import argparse
+import logging
+import runpy
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from conftest import REPOSITORY
 
-from classlens import compute, memory
+from classlens import compute, memory, out_of_memory, storage, training
 from classlens.compute import Compute
+from classlens.errors import InputError
 
 MB = 2**20
 VERSIONS = {
@@ -112,3 +119,66 @@ def test_workers_fit_threads_and_memory(monkeypatch: pytest.MonkeyPatch, free: i
     settings = {"device": "cpu", "jobs_per_gpu": 1, "batch_size": "auto", "workers": "auto", "precision": "float32"}
     assert compute.from_settings(settings, 8).workers == workers
     assert compute.from_settings({**settings, "workers": 5}, 8).workers == 5
+
+
+def failing_above(most: int, attempts: list[list[int]]) -> Callable[[list[int]], list[int]]:
+    """Work on a list of numbers, which has no memory for more than so many; notes what it was tried with."""
+
+    def work(part: list[int]) -> list[int]:
+        attempts.append(part)
+        if len(part) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return [10 * item for item in part]
+
+    return work
+
+
+def test_batches_are_halved_and_stay_small_and_nothing_is_lost(caplog: pytest.LogCaptureFixture) -> None:
+    attempts: list[list[int]] = []
+    written: list[int] = []
+    with caplog.at_level(logging.INFO):
+        out_of_memory.each([list(range(7)), list(range(7, 14)), [14]], failing_above(2, attempts), written.extend)
+    assert written == [10 * item for item in range(15)]
+    assert [len(part) for part in attempts] == [7, 4, 2, 2, 2, 1, 2, 2, 2, 1, 1]
+    assert [record.getMessage().split(": ")[1] for record in caplog.records] == ["going on with 4", "going on with 2"]
+
+
+def test_work_is_done_once_where_memory_suffices() -> None:
+    attempts: list[list[int]] = []
+    written: list[list[int]] = []
+    out_of_memory.each([[1, 2, 3], [4]], failing_above(3, attempts), written.append)
+    assert attempts == [[1, 2, 3], [4]]
+    assert written == [[10, 20, 30], [40]]
+    out_of_memory.each([[1, 2, 3]], failing_above(3, attempts), written.append, most=2)
+    assert attempts[2:] == [[1, 2], [3]]
+
+
+def test_one_image_that_does_not_fit_is_an_error_that_says_what_to_do() -> None:
+    with pytest.raises(InputError, match=r"memory is too small: set `compute\.device` to cpu"):
+        out_of_memory.each([[1, 2]], failing_above(0, []), print)
+
+
+class Large(torch.nn.Module):
+    def to(self, *arguments: Any) -> "Large":  # type: ignore[override]
+        raise torch.OutOfMemoryError
+
+
+def test_a_model_that_does_not_fit() -> None:
+    with pytest.raises(InputError, match="memory is too small"):
+        Compute(torch.device("cpu")).place(Large())
+
+
+def test_training_names_its_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(*arguments: Any) -> None:
+        raise torch.OutOfMemoryError
+
+    program = runpy.run_path(str(REPOSITORY / "workflow" / "scripts" / "train.py"), run_name="loaded")
+    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(training, "load_images", lambda *arguments: (None, None))
+    monkeypatch.setattr(storage, "read_table", lambda path: None)
+    settings = {"device": "cpu", "jobs_per_gpu": 1, "batch_size": "auto", "workers": "auto", "precision": "float32", "threads": 1}
+    recipe = {"epochs": 1, "batch_size": 512, "learning_rate": 0.1, "weight_decay": 0.1}
+    small = {"arch": "vit_tiny_patch16_224", "kwargs": {"img_size": 32, "embed_dim": 12, "num_heads": 2, "depth": 1}, "num_classes": 2}
+    rest = {"transform": None, "seed": 0, "protocol": "corrected", "recipe": recipe, "manifest": None, "root": None}
+    with pytest.raises(InputError, match=r"lower the model's `training\.batch_size`"):
+        program["main"](argparse.Namespace(**settings, **small, **rest))

@@ -3,16 +3,28 @@
 import json
 import os
 import re
+import shlex
+import shutil
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from conftest import Run, small_config
+from conftest import REPOSITORY, Run, small_config
+from polars.testing import assert_frame_equal
 
-from classlens import gpus
+from classlens import gpus, storage
+
+SCRIPTS = REPOSITORY / "workflow" / "scripts"
+KEYS = ("method", "order", "draw", "condition", "image_id", "class_index", "token", "block", "head")
 
 without_driver = pytest.mark.skipif(gpus.DRIVER.is_dir(), reason="the workflow sees this machine's own GPUs")
 
@@ -147,3 +159,64 @@ def test_jobs_take_turns_where_there_is_one_gpu(tmp_path: Path, gpus_of: Callabl
     assert len(of_gpu) == 4
     for item in of_gpu:
         assert running_at(item["start"], of_gpu) == [item]
+
+
+# A program of a run, started again with a GPU whose memory is too small for more than three images.
+TOO_SMALL = """
+import runpy, sys
+import torch
+from timm.layers import PatchEmbed
+from classlens.lens import Lens
+
+def failing(forward):
+    def limited(self, images):
+        if len(images) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return forward(self, images)
+    return limited
+
+patched = Lens if "project" in sys.argv[1] else PatchEmbed
+patched.forward = failing(patched.forward)
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+TABLES = {
+    "extract": ["hidden_states/m/d/validation/00000", "memory_keys/m/d/validation/00000"],
+    "project": ["projections/m/d/validation/00001"],
+    "perturb": ["perturbations/m/d", "perturbations/m/d_accuracy"],
+    "relevance": ["relevance/m/d", "relevance/m/d_heads"],
+    "deletion": ["deletion/m/d_images"],
+}
+
+
+@pytest.mark.parametrize("program", TABLES)
+def test_programs_go_on_with_smaller_batches_and_the_same_results(finished: Finished, tmp_path: Path, program: str) -> None:
+    run = finished.run
+    again = Run(shutil.copytree(run.folder, tmp_path / "again"))
+    (tmp_path / "too_small.py").write_text(TOO_SMALL, encoding="utf-8")
+    output = run.complete("--dry-run", "--forceall", "--printshellcmds", "--configfile", run.folder / "my config.yaml")
+    written = [f"results/small/{name}.parquet" for name in TABLES[program]]
+    command = re.search(rf"python (\S+/{program}\.py --log (\S+) .*{written[0]}.*)", output)
+    assert command
+    for path in written:
+        (again.folder / path).unlink()
+    line = f"{shlex.quote(sys.executable)} {shlex.quote(str(tmp_path / 'too_small.py'))} {command[1]}"
+    subprocess.run(line, shell=True, check=True, cwd=again.folder, env={**os.environ, "PYTHONPATH": str(SCRIPTS)})
+    assert "images at once: going on with 3" in (again.folder / command[2]).read_text(encoding="utf-8")
+    for path in written:
+        expected, found = (table_of(folder / path, in_order=program in ("extract", "project")) for folder in (run.folder, again.folder))
+        assert_frame_equal(found, expected, rel_tol=1e-3, abs_tol=1e-5)
+        assert pq.read_schema(again.folder / path).metadata == pq.read_schema(run.folder / path).metadata
+
+
+def table_of(path: Path, in_order: bool) -> pl.DataFrame:
+    """The rows of a table, sorted by what they are about unless their order does not depend on batches; hidden states as numbers."""
+    table = storage.read_table(path)
+    columns: dict[str, Any] = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        binary = isinstance(column.type, pa.FixedSizeBinaryType)
+        columns[name] = storage.states_of(column, "float16").astype(np.float32) if binary else pl.Series(column)
+    frame = pl.DataFrame(columns)
+    return (
+        frame if in_order else frame.cast({pl.Categorical: pl.String, pl.Enum: pl.String}).sort([name for name in KEYS if name in columns])
+    )

@@ -4,12 +4,15 @@ import argparse
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
-from classlens import gpus, memory
+from classlens import gpus, memory, out_of_memory
 from classlens.errors import InputError
+
+Module = TypeVar("Module", bound=nn.Module)
 
 # Images per batch beyond which no speed is gained.
 LARGEST_BATCH = {"cpu": 32, "cuda": 256}
@@ -58,6 +61,15 @@ class Compute:
         if self.device.type == "cpu":
             return self._on_host()
         return int(SHARE_OF_FREE * torch.cuda.mem_get_info(self.device)[0])
+
+    def place(self, module: Module) -> Module:
+        """A module on the device.
+
+        Raises:
+            InputError: the GPU's memory is too small for it.
+        """
+        with out_of_memory.refused():
+            return module.to(self.device)
 
     def autocast(self) -> AbstractContextManager:
         """The context in which forward passes run."""

@@ -8,7 +8,7 @@ import glob
 import os
 import secrets
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -68,6 +68,12 @@ def table_writer(path: Path, schema: pa.Schema, provenance: dict[str, str], **op
         with pq.ParquetWriter(draft, schema, **options) as writer:
             yield lambda batch: writer.write_table(pa.Table.from_batches([batch]).cast(schema), row_group_size=max(1, batch.num_rows))
         _seal(draft)
+
+
+def write_all(writers: Iterable[Callable[[pa.RecordBatch], None]], batches: Iterable[pa.RecordBatch]) -> None:
+    """Append a record batch to each of several tables (`table_writer`)."""
+    for write, batch in zip(writers, batches, strict=True):
+        write(batch)
 
 
 SEAL = b"seal"
