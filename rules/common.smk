@@ -11,7 +11,7 @@ from classlens.config import resolve
 from classlens.catalogue import ANALYSES
 from classlens.errors import InputError
 from classlens.expected import of_run
-from classlens import run_folder
+from classlens import gpus, run_folder
 from classlens.plan import Plan
 from classlens.provenance import code_sha256, sha256
 
@@ -31,8 +31,10 @@ except InputError as error:
 
 # Jobs run the interpreter that runs Snakemake, whatever `python` is on the path, unless they have environments of their own.
 python = "" if workflow.deployment_settings.deployment_method else f'PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH" '
-# They do so in place of the shell, as children of Snakemake, so that they can end when it does (cli.STARTED_BY).
-shell.prefix(f"export {python}CLASSLENS_STARTED_BY={os.getpid()}; exec ".replace("{", "{{").replace("}", "}}"))
+# Snakemake tells torch, NumPy and pyarrow's processor pool of a job's threads; polars reads its variable once, when it is imported.
+pools = 'POLARS_MAX_THREADS="$OMP_NUM_THREADS" ARROW_IO_THREADS="$OMP_NUM_THREADS"'
+# They run in place of the shell, as children of Snakemake, so that they can end when it does (cli.STARTED_BY).
+shell.prefix(f"export {python}{pools} CLASSLENS_STARTED_BY={os.getpid()}; exec ".replace("{", "{{").replace("}", "}}"))
 
 
 pathvars:
@@ -49,7 +51,9 @@ def one_of(names):
 def one_of_analysed(names):
     """A wildcard constraint that matches these models where the path goes on to the split that they are analysed on."""
     places = {name: (plan.models[name].dataset, plan.datasets[plan.models[name].dataset].eval_split) for name in names}
-    return "|".join(f"{re.escape(name)}(?=/{re.escape(dataset)}/{re.escape(split)}/)" for name, (dataset, split) in places.items()) or "(?!)"
+    return (
+        "|".join(f"{re.escape(name)}(?=/{re.escape(dataset)}/{re.escape(split)}/)" for name, (dataset, split) in places.items()) or "(?!)"
+    )
 
 
 wildcard_constraints:
@@ -88,6 +92,29 @@ def claim_results():
         raise WorkflowError(f"error: {error}")
 
 
+def gpu_jobs():
+    """How many jobs may use this machine's GPUs at once; 0 where none does. What the nodes of a cluster have is its profile's matter."""
+    found = gpus.slots(settings["compute"]["device"], settings["compute"]["jobs_per_gpu"]) if workflow.local_exec else 0
+    if found and "gpu" not in workflow.global_resources:
+        workflow.register_resource("gpu", found)  # without a total, Snakemake takes as many as jobs ask for to be there
+    return found and workflow.global_resources["gpu"].value
+
+
+GPU_JOBS = gpu_jobs()
+
+# Resources of rules that run a model.
+ON_DEVICE = {
+    "device": settings["compute"]["device"],
+    "jobs_per_gpu": settings["compute"]["jobs_per_gpu"],
+    **({"gpu": 1} if GPU_JOBS else {}),
+}
+
+
+def at_once(jobs, usual=None):
+    """How many of so many jobs that run a model do so side by side: as many as GPUs allow, or else the usual number or all."""
+    return min(jobs, GPU_JOBS or usual or jobs)
+
+
 def shared(jobs):
     """Threads of one of so many jobs that share all cores."""
     return max(1, (workflow.cores or 1) // max(1, jobs))
@@ -95,7 +122,7 @@ def shared(jobs):
 
 def paired(jobs):
     """Threads of one of so many jobs that run a model: two at a time fill the seconds in which each loads libraries and writes."""
-    return min(8, shared(min(2, jobs)))
+    return min(8, shared(at_once(jobs, 2)))
 
 
 def memory(gigabytes):

@@ -19,11 +19,11 @@ rule extract:
         "../envs/classlens.yaml"
     threads: paired(SHARDS)
     resources:
+        **ON_DEVICE,
         script=script("extract.py"),
         mem_mb=memory(8),
         runtime=240,
         root=root,
-        device=settings["compute"]["device"],
         batch_size=settings["compute"]["batch_size"],
         workers=settings["compute"]["workers"],
     params:
@@ -34,8 +34,9 @@ rule extract:
         "Extracting hidden states of {wildcards.model} on {wildcards.dataset}, {wildcards.split}, shard {wildcards.shard}"
     shell:
         "python {resources.script:q} --log {log:q} --threads {threads}"
-        " --device {resources.device} --batch-size {resources.batch_size} --workers {resources.workers}"
-        " --precision {params.settings[precision]} --manifest {input.manifest:q} --root {resources.root:q}"
+        " --device {resources.device} --jobs-per-gpu {resources.jobs_per_gpu} --mem-mb {resources.mem_mb}"
+        " --batch-size {resources.batch_size} --workers {resources.workers} --precision {params.settings[precision]}"
+        " --manifest {input.manifest:q} --root {resources.root:q}"
         " --model $(dirname {input.card:q}) --shard {params.shard} --dtype {params.settings[dtype]}"
         " --protocol {params.settings[protocol]} --outputs {output:q}"
 

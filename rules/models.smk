@@ -54,13 +54,13 @@ rule train:
         model=one_of(plan.trained()),
     conda:
         "../envs/classlens.yaml"
-    threads: shared(len(plan.trained()))
+    threads: shared(at_once(len(plan.trained())))
     resources:
+        **ON_DEVICE,
         script=script("train.py"),
         mem_mb=memory(6),
         runtime=720,
         root=lambda wildcards: plan.datasets[plan.models[wildcards.model].dataset].root,
-        device=settings["compute"]["device"],
         workers=settings["compute"]["workers"],
     params:
         settings=lambda wildcards: plan.training_settings(wildcards.model),
@@ -69,7 +69,8 @@ rule train:
         "Training the model {wildcards.model}"
     shell:
         "python {resources.script:q} --log {log:q} --threads {threads}"
-        " --device {resources.device} --workers {resources.workers} --precision {params.settings[precision]}"
+        " --device {resources.device} --jobs-per-gpu {resources.jobs_per_gpu} --mem-mb {resources.mem_mb}"
+        " --workers {resources.workers} --precision {params.settings[precision]}"
         " --manifest {input.manifest:q} --root {resources.root:q} --arch {params.settings[arch]:q} --kwargs {params.settings[kwargs]:q}"
         " --transform {params.settings[transform]:q} --num-classes {params.settings[num_classes]} --recipe {params.settings[recipe]:q}"
         " --seed {params.settings[seed]} --protocol {params.settings[protocol]} --model {output.weights:q} --card {output.card:q}"

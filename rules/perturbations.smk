@@ -19,11 +19,11 @@ rule perturbations:
         "../envs/classlens.yaml"
     threads: paired(len(set(plan.models_with("attention")) | set(plan.models_with("tokens"))))
     resources:
+        **ON_DEVICE,
         script=script("perturb.py"),
         mem_mb=memory(8),
         runtime=240,
         root=root,
-        device=settings["compute"]["device"],
         batch_size=settings["compute"]["batch_size"],
         workers=settings["compute"]["workers"],
     params:
@@ -33,7 +33,8 @@ rule perturbations:
         "Cutting attention and removing tokens of {wildcards.model} on {wildcards.dataset}"
     shell:
         "python {resources.script:q} --log {log:q} --threads {threads}"
-        " --device {resources.device} --batch-size {resources.batch_size} --workers {resources.workers}"
-        " --precision {params.settings[precision]} --manifest {input.manifest:q} --root {resources.root:q}"
+        " --device {resources.device} --jobs-per-gpu {resources.jobs_per_gpu} --mem-mb {resources.mem_mb}"
+        " --batch-size {resources.batch_size} --workers {resources.workers} --precision {params.settings[precision]}"
+        " --manifest {input.manifest:q} --root {resources.root:q}"
         " --model $(dirname {input.card:q}) --tokens {input.tokens:q} --analyses {params.settings[analyses]}"
         " --protocol {params.settings[protocol]} --ranks {output.ranks:q} --accuracy {output.accuracy:q}"

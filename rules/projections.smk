@@ -18,10 +18,10 @@ rule project:
         "../envs/classlens.yaml"
     threads: paired(SHARDS)
     resources:
+        **ON_DEVICE,
         script=script("project.py"),
         mem_mb=memory(8),
         runtime=240,
-        device=settings["compute"]["device"],
     params:
         settings=dict(top_k=settings["projection"]["top_k"], protocol=settings["protocol"]),
         shard=lambda wildcards: wildcards.shard,
@@ -29,7 +29,8 @@ rule project:
     message:
         "Projecting hidden states of {wildcards.model} on {wildcards.dataset}, {wildcards.split}, shard {wildcards.shard}"
     shell:
-        "python {resources.script:q} --log {log:q} --threads {threads} --device {resources.device}"
+        "python {resources.script:q} --log {log:q} --threads {threads}"
+        " --device {resources.device} --jobs-per-gpu {resources.jobs_per_gpu} --mem-mb {resources.mem_mb}"
         " --manifest {input.manifest:q} --model $(dirname {input.card:q}) --shard {params.shard} --states {input.states:q}"
         " --top-k {params.settings[top_k]} --protocol {params.settings[protocol]} --projections {output:q}"
 

@@ -20,11 +20,11 @@ rule relevance:
         "../envs/classlens.yaml"
     threads: paired(len(plan.models_with("relevance")))
     resources:
+        **ON_DEVICE,
         script=script("relevance.py"),
         mem_mb=memory(8),
         runtime=240,
         root=root,
-        device=settings["compute"]["device"],
         batch_size=settings["compute"]["batch_size"],
         workers=settings["compute"]["workers"],
     params:
@@ -34,8 +34,9 @@ rule relevance:
         "Making relevance maps of {wildcards.model} on {wildcards.dataset}"
     shell:
         "python {resources.script:q} --log {log:q} --threads {threads}"
-        " --device {resources.device} --batch-size {resources.batch_size} --workers {resources.workers}"
-        " --precision {params.settings[precision]} --manifest {input.manifest:q} --root {resources.root:q}"
+        " --device {resources.device} --jobs-per-gpu {resources.jobs_per_gpu} --mem-mb {resources.mem_mb}"
+        " --batch-size {resources.batch_size} --workers {resources.workers} --precision {params.settings[precision]}"
+        " --manifest {input.manifest:q} --root {resources.root:q}"
         " --model $(dirname {input.card:q}) --probes {input.probes:q} --classes {params.settings[classes]}"
         " --images {params.settings[images]:q} --seed {params.settings[seed]} --protocol {params.settings[protocol]}"
         " --relevance {output.maps:q} --heads {output.heads:q} --shown {output.shown:q}"
@@ -58,11 +59,11 @@ rule deletion:
         "../envs/classlens.yaml"
     threads: paired(len(plan.models_with("deletion")))
     resources:
+        **ON_DEVICE,
         script=script("deletion.py"),
         mem_mb=memory(8),
         runtime=1440,
         root=root,
-        device=settings["compute"]["device"],
         batch_size=settings["compute"]["batch_size"],
         workers=settings["compute"]["workers"],
     params:
@@ -72,8 +73,9 @@ rule deletion:
         "Deleting tokens of {wildcards.model} on {wildcards.dataset} by their relevance"
     shell:
         "python {resources.script:q} --log {log:q} --threads {threads}"
-        " --device {resources.device} --batch-size {resources.batch_size} --workers {resources.workers}"
-        " --precision {params.settings[precision]} --manifest {input.manifest:q} --root {resources.root:q}"
+        " --device {resources.device} --jobs-per-gpu {resources.jobs_per_gpu} --mem-mb {resources.mem_mb}"
+        " --batch-size {resources.batch_size} --workers {resources.workers} --precision {params.settings[precision]}"
+        " --manifest {input.manifest:q} --root {resources.root:q}"
         " --model $(dirname {input.card:q}) --relevance {input.relevance:q} --steps {params.settings[steps]}"
         " --seed {params.settings[seed]} --protocol {params.settings[protocol]} --deletion {output:q}"
 

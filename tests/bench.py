@@ -146,7 +146,7 @@ def explanations(model: Any, card: Card, batch: Batch) -> list[Stage]:
     labels = half_labelled(card, batch.image_ids)
     orders = torch.stack([torch.randperm(card.image_tokens) for _ in range(count)])[None].to(batch.images.device)
     removed = deletion.steps(card.image_tokens, DELETION_STEPS, lens.pooled, CORRECTED)
-    one = Batch(batch.image_ids[:1], batch.classes[:1], batch.images[:1])
+    one = batch[:1]
 
     @torch.inference_mode()
     def perturb(condition: str, on: Batch) -> None:

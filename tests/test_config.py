@@ -67,6 +67,7 @@ def test_defaults_are_not_shared() -> None:
         ("models.a b", {"arch": "x"}, "models"),
         ("run", "../elsewhere", "`run`"),
         ("compute.batch_size", 0, "`compute.batch_size`"),
+        ("compute.jobs_per_gpu", 0, "`compute.jobs_per_gpu`"),
     ],
 )
 def test_errors_are_one_line_that_names_the_key(path: str, value: Any, message: str) -> None:

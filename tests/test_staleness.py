@@ -170,6 +170,7 @@ CHANGED_SETTINGS = {
     "batch size": ("compute.batch_size", 7, set()),
     "workers": ("compute.workers", 2, set()),
     "device": ("compute.device", "cpu", set()),
+    "jobs of a GPU": ("compute.jobs_per_gpu", 2, set()),
     "a model more": ("models.another", ANOTHER, {"model"} | OF_MODEL),
     "no twin": ("models.cls.random_twin", False, {"memories"} | shown("identifiability", "memories")),
     "fewer analyses": ("models.cls.analyses", ["identifiability"], SHOWN - PER_MODEL - shown("identifiability")),

@@ -5,9 +5,11 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from classlens import cli, deletion, model_run, relevance_table, storage
+from classlens.batches import Batch
 
 
 def arguments() -> argparse.Namespace:
@@ -24,14 +26,17 @@ def main(args: argparse.Namespace) -> None:
     run = model_run.from_arguments(args)
     maps = relevance_table.true_class_maps(args.relevance, run.classes, run.card.sha256)
     removed = deletion.steps(run.card.image_tokens, args.steps, run.lens.pooled, run.protocol)
+
+    def work(batch: Batch) -> pa.RecordBatch:
+        of_batch = {method: values[np.searchsorted(ids, batch.image_ids)] for method, (ids, values) in maps.items()}
+        curves = deletion.curves(of_batch, batch.image_ids, args.seed)
+        orders = torch.from_numpy(np.stack([curve.removal for curve in curves])).to(run.compute.device)
+        correct = deletion.correct_after_removal(run.model, run.lens, batch.images, batch.classes, orders, removed)
+        return deletion.table(curves, batch.image_ids, correct.cpu().numpy())
+
     metadata = {**run.provenance, "removed": json.dumps(removed)}
-    with storage.table_writer(args.deletion, deletion.schema(len(removed)), metadata) as write, run.compute.autocast():
-        for batch in run.batches("deletion", run.card.tokens * run.card.width * 4):
-            of_batch = {method: values[np.searchsorted(ids, batch.image_ids)] for method, (ids, values) in maps.items()}
-            curves = deletion.curves(of_batch, batch.image_ids, args.seed)
-            orders = torch.from_numpy(np.stack([curve.removal for curve in curves])).to(run.compute.device)
-            correct = deletion.correct_after_removal(run.model, run.lens, batch.images, batch.classes, orders, removed)
-            write(deletion.table(curves, batch.image_ids, correct.cpu().numpy()))
+    with storage.table_writer(args.deletion, deletion.schema(len(removed)), metadata) as write:
+        run.each("deletion", run.card.tokens * run.card.width * 4, work, write)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@
 import argparse
 from pathlib import Path
 
+import pyarrow as pa
 import torch
 
 from classlens import cli, model_run, perturbation, storage
+from classlens.batches import Batch
 from classlens.groups import TokenLabels
 
 
@@ -25,15 +27,21 @@ def main(args: argparse.Namespace) -> None:
     labels = TokenLabels(storage.read_table(args.tokens[0]), run.card) if args.tokens else None
     names = perturbation.conditions(run.card, args.analyses, masks=labels is not None)
     perturb = perturbation.Perturbations(run.model, run.lens, run.card, names, run.protocol)
+
+    def work(batch: Batch) -> list[tuple[pa.RecordBatch, pa.RecordBatch]]:
+        return [(outcome.ranks(batch.image_ids), outcome.accuracy(batch.image_ids)) for outcome in perturb(batch, labels)]
+
     with (
         storage.table_writer(args.ranks, perturbation.SCHEMA, run.provenance) as write_ranks,
         storage.table_writer(args.accuracy, perturbation.ACCURACY_SCHEMA, run.provenance) as write_accuracy,
-        run.compute.autocast(),
     ):
-        for batch in run.batches("perturbations", run.card.tokens * run.card.width * 4):
-            for outcome in perturb(batch, labels):
-                write_ranks(outcome.ranks(batch.image_ids))
-                write_accuracy(outcome.accuracy(batch.image_ids))
+
+        def write(outcomes: list[tuple[pa.RecordBatch, pa.RecordBatch]]) -> None:
+            for ranks, accuracy in outcomes:
+                write_ranks(ranks)
+                write_accuracy(accuracy)
+
+        run.each("perturbations", run.card.tokens * run.card.width * 4, work, write)
 
 
 if __name__ == "__main__":

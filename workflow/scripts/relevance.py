@@ -1,12 +1,14 @@
 """Make maps of which image tokens matter for a class: the paper's and the baselines."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 
 from classlens import cli, model_run, relevance_maps, relevance_table, storage
-from classlens.batches import load_pixels
+from classlens.batches import Batch, load_pixels
 from classlens.manifest_classes import classes_of
 
 SHOWN = 3
@@ -30,15 +32,17 @@ def main(args: argparse.Namespace) -> None:
     card = run.card
     named = relevance_maps.resolve_classes(args.images, run.manifest, classes_of(run.manifest))
     explain = relevance_maps.Explainer(run.model, run.lens, args.classes, named, args.seed, run.protocol)
+
+    def work(batch: Batch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+        maps = explain(batch)
+        return maps.table(card), maps.heads(card)
+
     with (
         storage.table_writer(args.relevance, relevance_table.schema(card), run.provenance) as write,
         storage.table_writer(args.heads, relevance_table.heads_schema(card), run.provenance) as write_heads,
-        run.compute.autocast(),
     ):
-        for batch in run.batches("relevance maps", bytes_per_image=16 * card.depth * card.heads * card.tokens**2):
-            maps = explain(batch)
-            write(maps.table(card))
-            write_heads(maps.heads(card))
+        bytes_per_image = 16 * card.depth * card.heads * card.tokens**2
+        run.each("relevance maps", bytes_per_image, work, partial(storage.write_all, [write, write_heads]))
         if args.probes:
             write(relevance_table.probe_table(pl.DataFrame(storage.read_table(args.probes[0])), run.classes, card))
     shown = relevance_maps.shown_images(named, run.manifest, SHOWN)

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from classlens import cli, compute, models, storage, training
+from classlens import cli, compute, models, out_of_memory, storage, training
 from classlens.hub import Hub
 from classlens.protocol import Protocol
 from classlens.transforms import Transform
@@ -32,7 +32,8 @@ def main(args: argparse.Namespace) -> None:
     model = models.make_model(Hub().architecture(args.arch), "random", args.kwargs, args.num_classes, args.seed)
     transform = Transform(models.transform_of(model, args.arch, args.transform, Protocol.named(args.protocol)))
     pixels, classes = training.load_images(storage.read_table(args.manifest), args.root, transform, run.workers)
-    training.train(model, pixels, classes, transform, training.Recipe(**args.recipe), run, args.seed)
+    with out_of_memory.refused("lower the model's `training.batch_size`, or set `compute.device` to cpu"):
+        training.train(model, pixels, classes, transform, training.Recipe(**args.recipe), run, args.seed)
     models.accept(model, args.arch)
     models.save(model, args.model)
     card = models.describe(model, args.arch, args.kwargs, "trained", args.transform, Protocol.named(args.protocol), args.model)

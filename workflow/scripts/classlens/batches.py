@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +23,30 @@ BATCHES_AHEAD = {"cpu": 0, "cuda": 2}
 
 @dataclass(frozen=True)
 class Batch:
-    """Images of a manifest.
+    """Images of a manifest; a slice is a smaller batch.
 
     Attributes:
         image_ids: [image].
-        classes: class index of each image, [image].
-        images: a model's input, float32 [image, 3, height, width], on the model's device.
+        classes: class index of each image, [image], on the model's device.
+        pixels: the images after resizing and cropping, uint8 [image, 3, height, width], not on the device.
+        transform: for its normalisation.
     """
 
     image_ids: list[int]
     classes: Tensor
-    images: Tensor
+    pixels: Tensor
+    transform: Transform
 
     def __len__(self) -> int:
         return len(self.image_ids)
+
+    def __getitem__(self, part: slice) -> "Batch":
+        return Batch(self.image_ids[part], self.classes[part], self.pixels[part], self.transform)
+
+    @cached_property
+    def images(self) -> Tensor:
+        """A model's input, float32 [image, 3, height, width], on the model's device; made when it is first asked for."""
+        return self.transform.normalize(self.pixels.to(self.classes.device))
 
 
 def load_pixels(row: dict[str, Any], root: Path, transform: Transform) -> Tensor:
@@ -73,7 +84,7 @@ def batches(manifest: pa.Table, root: Path, transform: Transform, size: int, wor
         group, futures = waiting.popleft()
         pixels = torch.stack([future.result() for future in futures])
         classes = torch.tensor([row["class_index"] for row in group], device=device)
-        return Batch([row["image_id"] for row in group], classes, transform.normalize(pixels.to(device)))
+        return Batch([row["image_id"] for row in group], classes, pixels, transform)
 
     with ThreadPoolExecutor(workers) as pool:
         try:

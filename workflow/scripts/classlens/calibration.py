@@ -75,7 +75,7 @@ def calibrate(
     (folder / "weights").touch()
     card = models.describe(model, arch, {}, "random", transform, protocol, folder / "weights")
     weights = sum(value.numel() * value.element_size() for value in model.state_dict().values())
-    model.to(compute.device)
+    compute.place(model)
     forward = _forward(model, compute, 2)
     count = int(max(FEWEST, min(MOST, seconds / FORWARDS / forward)))
     forward = min(forward, _forward(model, compute, count))

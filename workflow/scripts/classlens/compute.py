@@ -4,14 +4,24 @@ import argparse
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
+from classlens import gpus, memory, out_of_memory
 from classlens.errors import InputError
 
+Module = TypeVar("Module", bound=nn.Module)
+
+# Images per batch beyond which no speed is gained.
 LARGEST_BATCH = {"cpu": 32, "cuda": 256}
-BYTES_FOR_ACTIVATIONS = 512 * 2**20
+# What batches may keep of memory that is free: a forward pass takes several times what is kept of it, and other jobs take as much. On a
+# processor more than half a gigabyte is no faster.
+SHARE_OF_FREE = 1 / 8
+LARGEST_ON_HOST = 512 * 2**20
+# A photograph of 20 megapixels while it is decoded.
+BYTES_PER_WORKER = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -23,18 +33,43 @@ class Compute:
         batch_size: images per forward pass; None lets `batch_for` choose.
         workers: threads that decode images.
         precision: `float32`, or `bfloat16` for automatic mixed precision.
+        mem_mb: memory of the job, in MiB; None where nobody has promised any.
     """
 
     device: torch.device
     batch_size: int | None = None
     workers: int = 1
     precision: str = "float32"
+    mem_mb: int | None = None
 
-    def batch_for(self, bytes_per_image: int) -> int:
-        """Images per batch when each keeps so many bytes of activations: as many as fit half a gigabyte, within the device's limit."""
+    def batch_for(self, on_device: int = 0, on_host: int = 0) -> int:
+        """Images per batch: as many as fit a share of the memory that is free now, within the device's limit.
+
+        Args:
+            on_device: bytes of activations that an image keeps on the device until its batch is done.
+            on_host: bytes that it keeps in the machine's memory.
+        """
         if self.batch_size:
             return self.batch_size
-        return max(1, min(LARGEST_BATCH[self.device.type], BYTES_FOR_ACTIVATIONS // max(1, bytes_per_image)))
+        kept = ((on_host, self._on_host), (on_device, self._on_device))
+        return max(1, min(LARGEST_BATCH[self.device.type], *(room() // size for size, room in kept if size)))
+
+    def _on_host(self) -> int:
+        return min(LARGEST_ON_HOST, int(SHARE_OF_FREE * memory.free(self.mem_mb)))
+
+    def _on_device(self) -> int:
+        if self.device.type == "cpu":
+            return self._on_host()
+        return int(SHARE_OF_FREE * torch.cuda.mem_get_info(self.device)[0])
+
+    def place(self, module: Module) -> Module:
+        """A module on the device.
+
+        Raises:
+            InputError: the GPU's memory is too small for it.
+        """
+        with out_of_memory.refused():
+            return module.to(self.device)
 
     def autocast(self) -> AbstractContextManager:
         """The context in which forward passes run."""
@@ -46,13 +81,15 @@ class Compute:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments from which `from_arguments` makes a `Compute`."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--jobs-per-gpu", type=int, default=1, help="how many programs may use a GPU at once")
     parser.add_argument("--batch-size", default="auto", help="images per forward pass, or auto")
     parser.add_argument("--workers", default="auto", help="threads that decode images, or auto")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32", help="precision of the forward pass")
+    parser.add_argument("--mem-mb", type=int, help="memory of the job in MiB; batches fit it")
 
 
 def from_arguments(args: argparse.Namespace) -> Compute:
-    """The `Compute` that a program was asked for; also limits torch to the program's threads.
+    """The `Compute` that a program was asked for; also limits torch to the program's threads, and takes a GPU for its life.
 
     Raises:
         InputError: the device does not exist.
@@ -61,21 +98,35 @@ def from_arguments(args: argparse.Namespace) -> Compute:
 
 
 def from_settings(settings: Mapping[str, Any], threads: int) -> Compute:
-    """The `Compute` that a config's `compute` section asks for; also limits torch to so many threads.
+    """The `Compute` that a config's `compute` section asks for; also limits torch to so many threads, and takes a GPU (`gpus.take`).
 
     Raises:
         InputError: the device does not exist.
     """
-    threads = max(1, threads)
+    threads, mem_mb = max(1, threads), settings.get("mem_mb")
     torch.set_num_threads(threads)
-    workers = threads if settings["workers"] == "auto" else int(settings["workers"])
+    workers = _workers(threads, mem_mb) if settings["workers"] == "auto" else int(settings["workers"])
     batch_size = None if settings["batch_size"] == "auto" else int(settings["batch_size"])
-    return Compute(_device(settings["device"]), batch_size, workers, settings["precision"])
+    return Compute(_device(settings["device"], settings["jobs_per_gpu"]), batch_size, workers, settings["precision"], mem_mb)
 
 
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def _workers(threads: int, mem_mb: int | None) -> int:
+    """Threads that decode images: as many as the program has, if a share of the free memory is enough for them."""
+    return max(1, min(threads, int(SHARE_OF_FREE * memory.free(mem_mb)) // BYTES_PER_WORKER))
+
+
+def _device(name: str, jobs_per_gpu: int) -> torch.device:
+    """The device that a config asks for, of GPUs one that this process then has a slot of."""
+    asked = torch.device("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else _named(name)
+    if asked.type == "cpu":
+        return asked
+    usable = range(torch.cuda.device_count()) if asked.index is None else [asked.index]
+    index = usable[gpus.take([str(torch.cuda.get_device_properties(index).uuid) for index in usable], jobs_per_gpu)]
+    torch.cuda.set_device(index)  # what is allocated without naming a device goes there too
+    return torch.device("cuda", index)
+
+
+def _named(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:

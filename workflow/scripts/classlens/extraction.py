@@ -13,7 +13,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from classlens import memories, storage
+from classlens import memories, out_of_memory, storage
 from classlens.batches import Batch, batches
 from classlens.card import Card
 from classlens.cli import progress
@@ -94,33 +94,32 @@ def extract(
     Raises:
         InputError: an image cannot be read, or an activation cannot be stored.
     """
-    model.to(compute.device)
+    compute.place(model)
     reads: dict[str, Callable] = {name: partial(stored, name=name, dtype=DTYPES[dtype]) for name in columns(card.depth)}
     sites = memories.sites(model, protocol) if memory_path else {}
     if memory_path:
         reads |= memories.reads(model, protocol)
     bytes_per_image = len(columns(card.depth)) * card.tokens * card.width * DTYPES[dtype].itemsize
-    size = compute.batch_for(bytes_per_image)
+    size = compute.batch_for(on_host=bytes_per_image)
+
+    def work(batch: Batch) -> list[pa.RecordBatch]:
+        with torch.inference_mode(), compute.autocast(), Trace(model, reads) as trace:
+            logits = model(batch.images)
+        keys = {(layer, block): trace.pop(f"{site}.{block}") for layer, site in sites.items() for block in range(card.depth)}
+        tables = [_states(batch, trace, card), _predictions(batch, logits.float().cpu())]
+        return [*tables, memories.table(batch.image_ids, keys)] if keys else tables
+
     with ExitStack() as files:
-        write_states = files.enter_context(
-            storage.table_writer(
-                states_path,
-                states_schema(card.depth, card.width, dtype),
-                provenance,
-                compression="none",
-            )
-        )
-        write_keys = files.enter_context(storage.table_writer(memory_path, memories.SCHEMA, provenance)) if memory_path else None
-        write_predictions = files.enter_context(storage.table_writer(predictions_path, PREDICTIONS, provenance))
+        schema = states_schema(card.depth, card.width, dtype)
+        writers = [
+            files.enter_context(storage.table_writer(states_path, schema, provenance, compression="none")),
+            files.enter_context(storage.table_writer(predictions_path, PREDICTIONS, provenance)),
+        ]
+        if memory_path:
+            writers.append(files.enter_context(storage.table_writer(memory_path, memories.SCHEMA, provenance)))
         images = batches(manifest, root, Transform(card.transform), size, compute.workers, compute.device)
-        for batch in progress(images, len(manifest), "hidden states", size=len):
-            with torch.inference_mode(), compute.autocast(), Trace(model, reads) as trace:
-                logits = model(batch.images)
-            write_states(_states(batch, trace, card))
-            write_predictions(_predictions(batch, logits.float().cpu()))
-            if write_keys:
-                keys = {(layer, block): trace.pop(f"{site}.{block}") for layer, site in sites.items() for block in range(card.depth)}
-                write_keys(memories.table(batch.image_ids, keys))
+        images = progress(images, len(manifest), "hidden states", size=len)
+        out_of_memory.each(images, work, partial(storage.write_all, writers))
 
 
 def _states(batch: Batch, trace: Trace, card: Card) -> pa.RecordBatch:

@@ -1,13 +1,14 @@
 """What programs share that run a model over the images of a split, beyond extraction: perturbation, relevance and deletion."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 
-from classlens import cli, compute, kept_tokens, models, storage
+from classlens import cli, compute, kept_tokens, models, out_of_memory, storage
 from classlens.batches import Batch, batches
 from classlens.card import Card
 from classlens.compute import Compute
@@ -15,6 +16,8 @@ from classlens.lens import Lens
 from classlens.protocol import Protocol
 from classlens.trace import ViT
 from classlens.transforms import Transform
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -48,16 +51,19 @@ class ModelRun:
         """Class index of each image id."""
         return dict(zip(self.manifest["image_id"].to_pylist(), self.manifest["class_index"].to_pylist(), strict=True))
 
-    def batches(self, what: str, bytes_per_image: int) -> Iterator[Batch]:
-        """The images in batches, with progress.
+    def each(self, what: str, bytes_per_image: int, work: Callable[[Batch], Result], write: Callable[[Result], None]) -> None:
+        """Do some work on the images in batches and write its results in order, with progress (`out_of_memory.each`).
 
         Args:
             what: what is being done, for people.
             bytes_per_image: activations that are kept of an image.
+            work: computes and writes nothing.
+            write: what becomes of a batch's result.
         """
-        size, run = self.compute.batch_for(bytes_per_image), self.compute
+        size, run = self.compute.batch_for(on_device=bytes_per_image), self.compute
         found = batches(self.manifest, self.root, self.transform, size, run.workers, run.device)
-        return cli.progress(found, len(self.manifest), what, size=len)
+        with run.autocast():
+            out_of_memory.each(cli.progress(found, len(self.manifest), what, size=len), work, write)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +84,7 @@ def from_arguments(args: argparse.Namespace) -> ModelRun:
     model, card = models.load_model(args.model)
     kept_tokens.check(model, card.arch)
     return ModelRun(
-        model.to(run.device),
+        run.place(model),
         Lens.from_model(model),
         card,
         storage.read_table(args.manifest),

@@ -7,7 +7,7 @@ without this library: `np.frombuffer(column.combine_chunks().buffers()[1], "<f2"
 import glob
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -84,6 +84,12 @@ def _named(path: Path) -> Iterator[None]:
         if error.filename is None and error.errno is not None:
             raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
         raise
+
+
+def write_all(writers: Iterable[Callable[[pa.RecordBatch], None]], batches: Iterable[pa.RecordBatch]) -> None:
+    """Append a record batch to each of several tables (`table_writer`)."""
+    for write, batch in zip(writers, batches, strict=True):
+        write(batch)
 
 
 _PROTOCOL: ContextVar[str | None] = ContextVar("protocol", default=None)

@@ -59,7 +59,7 @@ def train(model: nn.Module, pixels: Tensor, classes: Tensor, transform: Transfor
         compute: the device and precision.
         seed: seed of the order of images and of their augmentation.
     """
-    model.to(compute.device).train()
+    compute.place(model).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     steps = recipe.epochs * -(-len(pixels) // recipe.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps, pct_start=WARM_UP)
