@@ -26,7 +26,7 @@ def read(path: Path, schema: Path) -> dict[str, Any]:
         return resolve(yaml.safe_load(path.read_text(encoding="utf-8")), yaml.safe_load(schema.read_text(encoding="utf-8")))
     except OSError as error:
         raise InputError(f"config {path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"config {path} is not YAML: {' '.join(str(error).split())}") from None
 
 

@@ -1,0 +1,157 @@
+"""Broken configs and images by the thousand: whatever they hold, an answer is a result or one line, never a traceback (`--inputs`)."""
+
+import io
+import json
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from conftest import REPOSITORY, small_config
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from classlens import config as configs
+from classlens import images
+from classlens.errors import InputError
+from classlens.plan import Plan
+
+SCHEMA = REPOSITORY / "config" / "schema.yaml"
+RULES = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+VALID = [
+    small_config(),
+    yaml.safe_load((REPOSITORY / "config" / "paper.yaml").read_text(encoding="utf-8")),
+    small_config(datasets={"d": {"kind": "imagefolder", "root": "images"}}, relevance={"images": {"a.jpg": [1, "x"]}}),
+]
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["auto", "..", "/", "a/b", "{x}"])
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8) | st.integers(), inner, max_size=3)
+)
+
+
+def many(pytestconfig: pytest.Config) -> settings:
+    checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
+    return settings(
+        max_examples=pytestconfig.getoption("inputs"), deadline=None, database=None, derandomize=True, suppress_health_check=checks
+    )
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The path of every value in a config, its own first."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(place for key, inner in items for place in places(inner, (*path, key)))]
+
+
+@st.composite
+def changed_configs(draw: st.DrawFn) -> Any:
+    """A valid config of which some values are replaced, left out or joined by others."""
+    config = deepcopy(draw(st.sampled_from(VALID)))
+    for _ in range(draw(st.integers(1, 3))):
+        *way, last = draw(st.sampled_from([place for place in places(config) if place] or [("run",)]))
+        target = config
+        for key in way:
+            target = target[key]
+        what = draw(st.sampled_from(["replace", "add", "remove"]))
+        if what == "remove" and isinstance(target, dict):
+            del target[last]
+        elif what == "add" and isinstance(target, dict):
+            target[draw(st.text(max_size=8) | st.integers() | st.sampled_from(["seed", "root", "masks", "weights", "kwargs"]))] = draw(
+                VALUES
+            )
+        else:
+            target[last] = draw(VALUES)
+    return config
+
+
+def one_line(error: InputError) -> None:
+    assert all(line.strip() for line in str(error).splitlines())
+    assert len(str(error)) > 10
+
+
+def test_configs(pytestconfig: pytest.Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    @many(pytestconfig)
+    @given(changed_configs())
+    def plan(config: Any) -> None:
+        try:
+            resolved = configs.resolve(config, RULES)
+            Plan(resolved, f"results/{resolved['run']}")
+        except InputError as error:
+            one_line(error)
+
+    plan()
+
+
+def test_config_files(pytestconfig: pytest.Config, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    valid = st.sampled_from([yaml.safe_dump(config) for config in VALID] + [json.dumps(config) for config in VALID])
+
+    @many(pytestconfig)
+    @given(st.binary(max_size=64) | damaged(valid.map(str.encode)))
+    def read(content: bytes) -> None:
+        path.write_bytes(content)
+        try:
+            configs.read(path, SCHEMA)
+        except InputError as error:
+            one_line(error)
+
+    read()
+
+
+@st.composite
+def damaged(draw: st.DrawFn, contents: st.SearchStrategy[bytes]) -> bytes:
+    """Contents of which some bytes are changed, left out or inserted, or the end is cut off."""
+    content = bytearray(draw(contents))
+    for _ in range(draw(st.integers(1, 6))):
+        place = draw(st.integers(0, len(content)))
+        what = draw(st.sampled_from(["change", "insert", "remove", "cut"]))
+        if what == "cut":
+            del content[place:]
+        elif what == "remove":
+            del content[place : place + draw(st.integers(1, 16))]
+        elif what == "insert":
+            content[place:place] = draw(st.binary(min_size=1, max_size=16))
+        elif place < len(content):
+            content[place] = draw(st.integers(0, 255))
+    return bytes(content)
+
+
+def encoded() -> list[bytes]:
+    """A small image in every format that data sets may have."""
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8))
+    moved = picture.copy()
+    moved.getexif()[0x0112] = 6  # stored on its side
+    files = []
+    for kind, mode, image in [
+        *((kind, mode, picture) for kind in ("PNG", "GIF", "TIFF", "BMP", "WEBP") for mode in ("L", "P", "RGB", "RGBA")),
+        *(("JPEG", mode, picture) for mode in ("L", "RGB", "CMYK")),
+        ("JPEG", "RGB", moved),
+        ("PNG", "I;16", Image.fromarray(np.full((9, 7), 40000, np.uint16))),
+    ]:
+        if (kind, mode) in (("BMP", "RGBA"), ("GIF", "RGBA")):
+            continue
+        file = io.BytesIO()
+        (image if mode == "I;16" else image.convert(mode)).save(file, kind, exif=image.getexif())
+        files.append(file.getvalue())
+    return files
+
+
+def test_images(pytestconfig: pytest.Config) -> None:
+    path = Path("image")
+
+    @many(pytestconfig)
+    @given(st.binary(max_size=64) | damaged(st.sampled_from(encoded())))
+    def read(content: bytes) -> None:
+        try:
+            image = images.decode(content, path)
+        except InputError as error:
+            one_line(error)
+            return
+        assert images.to_rgb(image).mode == "RGB"
+        assert images.mask_ids(image, binary=True).shape == images.mask_ids(image, binary=False).shape == image.size[::-1]
+
+    read()
