@@ -29,7 +29,8 @@ except InputError as error:
     sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
 
 # Jobs run the interpreter that runs Snakemake, whatever `python` is on the path, in place of the shell: they end when Snakemake does.
-shell.prefix(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; exec ')
+# They find their program by a variable, not by a parameter: another checkout makes nothing stale, and other code does (`code`).
+shell.prefix(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH" SCRIPTS={shlex.quote(str(SCRIPTS))}; exec ')
 
 
 pathvars:
@@ -48,11 +49,6 @@ wildcard_constraints:
     model=one_of(plan.models),
     split="[^/]+",
     shard=r"\d{5}",
-
-
-def script(name):
-    """Path of a script. A resource rather than a parameter: another checkout makes nothing stale, and other code does (`code`)."""
-    return str(SCRIPTS / name)
 
 
 def code(script):
@@ -104,6 +100,12 @@ def root(wildcards):
     return of_dataset(wildcards).root
 
 
+def root_unremembered(wildcards, output):
+    """The same as a parameter that Snakemake does not remember, since it depends on the output: jobs that run as one on a cluster must agree
+    in all resources that are text."""
+    return root(wildcards)
+
+
 def of_model(model, pattern, **wildcards):
     """A path of a model's results on its data set."""
     item = plan.models[model]
@@ -142,8 +144,8 @@ def kept(path):
     return path if settings["hidden_states"]["keep"] else temp(path)
 
 
-def style(wildcards):
-    """The style file of figures; its contents are among their parameters."""
+def style(wildcards, output):
+    """The style file of figures, a parameter that Snakemake does not remember; its contents are among those that it does."""
     return str(plan.style_path())
 
 

@@ -23,7 +23,6 @@ rule extract:
         "../envs/classlens.yaml"
     threads: paired(SHARDS)
     resources:
-        script=script("extract.py"),
         mem_mb=memory(8),
         runtime=240,
         root=root,
@@ -38,7 +37,7 @@ rule extract:
     message:
         "Extracting hidden states of {wildcards.model} on {wildcards.dataset}, {wildcards.split}, shard {wildcards.shard}"
     shell:
-        "python {resources.script:q} --log {log:q} --threads {threads}"
+        'python "$SCRIPTS"/extract.py --log {log:q} --threads {threads}'
         " --device {resources.device} --batch-size {resources.batch_size} --workers {resources.workers}"
         " --precision {params.settings[precision]} --manifest {input.manifest:q} --root {resources.root:q}"
         " --model $(dirname {input.card:q}) --shard {params.shard} --dtype {params.settings[dtype]}"
@@ -70,7 +69,6 @@ rule predictions:
         "../envs/classlens.yaml"
     threads: 1
     resources:
-        script=script("predictions.py"),
         mem_mb=memory(1),
         runtime=10,
     params:
@@ -79,5 +77,5 @@ rule predictions:
     message:
         "Collecting the predictions of {wildcards.model} on {wildcards.dataset}, {wildcards.split}"
     shell:
-        "python {resources.script:q} --log {log:q} --threads {threads} --protocol {params.protocol}"
+        'python "$SCRIPTS"/predictions.py --log {log:q} --threads {threads} --protocol {params.protocol}'
         " --shards {input:q} --predictions {output:q}"

@@ -19,7 +19,6 @@ rule perturbations:
         "../envs/classlens.yaml"
     threads: paired(len(set(plan.models_with("attention")) | set(plan.models_with("tokens"))))
     resources:
-        script=script("perturb.py"),
         mem_mb=memory(8),
         runtime=240,
         root=root,
@@ -32,7 +31,7 @@ rule perturbations:
     message:
         "Cutting attention and removing tokens of {wildcards.model} on {wildcards.dataset}"
     shell:
-        "python {resources.script:q} --log {log:q} --threads {threads}"
+        'python "$SCRIPTS"/perturb.py --log {log:q} --threads {threads}'
         " --device {resources.device} --batch-size {resources.batch_size} --workers {resources.workers}"
         " --precision {params.settings[precision]} --manifest {input.manifest:q} --root {resources.root:q}"
         " --model $(dirname {input.card:q}) --tokens {input.tokens:q} --analyses {params.settings[analyses]}"

@@ -20,7 +20,6 @@ rule relevance:
         "../envs/classlens.yaml"
     threads: paired(len(plan.models_with("relevance")))
     resources:
-        script=script("relevance.py"),
         mem_mb=memory(8),
         runtime=240,
         root=root,
@@ -33,7 +32,7 @@ rule relevance:
     message:
         "Making relevance maps of {wildcards.model} on {wildcards.dataset}"
     shell:
-        "python {resources.script:q} --log {log:q} --threads {threads}"
+        'python "$SCRIPTS"/relevance.py --log {log:q} --threads {threads}'
         " --device {resources.device} --batch-size {resources.batch_size} --workers {resources.workers}"
         " --precision {params.settings[precision]} --manifest {input.manifest:q} --root {resources.root:q}"
         " --model $(dirname {input.card:q}) --probes {input.probes:q} --classes {params.settings[classes]}"
@@ -58,7 +57,6 @@ rule deletion:
         "../envs/classlens.yaml"
     threads: paired(len(plan.models_with("deletion")))
     resources:
-        script=script("deletion.py"),
         mem_mb=memory(8),
         runtime=1440,
         root=root,
@@ -71,7 +69,7 @@ rule deletion:
     message:
         "Deleting tokens of {wildcards.model} on {wildcards.dataset} by their relevance"
     shell:
-        "python {resources.script:q} --log {log:q} --threads {threads}"
+        'python "$SCRIPTS"/deletion.py --log {log:q} --threads {threads}'
         " --device {resources.device} --batch-size {resources.batch_size} --workers {resources.workers}"
         " --precision {params.settings[precision]} --manifest {input.manifest:q} --root {resources.root:q}"
         " --model $(dirname {input.card:q}) --relevance {input.relevance:q} --steps {params.settings[steps]}"
@@ -92,7 +90,6 @@ rule deletion_curves:
         "../envs/classlens.yaml"
     threads: 1
     resources:
-        script=script("deletion_curves.py"),
         mem_mb=memory(2),
         runtime=30,
     params:
@@ -101,7 +98,7 @@ rule deletion_curves:
     message:
         "Measuring the areas under the deletion curves of {wildcards.model} on {wildcards.dataset}"
     shell:
-        "python {resources.script:q} --log {log:q} --threads {threads} --deletion {input:q}"
+        'python "$SCRIPTS"/deletion_curves.py --log {log:q} --threads {threads} --deletion {input:q}'
         " --seed {params.settings[seed]} --protocol {params.settings[protocol]} --curves {output.curves:q} --area {output.area:q}"
 
 
@@ -120,15 +117,14 @@ rule segmentation:
         "../envs/classlens.yaml"
     threads: 1
     resources:
-        script=script("segmentation.py"),
         mem_mb=memory(4),
         runtime=120,
-        root=root,
     params:
+        root=root_unremembered,
         protocol=settings["protocol"],
         code=code("segmentation.py"),
     message:
         "Comparing the relevance maps of {wildcards.model} with the masks of {wildcards.dataset}"
     shell:
-        "python {resources.script:q} --log {log:q} --threads {threads} --protocol {params.protocol} --manifest {input.manifest:q}"
-        " --root {resources.root:q} --card {input.card:q} --relevance {input.relevance:q} --segmentation {output:q}"
+        'python "$SCRIPTS"/segmentation.py --log {log:q} --threads {threads} --protocol {params.protocol} --manifest {input.manifest:q}'
+        " --root {params.root:q} --card {input.card:q} --relevance {input.relevance:q} --segmentation {output:q}"
