@@ -75,16 +75,16 @@ class Cluster:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.nodes: dict[str, subprocess.Popen[bytes]] = {}
+        self.nodes: dict[str, subprocess.Popen[Any]] = {}
 
     def __enter__(self) -> Self:
         self._configure()
         isolated = ["unshare", "--fork", "--kill-child=KILL", "--pid", "--mount-proc", "--mount", "--net"]
         # The first process reaps what others leave behind, and ends when its input closes: with the process that started it.
         self._first = subprocess.Popen([*isolated, "bash", "-c", "read -r"], stdin=subprocess.PIPE)
-        until(lambda: psutil.Process(self._first.pid).children(), "the cluster's namespaces")
-        (self._inside,) = psutil.Process(self._first.pid).children()
-        until(lambda: os.readlink(f"/proc/{self._inside.pid}/ns/net") != os.readlink("/proc/self/ns/net"), "the cluster's network")
+        outside = psutil.Process(self._first.pid)
+        until(lambda: [child.name() for child in outside.children()] == ["bash"], "the cluster's namespaces")
+        (self._inside,) = outside.children()
         self.run("ip", "link", "set", "lo", "up")
         self.run("ip", "address", "add", "192.0.2.1/32", "dev", "lo")  # Slurm takes no loopback address for a node's own
         self.run("mount", "--bind", str(self.folder), "/etc/slurm")
@@ -99,7 +99,7 @@ class Cluster:
         self._first.wait()
 
     def _configure(self) -> None:
-        host = socket.gethostname()
+        host = socket.gethostname().split(".")[0]  # as Slurm calls it
         (self.folder / "state").mkdir(parents=True)
         devices = [self.folder / f"gpu{index}" for index in range(GPUS_PER_NODE)]
         for device in devices:
