@@ -1,7 +1,7 @@
 """Runs on a Slurm cluster as users start them: all of the demo, shrunk, and what becomes of jobs, nodes and Snakemake that are killed.
 
 What ran is counted by the programs themselves: whatever starts an interpreter with a program of the workflow leaves a line in a file, and
-another when it gets to its end. No record of Snakemake or Slurm is believed for that.
+another when it gets to its end. No record of Snakemake or Slurm is believed for that. They also wait where a test wants to hit them.
 """
 
 import json
@@ -25,7 +25,7 @@ from classlens.catalogue import FIGURES, TABLES
 pytestmark = [pytest.mark.cluster, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
 
 WITNESS = """
-import atexit, json, os, sys
+import atexit, json, os, sys, time
 
 def note(event):
     line = {"event": event, "program": os.path.basename(sys.orig_argv[1]), "log": sys.orig_argv[sys.orig_argv.index("--log") + 1],
@@ -36,6 +36,8 @@ def note(event):
 if "--log" in sys.orig_argv and "/workflow/scripts/" in sys.orig_argv[1]:
     note("start")
     atexit.register(note, "end")
+    while os.path.exists(os.environ["WITNESSED"] + ".hold"):
+        time.sleep(0.1)
 """
 ON_GPU = {"train.py", "extract.py", "project.py", "perturb.py", "relevance.py", "deletion.py"}
 ALONE = {"shapes.py", "manifest.py", "model.py", "probe.py"}
@@ -82,15 +84,15 @@ class Login:
     def __init__(self, cluster: Cluster, folder: Path):
         self.cluster, self.run = cluster, Run(folder)
         self.config = self.run.configure(small_demo())
-        self.witness = folder / "witness"
+        self.witness, self.hold = folder / "witness", folder / "witness" / "events.hold"
         self.witness.mkdir()
         (self.witness / "sitecustomize.py").write_text(WITNESS, encoding="utf-8")
 
     def start(self, *targets: str) -> subprocess.Popen[Any]:
         """Snakemake as users start it, but that it asks for the state of jobs more often, and waits less for their files."""
-        place = ("--snakefile", REPOSITORY / "Snakefile", "--directory", self.run.folder, "--configfile", self.config)
-        profile = ("--profile", REPOSITORY / "profiles" / "slurm", "--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5")
-        command = (sys.executable, "-m", "snakemake", *targets, *place, *profile)
+        command: list[str | Path] = [sys.executable, "-m", "snakemake", *targets]
+        command += ["--snakefile", REPOSITORY / "Snakefile", "--directory", self.run.folder, "--configfile", self.config]
+        command += ["--profile", REPOSITORY / "profiles" / "slurm", "--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5"]
         environment = os.environ | {"PYTHONPATH": str(self.witness), "WITNESSED": str(self.witness / "events")}
         with open(self.run.folder / "printed", "a", encoding="utf-8") as printed:
             return self.cluster.start(*command, env=environment, stdout=printed, stderr=subprocess.STDOUT)
@@ -122,12 +124,16 @@ class Login:
         return Login(self.cluster, folder)
 
     def perturbing(self) -> tuple[subprocess.Popen[Any], dict[str, Event]]:
-        """Snakemake that makes them again, and the programs of both models, by name, at a time when both run."""
+        """Snakemake that makes them again, and the programs of both models, by name, which have begun and wait for `release`."""
+        self.hold.touch()
         snakemake = self.start(*PERTURBATIONS)
         until(lambda: len(self.events("start")) == 2 or snakemake.poll() is not None, "both perturbations", seconds=300)
-        assert [item.program for item in self.events("start")] == ["perturb.py", "perturb.py"]
-        assert not self.events("end")
-        return snakemake, {item.model: item for item in self.events("start")}
+        running = {item.model: item for item in self.events("start", "perturb.py")}
+        assert set(running) == {"cls", "pooled"}
+        return snakemake, running
+
+    def release(self) -> None:
+        self.hold.unlink()
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +187,7 @@ def test_a_cancelled_job_is_tried_again_with_more_memory(whole: Login, tmp_path:
     login = whole.without_perturbations(tmp_path / "a folder")
     snakemake, running = login.perturbing()
     login.cluster.run("scancel", running["cls"].job)
+    login.release()
     login.ends_well(snakemake)
     assert login.counts("start") == {"cls": 2, "pooled": 1}
     assert login.counts("end") == {"cls": 1, "pooled": 1}
@@ -194,6 +201,7 @@ def test_a_killed_snakemake_goes_on_where_it_was(whole: Login, tmp_path: Path) -
     snakemake, running = login.perturbing()
     kill(snakemake)
     login.cluster.run("scancel", running["cls"].job)
+    login.release()
     until(lambda: not login.cluster.jobs("--states=RUNNING,PENDING,COMPLETING"), "the end of what was submitted", seconds=300)
     assert login.counts("end") == {"pooled": 1}
     login.ends_well(login.start(*PERTURBATIONS))
@@ -208,6 +216,7 @@ def test_jobs_of_a_dead_node_go_on_elsewhere(whole: Login, tmp_path: Path) -> No
     dead, alive = running["cls"].node, running["pooled"].node
     assert dead != alive
     login.cluster.cut_power(dead)
+    login.release()
     login.ends_well(snakemake)
     login.cluster.boot(dead)
     assert login.counts("start") == {"cls": 2, "pooled": 1}
