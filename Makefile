@@ -8,7 +8,7 @@ CODE := workflow/scripts tests
 SMK := Snakefile rules
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint bench quirks families reproduction estimate publish adopt lock
+.PHONY: help env demo test test-cluster lint bench quirks families reproduction estimate publish adopt lock
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ demo: env  ## Run the whole workflow on the generated demo
 
 test: env  ## Run all tests
 	$(BIN)/python -m pytest --numprocesses logical --dist loadgroup
+
+test-cluster: env  ## Test runs on a throw-away Slurm cluster (as root, with Slurm installed)
+	$(BIN)/python -m pytest -m cluster -rs tests/test_cluster.py
 
 lint: env  ## Check style, types and rules
 	$(BIN)/ruff check $(CODE)

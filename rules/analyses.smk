@@ -16,7 +16,6 @@ rule identifiability:
         "../envs/classlens.yaml"
     threads: 1
     resources:
-        script=script("identifiability.py"),
         mem_mb=memory(4),
         runtime=60,
     params:
@@ -25,7 +24,7 @@ rule identifiability:
     message:
         "Measuring class identifiability of {wildcards.model} on {wildcards.dataset}"
     shell:
-        "python {resources.script:q} --log {log:q} --threads {threads} --protocol {params.protocol}"
+        'python "$SCRIPTS"/identifiability.py --log {log:q} --threads {threads} --protocol {params.protocol}'
         " --projections {input.projections:q} --card {input.card:q} --identifiability {output.measures:q} --ranks {output.ranks:q}"
 
 
@@ -44,7 +43,6 @@ rule context:
         "../envs/classlens.yaml"
     threads: 1
     resources:
-        script=script("context.py"),
         mem_mb=memory(4),
         runtime=60,
     params:
@@ -53,7 +51,7 @@ rule context:
     message:
         "Comparing class and context tokens of {wildcards.model} on {wildcards.dataset}"
     shell:
-        "python {resources.script:q} --log {log:q} --threads {threads} --protocol {params.protocol}"
+        'python "$SCRIPTS"/context.py --log {log:q} --threads {threads} --protocol {params.protocol}'
         " --projections {input.projections:q} --card {input.card:q} --tokens {input.tokens:q} --context {output:q}"
 
 
@@ -73,7 +71,6 @@ rule building:
         "../envs/classlens.yaml"
     threads: 1
     resources:
-        script=script("building.py"),
         mem_mb=memory(4),
         runtime=60,
     params:
@@ -82,6 +79,6 @@ rule building:
     message:
         "Measuring how the layers of {wildcards.model} build the class on {wildcards.dataset}"
     shell:
-        "python {resources.script:q} --log {log:q} --threads {threads} --protocol {params.protocol}"
+        'python "$SCRIPTS"/building.py --log {log:q} --threads {threads} --protocol {params.protocol}'
         " --projections {input.projections:q} --card {input.card:q} --tokens {input.tokens:q}"
         " --changes {output.changes:q} --composition {output.composition:q}"

@@ -33,8 +33,10 @@ except InputError as error:
 python = "" if workflow.deployment_settings.deployment_method else f'PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH" '
 # Snakemake tells torch, NumPy and pyarrow's processor pool of a job's threads; polars reads its variable once, when it is imported.
 pools = 'POLARS_MAX_THREADS="$OMP_NUM_THREADS" ARROW_IO_THREADS="$OMP_NUM_THREADS"'
+# They find their program by a variable, not by a parameter: another checkout makes nothing stale, and other code does (`code`).
+program = f"SCRIPTS={shlex.quote(str(SCRIPTS))}"
 # They run in place of the shell, as children of Snakemake, so that they can end when it does (cli.STARTED_BY).
-shell.prefix(f"export {python}{pools} CLASSLENS_STARTED_BY={os.getpid()}; exec ".replace("{", "{{").replace("}", "}}"))
+shell.prefix(f"export {python}{pools} {program} CLASSLENS_STARTED_BY={os.getpid()}; exec ".replace("{", "{{").replace("}", "}}"))
 
 
 pathvars:
@@ -61,11 +63,6 @@ wildcard_constraints:
     model=one_of(plan.models),
     split="[^/]+",
     shard=r"\d{5}",
-
-
-def script(name):
-    """Path of a script. A resource rather than a parameter: another checkout makes nothing stale, and other code does (`code`)."""
-    return str(SCRIPTS / name)
 
 
 def code(script):
@@ -140,6 +137,12 @@ def root(wildcards):
     return of_dataset(wildcards).root
 
 
+def root_unremembered(wildcards, output):
+    """The same as a parameter that Snakemake does not remember, since it depends on the output: jobs that run as one on a cluster must agree
+    in all resources that are text."""
+    return root(wildcards)
+
+
 def of_model(model, pattern, **wildcards):
     """A path of a model's results on its data set."""
     item = plan.models[model]
@@ -172,8 +175,8 @@ def kept(path):
     return path if settings["hidden_states"]["keep"] else temp(path)
 
 
-def style(wildcards):
-    """The style file of figures; its contents are among their parameters."""
+def style(wildcards, output):
+    """The style file of figures, a parameter that Snakemake does not remember; its contents are among those that it does."""
     return str(plan.style_path())
 
 

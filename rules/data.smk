@@ -15,7 +15,6 @@ rule shapes:
         "../envs/classlens.yaml"
     threads: 4
     resources:
-        script=script("shapes.py"),
         mem_mb=memory(1),
         runtime=30,
     params:
@@ -24,7 +23,7 @@ rule shapes:
     message:
         "Drawing the data set {wildcards.dataset}"
     shell:
-        "python {resources.script:q} --log {log:q} --threads {threads}"
+        'python "$SCRIPTS"/shapes.py --log {log:q} --threads {threads}'
         " --num-classes {params.settings[num_classes]} --splits {params.settings[splits]:q} --seed {params.settings[seed]}"
         " --root {output:q}"
 
@@ -42,7 +41,6 @@ rule cifar:
         "../envs/classlens.yaml"
     threads: 1
     resources:
-        script=script("cifar.py"),
         mem_mb=memory(2),
         runtime=60,
         archive=lambda wildcards: settings["datasets"][wildcards.dataset]["root"],
@@ -53,7 +51,7 @@ rule cifar:
     message:
         "Unpacking the images of {wildcards.dataset}, {wildcards.split}"
     shell:
-        "python {resources.script:q} --log {log:q} --threads {threads} --kind {params.settings[kind]}"
+        'python "$SCRIPTS"/cifar.py --log {log:q} --threads {threads} --kind {params.settings[kind]}'
         " --archive {resources.archive:q} --download {resources.download} --split {wildcards.split:q}"
         " --images-per-class {params.settings[images_per_class]} --folder {output:q}"
 
@@ -71,7 +69,6 @@ rule manifest:
         "../envs/classlens.yaml"
     threads: 4
     resources:
-        script=script("manifest.py"),
         mem_mb=memory(2),
         runtime=120,
         root=root,
@@ -83,7 +80,7 @@ rule manifest:
     message:
         "Checking the images of {wildcards.dataset}, {wildcards.split}"
     shell:
-        "python {resources.script:q} --log {log:q} --threads {threads} --root {resources.root:q}"
+        'python "$SCRIPTS"/manifest.py --log {log:q} --threads {threads} --root {resources.root:q}'
         " --kind {params.settings[kind]} --subset {params.settings[subset]} --classes {resources.classes:q}"
         " --split {params.settings[split]:q} --images-per-class {params.settings[images_per_class]}"
         " --masks {resources.masks:q} --on-bad-image {params.settings[on_bad_image]}"

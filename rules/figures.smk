@@ -59,20 +59,20 @@ for figure in FIGURES:
             "../envs/classlens.yaml"
         threads: 1
         resources:
-            script=script(f"figure_{figure.name}.py"),
             mem_mb=memory(2),
             runtime=30,
-            style=style,
         params:
             settings=settings_of(figure, plan.figure_settings),
             inputs=read_inputs(FIGURE_INPUTS[figure.name]),
+            style=style,
+            script=f"figure_{figure.name}.py",
             code=code(f"figure_{figure.name}.py"),
         message:
             f"Drawing figure {figure.letter}, {figure.name}" + (" of {wildcards.model}" if figure.per_model else "")
         shell:
-            "python {resources.script:q} --log {log:q} --threads {threads} --models {params.settings[models]:q}"
+            'python "$SCRIPTS"/{params.script} --log {log:q} --threads {threads} --models {params.settings[models]:q}'
             " --seed {params.settings[seed]} --protocol {params.settings[protocol]}"
-            " --style {resources.style:q} --width {params.settings[width]}"
+            " --style {params.style:q} --width {params.settings[width]}"
             " {params.inputs:q}"
             " --csv {output.csv:q} --svg {output.svg:q} --png {output.png:q} --pdf {output.pdf:q}"
 

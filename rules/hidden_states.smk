@@ -20,7 +20,6 @@ rule extract:
     threads: paired(SHARDS)
     resources:
         **ON_DEVICE,
-        script=script("extract.py"),
         mem_mb=memory(8),
         runtime=240,
         root=root,
@@ -33,7 +32,7 @@ rule extract:
     message:
         "Extracting hidden states of {wildcards.model} on {wildcards.dataset}, {wildcards.split}, shard {wildcards.shard}"
     shell:
-        "python {resources.script:q} --log {log:q} --threads {threads}"
+        'python "$SCRIPTS"/extract.py --log {log:q} --threads {threads}'
         " --device {resources.device} --jobs-per-gpu {resources.jobs_per_gpu} --mem-mb {resources.mem_mb}"
         " --batch-size {resources.batch_size} --workers {resources.workers} --precision {params.settings[precision]}"
         " --manifest {input.manifest:q} --root {resources.root:q}"
@@ -64,7 +63,6 @@ rule predictions:
         "../envs/classlens.yaml"
     threads: 1
     resources:
-        script=script("predictions.py"),
         mem_mb=memory(1),
         runtime=10,
     params:
@@ -73,5 +71,5 @@ rule predictions:
     message:
         "Collecting the predictions of {wildcards.model} on {wildcards.dataset}, {wildcards.split}"
     shell:
-        "python {resources.script:q} --log {log:q} --threads {threads} --protocol {params.protocol}"
+        'python "$SCRIPTS"/predictions.py --log {log:q} --threads {threads} --protocol {params.protocol}'
         " --shards {input:q} --predictions {output:q}"

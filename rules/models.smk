@@ -17,7 +17,6 @@ rule model:
         "../envs/classlens.yaml"
     threads: 1
     resources:
-        script=script("model.py"),
         mem_mb=memory(4),
         runtime=60,
         checkpoint=lambda wildcards: plan.files_of_model(wildcards.model)["checkpoint"],
@@ -30,7 +29,7 @@ rule model:
     message:
         "Preparing the model {wildcards.model} ({params.settings[weights]} weights)"
     shell:
-        "python {resources.script:q} --log {log:q} --threads {threads}"
+        'python "$SCRIPTS"/model.py --log {log:q} --threads {threads}'
         " --arch {params.settings[arch]:q} --weights {params.settings[weights]} --checkpoint {resources.checkpoint:q}"
         " --sha256 {params.settings[pinned]} --hub-cache {resources.hub_cache:q} --offline {resources.offline}"
         " --class-embedding {resources.class_embedding:q} --normalization {params.settings[normalization]}"
@@ -57,7 +56,6 @@ rule train:
     threads: shared(at_once(len(plan.trained())))
     resources:
         **ON_DEVICE,
-        script=script("train.py"),
         mem_mb=memory(6),
         runtime=720,
         root=lambda wildcards: plan.datasets[plan.models[wildcards.model].dataset].root,
@@ -68,7 +66,7 @@ rule train:
     message:
         "Training the model {wildcards.model}"
     shell:
-        "python {resources.script:q} --log {log:q} --threads {threads}"
+        'python "$SCRIPTS"/train.py --log {log:q} --threads {threads}'
         " --device {resources.device} --jobs-per-gpu {resources.jobs_per_gpu} --mem-mb {resources.mem_mb}"
         " --workers {resources.workers} --precision {params.settings[precision]}"
         " --manifest {input.manifest:q} --root {resources.root:q} --arch {params.settings[arch]:q} --kwargs {params.settings[kwargs]:q}"

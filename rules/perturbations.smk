@@ -20,7 +20,6 @@ rule perturbations:
     threads: paired(len(set(plan.models_with("attention")) | set(plan.models_with("tokens"))))
     resources:
         **ON_DEVICE,
-        script=script("perturb.py"),
         mem_mb=memory(8),
         runtime=240,
         root=root,
@@ -32,7 +31,7 @@ rule perturbations:
     message:
         "Cutting attention and removing tokens of {wildcards.model} on {wildcards.dataset}"
     shell:
-        "python {resources.script:q} --log {log:q} --threads {threads}"
+        'python "$SCRIPTS"/perturb.py --log {log:q} --threads {threads}'
         " --device {resources.device} --jobs-per-gpu {resources.jobs_per_gpu} --mem-mb {resources.mem_mb}"
         " --batch-size {resources.batch_size} --workers {resources.workers} --precision {params.settings[precision]}"
         " --manifest {input.manifest:q} --root {resources.root:q}"

@@ -20,7 +20,6 @@ rule probes:
         "../envs/classlens.yaml"
     threads: paired(len(plan.models_with("probes")))
     resources:
-        script=script("probe.py"),
         mem_mb=memory(8),
         runtime=240,
     params:
@@ -29,7 +28,7 @@ rule probes:
     message:
         "Fitting linear probes to the hidden states of {wildcards.model} on {wildcards.dataset}"
     shell:
-        "python {resources.script:q} --log {log:q} --threads {threads} --protocol {params.settings[protocol]}"
+        'python "$SCRIPTS"/probe.py --log {log:q} --threads {threads} --protocol {params.settings[protocol]}'
         " --card {input.card:q} --manifest {input.manifest:q} --states {input.states:q}"
         " --train-manifest {input.train_manifest:q} --train-states {input.train_states:q}"
         " --training {params.settings[training]:q} --seed {params.settings[seed]}"

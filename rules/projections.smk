@@ -19,7 +19,6 @@ rule project:
     threads: paired(SHARDS)
     resources:
         **ON_DEVICE,
-        script=script("project.py"),
         mem_mb=memory(8),
         runtime=240,
     params:
@@ -29,7 +28,7 @@ rule project:
     message:
         "Projecting hidden states of {wildcards.model} on {wildcards.dataset}, {wildcards.split}, shard {wildcards.shard}"
     shell:
-        "python {resources.script:q} --log {log:q} --threads {threads}"
+        'python "$SCRIPTS"/project.py --log {log:q} --threads {threads}'
         " --device {resources.device} --jobs-per-gpu {resources.jobs_per_gpu} --mem-mb {resources.mem_mb}"
         " --manifest {input.manifest:q} --model $(dirname {input.card:q}) --shard {params.shard} --states {input.states:q}"
         " --top-k {params.settings[top_k]} --protocol {params.settings[protocol]} --projections {output:q}"
@@ -49,15 +48,14 @@ rule tokens:
         "../envs/classlens.yaml"
     threads: 1
     resources:
-        script=script("tokens.py"),
         mem_mb=memory(2),
         runtime=60,
-        root=root,
     params:
+        root=root_unremembered,
         protocol=settings["protocol"],
         code=code("tokens.py"),
     message:
         "Labelling the tokens of {wildcards.model} on {wildcards.dataset} by the masks"
     shell:
-        "python {resources.script:q} --log {log:q} --threads {threads} --protocol {params.protocol}"
-        " --manifest {input.manifest:q} --root {resources.root:q} --card {input.card:q} --tokens {output:q}"
+        'python "$SCRIPTS"/tokens.py --log {log:q} --threads {threads} --protocol {params.protocol}'
+        " --manifest {input.manifest:q} --root {params.root:q} --card {input.card:q} --tokens {output:q}"

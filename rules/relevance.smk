@@ -21,7 +21,6 @@ rule relevance:
     threads: paired(len(plan.models_with("relevance")))
     resources:
         **ON_DEVICE,
-        script=script("relevance.py"),
         mem_mb=memory(8),
         runtime=240,
         root=root,
@@ -33,7 +32,7 @@ rule relevance:
     message:
         "Making relevance maps of {wildcards.model} on {wildcards.dataset}"
     shell:
-        "python {resources.script:q} --log {log:q} --threads {threads}"
+        'python "$SCRIPTS"/relevance.py --log {log:q} --threads {threads}'
         " --device {resources.device} --jobs-per-gpu {resources.jobs_per_gpu} --mem-mb {resources.mem_mb}"
         " --batch-size {resources.batch_size} --workers {resources.workers} --precision {params.settings[precision]}"
         " --manifest {input.manifest:q} --root {resources.root:q}"
@@ -60,7 +59,6 @@ rule deletion:
     threads: paired(len(plan.models_with("deletion")))
     resources:
         **ON_DEVICE,
-        script=script("deletion.py"),
         mem_mb=memory(8),
         runtime=1440,
         root=root,
@@ -72,7 +70,7 @@ rule deletion:
     message:
         "Deleting tokens of {wildcards.model} on {wildcards.dataset} by their relevance"
     shell:
-        "python {resources.script:q} --log {log:q} --threads {threads}"
+        'python "$SCRIPTS"/deletion.py --log {log:q} --threads {threads}'
         " --device {resources.device} --jobs-per-gpu {resources.jobs_per_gpu} --mem-mb {resources.mem_mb}"
         " --batch-size {resources.batch_size} --workers {resources.workers} --precision {params.settings[precision]}"
         " --manifest {input.manifest:q} --root {resources.root:q}"
@@ -94,7 +92,6 @@ rule deletion_curves:
         "../envs/classlens.yaml"
     threads: 1
     resources:
-        script=script("deletion_curves.py"),
         mem_mb=memory(2),
         runtime=30,
     params:
@@ -103,7 +100,7 @@ rule deletion_curves:
     message:
         "Measuring the areas under the deletion curves of {wildcards.model} on {wildcards.dataset}"
     shell:
-        "python {resources.script:q} --log {log:q} --threads {threads} --deletion {input:q}"
+        'python "$SCRIPTS"/deletion_curves.py --log {log:q} --threads {threads} --deletion {input:q}'
         " --seed {params.settings[seed]} --protocol {params.settings[protocol]} --curves {output.curves:q} --area {output.area:q}"
 
 
@@ -122,15 +119,14 @@ rule segmentation:
         "../envs/classlens.yaml"
     threads: 1
     resources:
-        script=script("segmentation.py"),
         mem_mb=memory(4),
         runtime=120,
-        root=root,
     params:
+        root=root_unremembered,
         protocol=settings["protocol"],
         code=code("segmentation.py"),
     message:
         "Comparing the relevance maps of {wildcards.model} with the masks of {wildcards.dataset}"
     shell:
-        "python {resources.script:q} --log {log:q} --threads {threads} --protocol {params.protocol} --manifest {input.manifest:q}"
-        " --root {resources.root:q} --card {input.card:q} --relevance {input.relevance:q} --segmentation {output:q}"
+        'python "$SCRIPTS"/segmentation.py --log {log:q} --threads {threads} --protocol {params.protocol} --manifest {input.manifest:q}'
+        " --root {params.root:q} --card {input.card:q} --relevance {input.relevance:q} --segmentation {output:q}"

@@ -44,17 +44,17 @@ for table in TABLES:
             "../envs/classlens.yaml"
         threads: 1
         resources:
-            script=script(f"table_{table.name}.py"),
             mem_mb=memory(2),
             runtime=30,
         params:
             settings=settings_of(table, plan.statistics_settings),
             inputs=read_inputs(TABLE_INPUTS[table.name]),
+            script=f"table_{table.name}.py",
             code=code(f"table_{table.name}.py"),
         message:
             f"Writing table {table.letter}, {table.name}"
         shell:
-            "python {resources.script:q} --log {log:q} --threads {threads} --models {params.settings[models]:q}"
+            'python "$SCRIPTS"/{params.script} --log {log:q} --threads {threads} --models {params.settings[models]:q}'
             " --seed {params.settings[seed]} --protocol {params.settings[protocol]}"
             " {params.inputs:q}"
             " --csv {output:q}"
@@ -73,7 +73,6 @@ rule reproduction:
         "../envs/classlens.yaml"
     threads: 1
     resources:
-        script=script("reproduction.py"),
         mem_mb=memory(1),
         runtime=10,
     params:
@@ -82,7 +81,7 @@ rule reproduction:
     message:
         "Comparing the tables with the expected numbers"
     shell:
-        "python {resources.script:q} --log {log:q} --threads {threads} --expected {params.expected:q} --tables {input:q} --csv {output:q}"
+        'python "$SCRIPTS"/reproduction.py --log {log:q} --threads {threads} --expected {params.expected:q} --tables {input:q} --csv {output:q}'
 
 
 rule tables:

@@ -8,6 +8,7 @@ import getpass
 import json
 import os
 import socket
+import sys
 from pathlib import Path
 from typing import IO, Any
 
@@ -68,6 +69,8 @@ def claim(results: str | Path, config: dict[str, Any]) -> None:
     except BlockingIOError:
         file.seek(0)
         raise InputError(f"{results} is in use by {file.read().strip() or 'another run'}: wait until it ends, or end it") from None
+    except OSError as error:  # some network file systems have no locks
+        print(f"warning: {folder / LOCK}: {error.strerror}; nothing keeps a second run from writing there", file=sys.stderr)
     _held.append(file)
     file.truncate(0)
     file.write(f"process {os.getpid()} of {getpass.getuser()} on {socket.gethostname()}\n")

@@ -1,0 +1,43 @@
+"""What must hold for clusters, where none is at hand (tests/test_cluster.py makes one): their profile, and their file systems."""
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import REPOSITORY, Run, small_config
+
+from classlens import run_folder
+from classlens.catalogue import FIGURES, TABLES
+
+SLURM = REPOSITORY / "profiles" / "slurm"
+
+
+def test_every_figure_and_table_shares_jobs() -> None:
+    groups = yaml.safe_load((SLURM / "config.yaml").read_text(encoding="utf-8"))["groups"]
+    shown = {f"figure_{figure.name}" for figure in FIGURES} | {f"table_{table.name}" for table in TABLES} | {"reproduction"}
+    assert {rule for rule, group in groups.items() if group == "shown"} == shown
+
+
+def test_steps_of_several_models_and_data_sets_share_jobs(tmp_path: Path) -> None:
+    small = small_config()
+    data, model = small["datasets"]["d"], small["models"]["m"]
+    config = {**small, "datasets": {"d": data, "e": data}, "models": {"m": {**model, "dataset": "d"}, "n": {**model, "dataset": "e"}}}
+    run = Run(tmp_path / "work")
+    planned = run.complete("--dry-run", "--profile", SLURM, "--configfile", run.configure(config))
+    for group in ("states", "labels", "measures", "scores", "shown"):
+        assert f"Group job {group} " in planned
+
+
+def test_a_file_system_without_locks_is_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*arguments: Any) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    run_folder.claim(tmp_path / "results", {"run": "mine", "protocol": "corrected"})
+    assert "nothing keeps a second run from writing there" in capsys.readouterr().err
