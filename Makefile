@@ -6,9 +6,10 @@ STAMP := $(VENV)/.installed
 LOCKS := envs/workflow.lock envs/dev.lock
 CODE := workflow/scripts tests
 SMK := Snakefile rules
+FAULTS := $(addprefix tests/test_,reliability.py fuzz.py cluster.py models.py data.py storage.py memory.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-cluster lint bench quirks families reproduction estimate publish adopt lock
+.PHONY: help env demo test test-cluster lint chaos bench quirks families reproduction estimate publish adopt lock
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +31,9 @@ test: env  ## Run all tests
 
 test-cluster: env  ## Test runs on a throw-away Slurm cluster (as root, with Slurm installed)
 	$(BIN)/python -m pytest -m cluster -rs tests/test_cluster.py
+
+chaos: env  ## Kill a run 200 times, try 10,000 broken inputs and every other fault; writes docs/reliability.md
+	$(BIN)/python -m pytest -m "cluster or not cluster" -rs $(FAULTS) --kills 200 --inputs 10000 --faults docs/reliability.md
 
 lint: env  ## Check style, types and rules
 	$(BIN)/ruff check $(CODE)

@@ -5,11 +5,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from fault_page import Fault, page
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 GOLDEN = REPOSITORY / "tests" / "golden"
@@ -97,14 +99,23 @@ def small_config(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def fault(record_property: Callable[[str, object], None]) -> Callable[..., None]:
-    """Note what a person saw of a fault, how much was lost, and what was done again (`reliability`)."""
+def note_fault(record_property: Callable[[str, object], None], tmp_path: Path) -> Callable[..., None]:
+    """Note a fault for the page about them (`--faults`): the arguments of `fault_page.Fault`. Nothing may have been lost."""
 
-    def note(what: str, sees: str, lost: int = 0, again: int | str = 0, times: int = 1) -> None:
-        assert lost == 0
-        record_property("fault", {"what": what, "sees": sees, "lost": lost, "again": again, "times": times})
+    def note(what: str, sees: str, **more: Any) -> None:
+        fault = Fault(what, sees.replace(f"{tmp_path}/", "/").removeprefix("error: "), **more)
+        assert fault.lost == 0
+        record_property("fault", asdict(fault))
 
     return note
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Write the page about faults, if every test has passed."""
+    path, passed = config.getoption("faults"), terminalreporter.stats.get("passed", [])
+    if path and not {"failed", "error"} & terminalreporter.stats.keys():
+        notes = [value for report in passed for name, value in report.user_properties if name == "fault"]
+        path.write_text(page(Fault(**note) for note in notes), encoding="utf-8")
 
 
 @pytest.fixture(scope="session")

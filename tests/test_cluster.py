@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -183,7 +183,7 @@ def test_light_jobs_go_through_the_queue_together(whole: Login) -> None:
         assert records[job]["memory"] in ("2G", "4G", "6G")  # of the largest: its programs take turns
 
 
-def test_a_cancelled_job_is_tried_again_with_more_memory(whole: Login, tmp_path: Path) -> None:
+def test_a_cancelled_job_is_tried_again_with_more_memory(whole: Login, tmp_path: Path, note_fault: Callable[..., None]) -> None:
     login = whole.without_perturbations(tmp_path / "a folder")
     snakemake, running = login.perturbing()
     login.cluster.run("scancel", running["cls"].job)
@@ -194,9 +194,10 @@ def test_a_cancelled_job_is_tried_again_with_more_memory(whole: Login, tmp_path:
     memory = {record["id"]: record["memory"] for record in login.cluster.jobs()}
     assert [memory[item.job] for item in login.events("start", "perturb.py") if item.model == "cls"] == ["8G", "16G"]
     assert login.results() == whole.results()
+    note_fault("Slurm: a job is cancelled (scancel)", "it is tried again, with more memory", again="1 job")
 
 
-def test_a_killed_snakemake_goes_on_where_it_was(whole: Login, tmp_path: Path) -> None:
+def test_a_killed_snakemake_goes_on_where_it_was(whole: Login, tmp_path: Path, note_fault: Callable[..., None]) -> None:
     login = whole.without_perturbations(tmp_path / "a folder")
     snakemake, running = login.perturbing()
     kill(snakemake)
@@ -208,9 +209,10 @@ def test_a_killed_snakemake_goes_on_where_it_was(whole: Login, tmp_path: Path) -
     assert login.counts("start") == {"cls": 2, "pooled": 1}
     assert login.counts("end") == {"cls": 1, "pooled": 1}
     assert login.results() == whole.results()
+    note_fault("Slurm: kill -9 of Snakemake", "jobs live on or are cancelled; the same command goes on", again="1 job that was cancelled")
 
 
-def test_jobs_of_a_dead_node_go_on_elsewhere(whole: Login, tmp_path: Path) -> None:
+def test_jobs_of_a_dead_node_go_on_elsewhere(whole: Login, tmp_path: Path, note_fault: Callable[..., None]) -> None:
     login = whole.without_perturbations(tmp_path / "a folder")
     snakemake, running = login.perturbing()
     dead, alive = running["cls"].node, running["pooled"].node
@@ -223,3 +225,4 @@ def test_jobs_of_a_dead_node_go_on_elsewhere(whole: Login, tmp_path: Path) -> No
     assert login.counts("end") == {"cls": 1, "pooled": 1}
     assert {item.node for item in login.events("end")} == {alive}
     assert login.results() == whole.results()
+    note_fault("Slurm: a node dies", "its job goes on on another node", again="1 job")

@@ -1,5 +1,6 @@
 """Data sets, manifests, masks and transforms."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -147,12 +148,13 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("fault", BROKEN)
-def test_bad_images_are_named_or_left_out(folder: Path, fault: str) -> None:
+def test_bad_images_are_named_or_left_out(folder: Path, fault: str, note_fault: Callable[..., None]) -> None:
     name, spoil, message = BROKEN[fault]
     spoil(folder / name)
     with pytest.raises(InputError, match=message) as caught:
         build(images_of(folder))
     assert name in str(caught.value)
+    note_fault(f"data set: {fault}", str(caught.value))
     rows = build(images_of(folder, skip=True))
     assert [row["image_id"] for row in rows] == [0, 2, 3, 4, 5]
     assert [row["shard"] for row in rows] == ["00000"] * 3 + ["00001"] * 2
@@ -170,11 +172,12 @@ def test_images_of_every_mode_become_rgb(tmp_path: Path, mode: str) -> None:
         assert rgb.getpixel((0, 0)) == (156, 156, 156)
 
 
-def test_bombs_and_animations(tmp_path: Path) -> None:
+def test_bombs_and_animations(tmp_path: Path, note_fault: Callable[..., None]) -> None:
     bomb = tmp_path / "bomb.png"
     Image.new("1", (20000, 20000)).save(bomb)
-    with pytest.raises(InputError, match=r"bomb\.png cannot be decoded .*400000000 pixels"):
+    with pytest.raises(InputError, match=r"bomb\.png cannot be decoded .*400000000 pixels") as caught:
         decode(bomb.read_bytes(), bomb)
+    note_fault("data set: decompression bomb", str(caught.value))
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
     assert to_rgb(decode((tmp_path / "moving.gif").read_bytes(), tmp_path)).getpixel((0, 0)) == (255, 0, 0)

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from classlens import images
 from classlens.errors import InputError
 from classlens.plan import Plan
 
+ANSWER = "a result, or what is wrong in one line; never a traceback"
 SCHEMA = REPOSITORY / "config" / "schema.yaml"
 RULES = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
 VALID = [
@@ -71,7 +73,7 @@ def one_line(error: InputError) -> None:
     assert len(str(error)) > 10
 
 
-def test_configs(pytestconfig: pytest.Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_configs(pytestconfig: pytest.Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, note_fault: Callable[..., None]) -> None:
     monkeypatch.chdir(tmp_path)
 
     @many(pytestconfig)
@@ -84,9 +86,10 @@ def test_configs(pytestconfig: pytest.Config, tmp_path: Path, monkeypatch: pytes
             one_line(error)
 
     plan()
+    note_fault("random changes of a config", ANSWER, times=pytestconfig.getoption("inputs"))
 
 
-def test_config_files(pytestconfig: pytest.Config, tmp_path: Path) -> None:
+def test_config_files(pytestconfig: pytest.Config, tmp_path: Path, note_fault: Callable[..., None]) -> None:
     path = tmp_path / "config.yaml"
     valid = st.sampled_from([yaml.safe_dump(config) for config in VALID] + [json.dumps(config) for config in VALID])
 
@@ -100,6 +103,7 @@ def test_config_files(pytestconfig: pytest.Config, tmp_path: Path) -> None:
             one_line(error)
 
     read()
+    note_fault("random bytes in a config file", ANSWER, times=pytestconfig.getoption("inputs"))
 
 
 @st.composite
@@ -140,7 +144,7 @@ def encoded() -> list[bytes]:
     return files
 
 
-def test_images(pytestconfig: pytest.Config) -> None:
+def test_images(pytestconfig: pytest.Config, note_fault: Callable[..., None]) -> None:
     path = Path("image")
 
     @many(pytestconfig)
@@ -155,3 +159,4 @@ def test_images(pytestconfig: pytest.Config) -> None:
         assert images.mask_ids(image, binary=True).shape == images.mask_ids(image, binary=False).shape == image.size[::-1]
 
     read()
+    note_fault("random bytes in an image of any format", ANSWER, times=pytestconfig.getoption("inputs"))

@@ -1,5 +1,6 @@
 """Loading, checking and refusing models."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +76,14 @@ def spoil(state: dict[str, torch.Tensor], fault: str) -> dict[str, torch.Tensor]
         ("not finite", "output is not finite"),
     ],
 )
-def test_checkpoints_that_do_not_fit(tmp_path: Path, state: dict[str, torch.Tensor], fault: str, message: str) -> None:
+def test_checkpoints_that_do_not_fit(
+    tmp_path: Path, state: dict[str, torch.Tensor], fault: str, message: str, note_fault: Callable[..., None]
+) -> None:
     path = tmp_path / "weights.safetensors"
     save_file(spoil(state, fault), path)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as caught:
         load(path)
+    note_fault(f"parameters of a checkpoint: {fault}", str(caught.value))
 
 
 class Harmful:
@@ -87,10 +91,11 @@ class Harmful:
         return Path.touch, (Path("/tmp/classlens-was-harmed"),)
 
 
-def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path, state: dict[str, torch.Tensor], note_fault: Callable[..., None]) -> None:
     torch.save({"state_dict": state, "hook": Harmful()}, tmp_path / "weights.pt")
-    with pytest.raises(InputError, match="Python objects beside tensors"):
+    with pytest.raises(InputError, match="Python objects beside tensors") as caught:
         load(tmp_path / "weights.pt")
+    note_fault("a checkpoint holds a program", str(caught.value))
     assert not Path("/tmp/classlens-was-harmed").exists()
 
 

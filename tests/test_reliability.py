@@ -103,14 +103,14 @@ class Victim:
         assert len(lines) == 1, done.stderr
         return lines[0]
 
-    def recovery(self) -> tuple[int, int]:
-        """How many results are lost or other than before once the same command has been given again, and how many jobs it ran."""
+    def recovery(self) -> dict[str, Any]:
+        """Give the same command again: how many results are lost or other than before, and how many jobs it ran (`fault_page.Fault`)."""
         done = self.go()
         assert done.returncode == 0, done.stdout + done.stderr
-        assert not list((self.run.folder / "results").rglob("OWNED"))
         found = digests(self.run, "mine")
+        lost = sum(found.get(name) != digest for name, digest in self._expected.items())
         jobs = re.findall(r"^Job \d+: ", done.stdout + done.stderr, re.MULTILINE)
-        return sum(found.get(name) != digest for name, digest in self._expected.items()), len(jobs)
+        return {"lost": lost, "again": f"{len(jobs)} jobs"}
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], Any], list[str], str]] = {
 
 
 @pytest.mark.parametrize("what", DAMAGES)
-def test_damage_is_found_by_name_and_mended(victim: Victim, fault: Callable[..., None], what: str) -> None:
+def test_damage_is_found_by_name_and_mended(victim: Victim, note_fault: Callable[..., None], what: str) -> None:
     name, spoil, wanted, message = DAMAGES[what]
     path = victim.file(name)
     assert victim.go().returncode == 0  # so that the images are known where they are now
@@ -180,7 +180,7 @@ def test_damage_is_found_by_name_and_mended(victim: Victim, fault: Callable[...,
     else:  # as the message says
         for file in path.parent.iterdir() if "delete both" in seen else [path]:
             file.unlink()
-    fault(what, seen, *victim.recovery())
+    note_fault(what, seen, **victim.recovery())
 
 
 def test_harmful_names_are_names(calm: Run) -> None:
@@ -215,7 +215,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_refused_before_anything_starts(victim: Victim, fault: Callable[..., None], what: str) -> None:
+def test_refused_before_anything_starts(victim: Victim, note_fault: Callable[..., None], what: str) -> None:
     changes, message = REFUSED[what]
     before = digests(victim.run, "mine")
     for path, value in changes.items():
@@ -227,20 +227,20 @@ def test_refused_before_anything_starts(victim: Victim, fault: Callable[..., Non
     seen = victim.refusal()
     assert re.search(message, seen), seen
     lost = sum(digests(victim.run, "mine").get(name) != digest for name, digest in before.items())
-    fault(what, seen, lost)
+    note_fault(what, seen, lost=lost)
 
 
-def test_a_results_folder_of_another_run(victim: Victim, fault: Callable[..., None]) -> None:
+def test_a_results_folder_of_another_run(victim: Victim, note_fault: Callable[..., None]) -> None:
     victim.file("results/mine").rename(victim.file("results/other"))
     victim.config["run"] = "other"
     seen = victim.refusal()
     assert re.search(r"results/other holds results of the run 'mine', and the config's is 'other'", seen)
     victim.file("results/other").rename(victim.file("results/mine"))
     victim.config["run"] = "mine"
-    fault("the results folder is another run's", seen, *victim.recovery())
+    note_fault("the results folder is another run's", seen, **victim.recovery())
 
 
-def test_two_start_the_same_run(victim: Victim, fault: Callable[..., None]) -> None:
+def test_two_start_the_same_run(victim: Victim, note_fault: Callable[..., None]) -> None:
     victim.file(CHAIN[-1]).unlink()
     program = f"import sys, time; sys.path.insert(0, {str(LIBRARY)!r}); from classlens import run_folder\n"
     program += "run_folder.claim('results/mine', {'run': 'mine', 'protocol': 'corrected'}); print('mine', flush=True); time.sleep(600)"
@@ -251,16 +251,16 @@ def test_two_start_the_same_run(victim: Victim, fault: Callable[..., None]) -> N
     assert f"results/mine is in use by process {first.pid} of " in seen
     first.kill()  # the lock ends with its process, however that ends
     first.wait()
-    fault("two start the same run", seen, *victim.recovery())
+    note_fault("two start the same run", seen, **victim.recovery())
 
 
 @pytest.mark.parametrize("newer", [STATES, MANIFEST, f"{MODEL}/model.safetensors"])
-def test_clocks_that_disagree(victim: Victim, fault: Callable[..., None], newer: str) -> None:
+def test_clocks_that_disagree(victim: Victim, note_fault: Callable[..., None], newer: str) -> None:
     """A file from a machine whose clock is an hour ahead makes work be done again at the most; results stay, and the end is reached."""
     stat = victim.file(newer).stat()
     ahead = stat.st_mtime_ns + 3600 * 10**9
     os.utime(victim.file(newer), ns=(ahead, ahead))
-    fault("a file's date is an hour ahead", "nothing, or the steps that seem stale run again", *victim.recovery())
+    note_fault("a file's date is an hour ahead", "nothing, or the steps that seem stale run again", **victim.recovery())
 
 
 def mounted(options: str, folder: Path, then: str = "true") -> tuple[str, ...]:
@@ -275,7 +275,7 @@ mounting = pytest.mark.skipif(
 
 
 @mounting
-def test_a_full_disk(victim: Victim, fault: Callable[..., None]) -> None:
+def test_a_full_disk(victim: Victim, note_fault: Callable[..., None]) -> None:
     for result in CHAIN:
         victim.file(result).unlink()
     victim.targets = ("T1",)
@@ -283,15 +283,15 @@ def test_a_full_disk(victim: Victim, fault: Callable[..., None]) -> None:
     assert "No space left on device" in seen
     assert "00000.parquet" in seen
     assert not list(victim.file(STATES).parent.glob(".*"))
-    fault("the disk is full", seen, *victim.recovery())
+    note_fault("the disk is full", seen, **victim.recovery())
 
 
 @mounting
-def test_results_that_cannot_be_written(victim: Victim, fault: Callable[..., None]) -> None:
+def test_results_that_cannot_be_written(victim: Victim, note_fault: Callable[..., None]) -> None:
     victim.file(CHAIN[-1]).unlink()
     seen = victim.refusal(mounted("ro", victim.file("results")))
     assert re.search(r"results.*: Read-only file system; results cannot be written there", seen), seen
-    fault("the results folder cannot be written", seen, *victim.recovery())
+    note_fault("the results folder cannot be written", seen, **victim.recovery())
 
 
 NO_NETWORK = """
@@ -316,7 +316,7 @@ def test_the_network_is_not_asked(calm: Run, victim: Victim, tmp_path: Path, mon
     for result in CHAIN:
         victim.file(result).unlink()
     victim.targets = ("T1",)
-    assert victim.recovery()[0] == 0
+    assert victim.recovery()["lost"] == 0
     assert not log.exists(), log.read_text(encoding="utf-8")
 
 
@@ -329,13 +329,8 @@ def test_nothing_in_a_config_is_executed(victim: Victim) -> None:
     assert not (victim.run.folder / "OWNED").exists()
 
 
-def test_kills_at_any_moment(pytestconfig: pytest.Config, fault: Callable[..., None], tmp_path: Path) -> None:
+def test_kills_at_any_moment(pytestconfig: pytest.Config, note_fault: Callable[..., None], tmp_path: Path) -> None:
     tally = Chaos(tmp_path, seed=0).go(pytestconfig.getoption("kills"))
     for victim, times in tally.kills.items():
-        fault(
-            f"{victim} killed with SIGKILL at a random moment",
-            "the same command goes on where it was",
-            0,
-            f"{tally.cut[victim]} jobs",
-            times,
-        )
+        again = f"{tally.cut[victim]} jobs that were cut short"
+        note_fault(f"kill -9 of {victim} at a random moment", "the same command goes on where it was", times=times, again=again)

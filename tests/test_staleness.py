@@ -152,7 +152,6 @@ ANOTHER = {
 }
 CHANGED_SETTINGS = {
     "seed": ("seed", 1, EVERYTHING),
-    "protocol": ("protocol", "paper", EVERYTHING - {"shapes"}),
     "images": ("datasets.shapes.images_per_class", 12, EVERYTHING - {"model"}),
     "number of classes": ("datasets.shapes.num_classes", 9, EVERYTHING),
     "what to do with bad images": ("datasets.shapes.on_bad_image", "skip", EVERYTHING - {"shapes", "model"}),

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -149,11 +150,14 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "dtype", "message"), [(1e5, torch.float16, "overflows float16: set"), (torch.nan, torch.float32, "is not finite")]
 )
-def test_activations_that_cannot_be_stored_are_named(value: float, dtype: torch.dtype, message: str) -> None:
+def test_activations_that_cannot_be_stored_are_named(
+    value: float, dtype: torch.dtype, message: str, note_fault: Callable[..., None]
+) -> None:
     activation = torch.zeros(2, 3, 4)
     activation[1, 2, 3] = value
-    with pytest.raises(InputError, match=f"attn_out of block 7 {message}"):
+    with pytest.raises(InputError, match=f"attn_out of block 7 {message}") as caught:
         extraction.stored(activation, "attn_out.7", dtype)
+    note_fault(f"an activation is {value}", str(caught.value))
     assert extraction.stored(torch.full((2, 2), 6e4), "attn_out.7", torch.float16).dtype == torch.float16
 
 
