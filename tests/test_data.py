@@ -183,6 +183,27 @@ def test_bombs_and_animations(tmp_path: Path, note_fault: Callable[..., None]) -
     assert to_rgb(decode((tmp_path / "moving.gif").read_bytes(), tmp_path)).getpixel((0, 0)) == (255, 0, 0)
 
 
+def test_images_are_taken_as_they_are_stored(folder: Path) -> None:
+    """A photograph on its side stays so, as in the published code and as its mask was drawn."""
+    path = folder / "validation" / "zebra" / "0.jpg"
+    image = Image.open(path)
+    image.getexif()[0x0112] = 6
+    image.save(path, exif=image.getexif())
+    assert Image.open(path).getexif()[0x0112] == 6
+    assert (build(images_of(folder))[0]["width"], build(images_of(folder))[0]["height"]) == (12, 10)
+    assert to_rgb(decode(path.read_bytes(), path)).size == (12, 10)
+
+
+def test_an_image_of_one_pixel(tmp_path: Path) -> None:
+    path = picture(tmp_path / "validation" / "a" / "0.png", size=(1, 1))
+    (row,) = build(Dataset("imagefolder", tmp_path))
+    assert (row["width"], row["height"]) == (1, 1)
+    transform = Transform({"resize": 40, "crop": [32, 32], "interpolation": "bicubic", "mean": [0.5] * 3, "std": [0.5] * 3})
+    pixels = transform.pixels(to_rgb(decode(path.read_bytes(), path)))
+    assert pixels.shape == (3, 32, 32)
+    assert (pixels == pixels[:, :1, :1]).all()
+
+
 def test_mask_codes() -> None:
     pixels = np.array([[[0, 0, 0], [4, 0, 9]], [[44, 1, 0], [232, 3, 0]]], np.uint8)
     assert mask_ids(Image.fromarray(pixels), binary=False).tolist() == [[0, 4], [300, IGNORED_ID]]

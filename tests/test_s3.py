@@ -38,11 +38,13 @@ def config(tmp_path: Path) -> dict[str, Any]:
     }
 
 
-def test_results_in_a_bucket(server: str, config: dict[str, Any], tmp_path: Path) -> None:
+def test_results_in_a_bucket(server: str, config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SNAKEMAKE_STORAGE_S3_ACCESS_KEY", "key")
+    monkeypatch.setenv("SNAKEMAKE_STORAGE_S3_SECRET_KEY", "secret")
     keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", "region_name": "us-east-1"}
     bucket = boto3.resource("s3", endpoint_url=server, **keys).create_bucket(Bucket="lab")
     storage = ["--default-storage-provider", "s3", "--default-storage-prefix", "s3://lab", "--storage-s3-endpoint-url", server]
-    storage += ["--storage-s3-access-key", "key", "--storage-s3-secret-key", "secret", "--storage-s3-max-requests-per-second", "1000"]
+    storage += ["--storage-s3-max-requests-per-second", "1000"]
     mine, theirs = Run(tmp_path / "mine"), Run(tmp_path / "theirs")
 
     def complete(run: Run) -> str:
