@@ -19,7 +19,8 @@ that nothing had disturbed.
 - **Nothing in data, checkpoints, archives or configs is executed**, names of any kind are only names, and the network is asked for
   nothing but `weights: pretrained`, `hf-hub:` models and `download: true`.
 
-Not in our hands: a `--configfile` that does not exist or is not UTF-8 is answered by Snakemake itself, with a traceback that ends in the reason.
+Not in our hands: a `--configfile` that does not exist or is not UTF-8 is answered by Snakemake itself, with a traceback that ends in
+the reason.
 
 | fault | times tried | what a person sees | data lost | work repeated |
 |---|---|---|---|---|
