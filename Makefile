@@ -27,7 +27,7 @@ demo: env  ## Run the whole workflow on the generated demo
 	$(BIN)/snakemake --cores all --configfile config/config.yaml
 
 test: env  ## Run all tests
-	$(BIN)/python -m pytest --numprocesses logical --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses logical --dist loadgroup --no-loadscope-reorder
 
 test-cluster: env  ## Test runs on a throw-away Slurm cluster (as root, with Slurm installed)
 	$(BIN)/python -m pytest -m cluster -rs tests/test_cluster.py

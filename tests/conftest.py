@@ -23,6 +23,9 @@ if WORKERS > 1:  # tests side by side share the cores; threads that spin while t
     os.environ |= {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // WORKERS)), "OMP_WAIT_POLICY": "passive"}
 
 
+LONG = ("demo", "test_paper", "test_reliability", "golden")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How much the tests of reliability do, and where what they saw is written."""
     parser.addoption("--kills", type=int, default=10, help="how often a run is killed (test_reliability)")
@@ -32,10 +35,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share a run of the workflow go to one worker, others a module at a time."""
+    """Tests that share a run of the workflow go to one worker, others a module at a time; long groups begin first."""
     for item in items:
         shared = [name for name in ("demo", "golden") if name in getattr(item, "fixturenames", ())]
         item.add_marker(pytest.mark.xdist_group(shared[0] if shared else item.path.stem))
+    items.sort(key=lambda item: LONG.index(group) if (group := item.get_closest_marker("xdist_group").args[0]) in LONG else len(LONG))
 
 
 NAMED_IMAGE = "n01491361/ILSVRC2012_val_00000000.JPEG"
