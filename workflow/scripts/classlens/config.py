@@ -48,10 +48,23 @@ def resolve(config: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
 
 def check(config: Any, schema: dict[str, Any]) -> None:
     """Raise an InputError for the first key that is unknown, missing or of the wrong kind."""
+    _check_texts(config, ())
     errors = list(Draft202012Validator(schema).iter_errors(config))
     if errors:
         unknown = [error for error in errors if error.validator == "additionalProperties"]
         raise InputError(_unknown_key(unknown[0]) if unknown else _wrong_value(best_match(errors)))
+
+
+def _check_texts(value: Any, path: tuple[Any, ...]) -> None:
+    """Raise an InputError for a key that YAML takes for something else than text: names are compared as texts."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise InputError(f"config key `{_place((*path, key))}` is no text but {key!r}: write it in quotes")
+            _check_texts(inner, (*path, key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            _check_texts(inner, (*path, index))
 
 
 def _spelled_out(config: dict[str, Any]) -> dict[str, Any]:
