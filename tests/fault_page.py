@@ -56,4 +56,4 @@ def page(faults: Iterable[Fault]) -> str:
 
 def _row(faults: list[Fault]) -> str:
     cells = [faults[0].what, sum(item.times for item in faults), faults[0].sees, sum(item.lost for item in faults), faults[0].again]
-    return "| " + " | ".join(html.escape(str(cell)).replace("|", "&#124;").replace("$", "&#36;") for cell in cells) + " |\n"
+    return "| " + " | ".join(html.escape(str(cell), quote=False).replace("|", "&#124;").replace("$", "&#36;") for cell in cells) + " |\n"
