@@ -59,7 +59,7 @@ def config_of(run: Run) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run that nothing disturbs, in folders with harmful names, that may not use the network."""
+    """A run that nothing disturbs, in folders with harmful names."""
     home = tmp_path_factory.mktemp("calm")
     run = Run(home / ODD)
     write_images(run.folder.parent / f"{ODD} images")
