@@ -9,7 +9,7 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-min_version("9.13")
+min_version("9.20")
 
 if "models" not in config:
 

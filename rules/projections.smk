@@ -50,12 +50,12 @@ rule tokens:
     resources:
         mem_mb=memory(2),
         runtime=60,
+        root=root,
     params:
-        root=root_unremembered,
         protocol=settings["protocol"],
         code=code("tokens.py"),
     message:
         "Labelling the tokens of {wildcards.model} on {wildcards.dataset} by the masks"
     shell:
         'python "$SCRIPTS"/tokens.py --log {log:q} --threads {threads} --protocol {params.protocol}'
-        " --manifest {input.manifest:q} --root {params.root:q} --card {input.card:q} --tokens {output:q}"
+        " --manifest {input.manifest:q} --root {resources.root:q} --card {input.card:q} --tokens {output:q}"

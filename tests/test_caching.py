@@ -11,6 +11,7 @@ PROJECTIONS = "results/{run}/projections/m/d/validation/{shard}.parquet"
 SHARDS = ("00000", "00001")
 WANTED = [pattern.format(run="{run}", shard=shard) for pattern in (STATES, PROJECTIONS) for shard in SHARDS]
 WANTED += ["results/{run}/memory_keys/m/d/validation/00001.parquet", "results/{run}/predictions/m/d/validation.parquet"]
+WANTED += ["results/{run}/perturbations/m/d.parquet"]  # which needs the masks, at other paths in every run
 
 
 def made(run: Run, name: str) -> dict[str, bytes]:
@@ -23,7 +24,11 @@ def made(run: Run, name: str) -> dict[str, bytes]:
 def jobs(run: Run, name: str) -> set[str]:
     """The stages of which some job ran rather than being taken from the cache."""
     logs = run.folder / "results" / name / "logs"
-    return {path.relative_to(logs).parts[0] for path in logs.rglob("*.log") if path.stat().st_size} & {"extract", "project"}
+    return {path.relative_to(logs).parts[0] for path in logs.rglob("*.log") if path.stat().st_size} & {
+        "extract",
+        "project",
+        "perturbations",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +52,7 @@ def second(first: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def test_another_checkout_computes_nothing_again(first: Run, results: dict[str, bytes], second: Run) -> None:
-    assert jobs(first, "mine") == {"extract", "project"}
+    assert jobs(first, "mine") == {"extract", "project", "perturbations"}
     assert made(second, "theirs") == results
     assert jobs(second, "theirs") == set()
 

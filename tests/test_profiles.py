@@ -28,7 +28,7 @@ def test_steps_of_several_models_and_data_sets_share_jobs(tmp_path: Path) -> Non
     config = {**small, "datasets": {"d": data, "e": data}, "models": {"m": {**model, "dataset": "d"}, "n": {**model, "dataset": "e"}}}
     run = Run(tmp_path / "work")
     planned = run.complete("--dry-run", "--profile", SLURM, "--configfile", run.configure(config))
-    for group in ("states", "labels", "measures", "scores", "shown"):
+    for group in ("states", "measures", "scores", "shown"):
         assert f"Group job {group} " in planned
 
 

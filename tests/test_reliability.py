@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from chaos import Chaos, digests
 from conftest import REPOSITORY, Run
@@ -248,11 +249,11 @@ def test_two_start_the_same_run(victim: Victim, note_fault: Callable[..., None])
 
 @pytest.mark.parametrize("newer", [STATES, MANIFEST, f"{MODEL}/model.safetensors"])
 def test_clocks_that_disagree(victim: Victim, note_fault: Callable[..., None], newer: str) -> None:
-    """A file from a machine whose clock is an hour ahead makes work be done again at the most; results stay, and the end is reached."""
+    """Small files are compared by content. Of a larger one, a date that is ahead makes the steps after it be done again."""
     stat = victim.file(newer).stat()
     ahead = stat.st_mtime_ns + 3600 * 10**9
     os.utime(victim.file(newer), ns=(ahead, ahead))
-    note_fault("a file's date is an hour ahead", "nothing, or the steps that seem stale run again", **victim.recovery())
+    note_fault("the date of a file of less than 1 MB is an hour ahead", "nothing: such files are compared by content", **victim.recovery())
 
 
 def mounted(options: str, folder: Path, then: str = "true") -> tuple[str, ...]:
@@ -287,6 +288,14 @@ def test_results_that_cannot_be_written(victim: Victim, note_fault: Callable[...
 
 
 @mounting
+def test_a_disk_that_is_full_from_the_start(victim: Victim, note_fault: Callable[..., None]) -> None:
+    victim.file(CHAIN[-1]).unlink()
+    seen = victim.refusal(mounted("size=4k", victim.file("results/mine"), "head --bytes=4096 /dev/zero > another"))
+    assert re.search(r"results/mine.*: No space left on device; results cannot be written there", seen), seen
+    note_fault("the disk is full from the start", seen, **victim.recovery())
+
+
+@mounting
 def test_data_that_can_only_be_read(victim: Victim, note_fault: Callable[..., None]) -> None:
     for result in CHAIN:
         victim.file(result).unlink()
@@ -299,7 +308,8 @@ def test_data_that_can_only_be_read(victim: Victim, note_fault: Callable[..., No
 NO_NETWORK = """
 import sys
 def refuse(event, args):
-    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto") and isinstance(args[-1], tuple | str):
+    named = event in ("socket.getaddrinfo", "socket.gethostbyname")
+    if named or event in ("socket.connect", "socket.sendto") and isinstance(args[-1], tuple):  # others are sockets of this machine
         open({log!r}, "a").write(f"{{sys.argv}} {{event}} {{args[1:]}}\\n")
 sys.addaudithook(refuse)
 """
@@ -311,9 +321,9 @@ def test_the_network_is_not_asked(calm: Run, victim: Victim, tmp_path: Path, mon
     (tmp_path / "usercustomize").mkdir()
     (tmp_path / "usercustomize" / "sitecustomize.py").write_text(NO_NETWORK.format(log=str(log)), encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "usercustomize"))
-    probe = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(('127.0.0.1', 9))"
+    probe = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(('127.0.0.1', 9)); socket.getaddrinfo('localhost', 9)"
     subprocess.run([sys.executable, "-c", probe], check=True)
-    assert "socket.connect" in log.read_text(encoding="utf-8")
+    assert {"socket.connect", "socket.getaddrinfo"} <= set(log.read_text(encoding="utf-8").split())
     log.unlink()
     for result in CHAIN:
         victim.file(result).unlink()
@@ -329,6 +339,38 @@ def test_nothing_in_a_config_is_executed(victim: Victim) -> None:
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert not (victim.run.folder / "OWNED").exists()
+
+
+SLEEPER = """
+import sys, time
+from classlens import cli
+def main(args):
+    print("begun", flush=True)
+    time.sleep(600)
+cli.run(main, cli.parser("").parse_args([]))
+"""
+
+
+@pytest.mark.parametrize("started_by_snakemake", [True, False])
+def test_a_program_ends_with_the_snakemake_that_started_it(started_by_snakemake: bool, tmp_path: Path) -> None:
+    """And one that is run by hand goes on when its terminal's process has ended."""
+    script = tmp_path / "sleeper.py"
+    script.write_text(SLEEPER, encoding="utf-8")
+    mark = 'os.environ["CLASSLENS_STARTED_BY"] = str(os.getpid());' if started_by_snakemake else ""
+    start = f"p = subprocess.Popen([sys.executable, {str(script)!r}]); print(p.pid, flush=True); p.wait()"
+    parent = f"import os, subprocess, sys; {mark} {start}"
+    started = subprocess.Popen(
+        [sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(LIBRARY)}
+    )
+    assert started.stdout is not None
+    program = psutil.Process(int(started.stdout.readline()))
+    assert started.stdout.readline() == "begun\n"
+    started.kill()
+    started.wait()
+    _, alive = psutil.wait_procs([program], timeout=30 if started_by_snakemake else 3)
+    assert bool(alive) != started_by_snakemake
+    for process in alive:
+        process.kill()
 
 
 def test_kills_at_any_moment(pytestconfig: pytest.Config, note_fault: Callable[..., None], tmp_path: Path) -> None:

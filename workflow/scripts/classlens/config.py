@@ -10,7 +10,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
-from classlens.errors import InputError
+from classlens.errors import InputError, printable
 
 SPLITS = {"cifar10": ("test", "train"), "cifar100": ("test", "train")}
 """Analysed split, and split on which probes are fitted, of data sets whose splits have names of their own."""
@@ -27,7 +27,7 @@ def read(path: Path, schema: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"config {path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"config {path} is not YAML: {' '.join(str(error).split())}") from None
+        raise InputError(printable(f"config {path} is not YAML: {' '.join(str(error).split())}")) from None
 
 
 def resolve(config: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
@@ -37,6 +37,13 @@ def resolve(config: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
         InputError: naming the first key that is unknown (with its nearest match), missing or of the wrong kind, or that refers to
             something that is not in the config.
     """
+    try:
+        return _resolved(config, schema)
+    except InputError as error:
+        raise InputError(printable(str(error))) from None
+
+
+def _resolved(config: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     check(config, schema)
     resolved = _with_defaults(_spelled_out(deepcopy(config)), schema)
     for name, dataset in resolved["datasets"].items():

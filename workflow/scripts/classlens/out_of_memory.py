@@ -43,18 +43,18 @@ def each(batches: Iterable[Part], work: Callable[[Part], Result], write: Callabl
     for batch in batches:
         start = 0
         while start < len(batch):
-            part = batch[start : start + most]
-            if result := _tried(work, part):
-                start += len(part)
+            count = min(most, len(batch) - start)
+            if result := _tried(work, batch, slice(start, start + count)):
+                start += count
                 write(result.pop())
             else:
-                most = _halved(len(part))
+                most = _halved(count)
 
 
-def _tried(work: Callable[[Part], Result], part: Part) -> list[Result]:
+def _tried(work: Callable[[Part], Result], batch: Part, part: slice) -> list[Result]:
     """The result alone, or nothing where the memory is too small. When this returns, nothing holds the tensors of a failed attempt."""
     try:
-        return [work(part)]
+        return [work(batch[part])]
     except torch.OutOfMemoryError:
         return []
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from classlens import published
 from classlens.catalogue import FIGURES, TABLES, Item
-from classlens.errors import InputError
+from classlens.errors import InputError, printable
 from classlens.planned_dataset import PlannedDataset
 from classlens.protocol import Protocol
 from classlens.provenance import Fingerprints, different
@@ -62,7 +62,7 @@ class Plan:
         known = self.published["datasets"] if self.published else {}
         self.datasets = {name: PlannedDataset(name, config, results, self.fingerprints, known.get(name)) for name in config["datasets"]}
         checks = [self.style_path, *(() if self.published else self._checks())]
-        problems = [str(problem) for check in checks if (problem := _problem(check))]
+        problems = [printable(str(problem)) for check in checks if (problem := _problem(check))]
         if problems:
             raise InputError("\n".join(dict.fromkeys(problems)))
 

@@ -63,7 +63,7 @@ def claim(results: str | Path, config: dict[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         file = open(folder / LOCK, "a+", encoding="utf-8")  # noqa: SIM115 (closing it would let go of the lock)
     except OSError as error:
-        raise InputError(f"{error.filename}: {error.strerror}; results cannot be written there") from None
+        raise _unwritable(folder, error) from None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -72,9 +72,21 @@ def claim(results: str | Path, config: dict[str, Any]) -> None:
     except OSError as error:  # some network file systems have no locks
         print(f"warning: {folder / LOCK}: {error.strerror}; nothing keeps a second run from writing there", file=sys.stderr)
     _held.append(file)
-    file.truncate(0)
-    file.write(f"process {os.getpid()} of {getpass.getuser()} on {socket.gethostname()}\n")
-    file.flush()
+    try:
+        _sign(folder, file, config)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+
+
+def _sign(folder: Path, lock: IO[str], config: dict[str, Any]) -> None:
+    """Note who holds a run's folder, and whose results it holds."""
+    lock.truncate(0)
+    lock.write(f"process {os.getpid()} of {getpass.getuser()} on {socket.gethostname()}\n")
+    lock.flush()
     draft = folder / f".{OWNER}"
     draft.write_text(json.dumps(_owner(config)) + "\n", encoding="utf-8")
     draft.replace(folder / OWNER)
+
+
+def _unwritable(folder: Path, error: OSError) -> InputError:
+    return InputError(f"{error.filename or folder}: {error.strerror}; results cannot be written there")

@@ -72,7 +72,8 @@ def table_writer(path: Path, schema: pa.Schema, provenance: dict[str, str], **op
                     writer.write_table(pa.Table.from_batches([batch]).cast(schema), row_group_size=max(1, batch.num_rows))
 
             yield write
-        seal.add(draft)
+        with _named(path):
+            seal.add(draft)
 
 
 @contextmanager
