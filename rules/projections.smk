@@ -7,8 +7,10 @@ rule project:
         weights="<results>/models/{model}/model.safetensors",
         card="<results>/models/{model}/model.json",
         states="<results>/hidden_states/{model}/{dataset}/{split}/{shard}.parquet",
+        predictions="<results>/predictions/{model}/{dataset}/{split}/{shard}.parquet",
     output:
-        "<results>/projections/{model}/{dataset}/{split}/{shard}.parquet",
+        projections="<results>/projections/{model}/{dataset}/{split}/{shard}.parquet",
+        class_logits="<results>/class_logits/{model}/{dataset}/{split}/{shard}.parquet",
     log:
         "<logs>/project/{model}/{dataset}/{split}/{shard}.log",
     benchmark:
@@ -22,7 +24,7 @@ rule project:
         mem_mb=memory(8),
         runtime=240,
     params:
-        settings=dict(top_k=settings["projection"]["top_k"], protocol=settings["protocol"]),
+        settings=plan.projection_settings(),
         shard=lambda wildcards: wildcards.shard,
         code=code("project.py"),
     message:
@@ -31,7 +33,8 @@ rule project:
         'python "$SCRIPTS"/project.py --log {log:q} --threads {threads}'
         " --device {resources.device} --jobs-per-gpu {resources.jobs_per_gpu} --mem-mb {resources.mem_mb}"
         " --manifest {input.manifest:q} --model $(dirname {input.card:q}) --shard {params.shard} --states {input.states:q}"
-        " --top-k {params.settings[top_k]} --protocol {params.settings[protocol]} --projections {output:q}"
+        " --predictions {input.predictions:q} --top-k {params.settings[top_k]} --classes {params.settings[classes]:q}"
+        " --protocol {params.settings[protocol]} --projections {output.projections:q} --class-logits {output.class_logits:q}"
 
 
 rule tokens:

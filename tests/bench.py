@@ -120,7 +120,9 @@ def stages(compute: Compute, folder: Path) -> tuple[list[dict[str, Any]], dict[s
         extraction.extract(model, card, images, root, compute, "float16", states, predictions, memory_path, CORRECTED, {})
 
     def project() -> None:
-        projection.project(Lens.from_model(model), card, states, images, 5, compute, folder / "projections.parquet", {})
+        interest = projection.classes_of_interest(images, storage.read_table(predictions), [])
+        projected, logits = folder / "projections.parquet", folder / "class_logits.parquet"
+        projection.project(Lens.from_model(model), card, states, interest, 5, compute, projected, logits, {})
 
     def naive() -> None:
         naive_extraction(model, images.slice(0, NAIVE_IMAGES), folder, transform, compute.device)
@@ -298,9 +300,10 @@ def float16_changes(folder: Path) -> dict[str, float]:
         dataset = Dataset("shapes", root, subset=10) if label.startswith("demo") else Dataset("imagenet_s", root)
         table, ranks = manifest.build(dataset, "validation", None, 512, 2), {}
         for dtype in ("float32", "float16"):
-            states, out = folder / "s.parquet", folder / "p.parquet"
-            extraction.extract(model, card, table, root, compute, dtype, states, folder / "y.parquet", None, CORRECTED, {})
-            projection.project(Lens.from_model(model), card, states, table, 5, compute, out, {})
+            states, predictions, out = folder / "s.parquet", folder / "y.parquet", folder / "p.parquet"
+            extraction.extract(model, card, table, root, compute, dtype, states, predictions, None, CORRECTED, {})
+            interest = projection.classes_of_interest(table, storage.read_table(predictions), [])
+            projection.project(Lens.from_model(model), card, states, interest, 5, compute, out, folder / "c.parquet", {})
             ranks[dtype] = storage.read_table(out)["rank"].to_numpy()
         shares[label] = float((ranks["float32"] != ranks["float16"]).mean())
     return shares

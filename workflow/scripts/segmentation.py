@@ -9,8 +9,8 @@ import polars as pl
 
 from classlens import cli, relevance_table, segmentation, storage, tokens
 from classlens.card import Card
+from classlens.geometry import Geometry
 from classlens.images import IGNORED_ID
-from classlens.transforms import Transform
 
 
 def arguments() -> argparse.Namespace:
@@ -27,10 +27,10 @@ def main(args: argparse.Namespace) -> None:
     card, manifest = Card.read(args.card), storage.read_table(args.manifest)
     rows = [row for row in manifest.to_pylist() if row["mask_path"]]
     maps = relevance_table.true_class_maps(args.relevance, {row["image_id"]: row["class_index"] for row in rows}, card.sha256)
-    transform, binary = Transform(card.transform), manifest.schema.metadata[b"masks"] == b"binary"
+    geometry, binary = Geometry(card.transform), manifest.schema.metadata[b"masks"] == b"binary"
     found = []
     for row in cli.progress(rows, len(rows), "segmentation scores"):
-        ids = transform.mask(tokens.read_mask(row, args.root, binary))
+        ids = geometry.mask(tokens.read_mask(row, args.root, binary))
         is_object, counts = ids == row["mask_id"], ids != IGNORED_ID
         if not is_object.any():
             continue  # the crop has cut the object off

@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 from PIL import Image
 
-from classlens import extraction, models, projection, provenance
+from classlens import extraction, models, projection, provenance, storage
 from classlens.card import Card
 from classlens.compute import Compute
 from classlens.lens import Lens
@@ -23,6 +23,7 @@ from classlens.trace import ViT
 FEWEST, MOST = 2, 32
 # Of the time that `calibrate` has, beside the bare forward: an extraction and a projection take about twice as long together.
 FORWARDS = 3
+FILES = ("states", "predictions", "keys", "projections", "class_logits")
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Calibration:
         extraction: from file to hidden states and memory keys, s.
         projection: of all sites, s.
         memory_keys: bytes of active memories.
-        projections: bytes of projections.
+        projections: bytes of projections and of the logits of classes of interest.
         weights: bytes of the model's file.
         card: its description, whose weights are random.
     """
@@ -80,13 +81,12 @@ def calibrate(
     count = int(max(FEWEST, min(MOST, seconds / FORWARDS / forward)))
     forward = min(forward, _forward(model, compute, count))
     manifest = _noise(folder, count, card.classes)
-    states, keys, projections = (folder / f"{name}.parquet" for name in ("states", "keys", "projections"))
-    predictions = folder / "predictions.parquet"
+    states, predictions, keys, projections, logits = (folder / f"{name}.parquet" for name in FILES)
     extract = _timed(lambda: extraction.extract(model, card, manifest, folder, compute, dtype, states, predictions, keys, CORRECTED, {}))
-    project = _timed(lambda: projection.project(Lens.from_model(model), card, states, manifest, top_k, compute, projections, {}))
-    return Calibration(
-        forward, extract / count, project / count, keys.stat().st_size / count, projections.stat().st_size / count, weights, card
-    )
+    interest = projection.classes_of_interest(manifest, storage.read_table(predictions), [])
+    project = _timed(lambda: projection.project(Lens.from_model(model), card, states, interest, top_k, compute, projections, logits, {}))
+    written = (projections.stat().st_size + logits.stat().st_size) / count
+    return Calibration(forward, extract / count, project / count, keys.stat().st_size / count, written, weights, card)
 
 
 def _forward(model: ViT, compute: Compute, count: int) -> float:

@@ -32,8 +32,12 @@ PREDICTIONS = pa.schema(
         ("predicted", pa.int32()),
         ("correct", pa.bool_()),
         ("logit", pa.float32()),
+        ("top", pa.list_(pa.int32())),
+        ("top_logit", pa.list_(pa.float32())),
     ]
 )
+"""Rows (image) of predictions: `logit` is the true class's; `top` are the classes with the largest outputs, `MOST_LIKELY` or all."""
+MOST_LIKELY = 5
 
 
 def columns(depth: int) -> list[str]:
@@ -132,6 +136,7 @@ def _states(batch: Batch, trace: Trace, card: Card) -> pa.RecordBatch:
 
 def _predictions(batch: Batch, logits: Tensor) -> pa.RecordBatch:
     classes = batch.classes.cpu()
+    best = logits.topk(min(MOST_LIKELY, logits.shape[1]), dim=-1)
     predicted = logits.argmax(dim=-1)
     arrays = [
         pa.array(batch.image_ids, pa.int32()),
@@ -139,5 +144,7 @@ def _predictions(batch: Batch, logits: Tensor) -> pa.RecordBatch:
         pa.array(predicted.numpy().astype("int32")),
         pa.array((predicted == classes).numpy()),
         pa.array(logits.gather(1, classes[:, None])[:, 0].numpy()),
+        pa.array(best.indices.tolist(), pa.list_(pa.int32())),
+        pa.array(best.values.tolist(), pa.list_(pa.float32())),
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=PREDICTIONS)

@@ -185,6 +185,11 @@ class Plan:
         states, compute = self.config["hidden_states"], self.config["compute"]
         return {"dtype": states["dtype"], "precision": compute["precision"], "protocol": self.protocol.name}
 
+    def projection_settings(self) -> dict[str, Any]:
+        """What projections depend on, beside hidden states and model."""
+        projection = self.config["projection"]
+        return {"top_k": projection["top_k"], "classes": json.dumps(projection["classes"]), "protocol": self.protocol.name}
+
     # Analyses
 
     def probe_settings(self, dataset: str) -> dict[str, Any]:

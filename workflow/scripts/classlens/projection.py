@@ -1,16 +1,18 @@
-"""Projections of stored hidden states onto the class embedding: rank and logit of the true class, and the classes with the largest logits.
+"""Projections of stored hidden states onto the class embedding: rank and logit of the true class, the classes with the largest logits.
+
+The logits of classes of interest are kept beside them, whether they are among the largest or not.
 
 Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 3; methods, section 1.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import torch
-from torch import Tensor
 
 from classlens import out_of_memory, storage
 from classlens.card import Card
@@ -18,7 +20,7 @@ from classlens.cli import progress
 from classlens.compute import Compute
 from classlens.errors import InputError
 from classlens.lens import Lens, rank
-from classlens.projection_table import SITES, schema
+from classlens.projection_table import SITES, class_schema, schema
 
 # Bytes of a logit while it is projected: itself, what ranks and the largest are found with, and as much again for what is on its way.
 BYTES_PER_LOGIT = 12
@@ -50,10 +52,11 @@ def project(
     lens: Lens,
     card: Card,
     states_path: Path,
-    manifest: pa.Table,
+    interest: dict[int, list[int]],
     top_k: int,
     compute: Compute,
     path: Path,
+    classes_path: Path,
     provenance: dict[str, str],
 ) -> None:
     """Project a shard of hidden states, one batch of images at a time.
@@ -62,10 +65,11 @@ def project(
         lens: the model's lens.
         card: the model's card.
         states_path: shard of hidden states.
-        manifest: rows of the manifest, for the images' classes.
+        interest: classes of interest of each image id, the true one first, each once.
         top_k: how many classes with the largest logits to keep.
         compute: how to run.
         path: shard of projections to write.
+        classes_path: shard of the logits of the classes of interest to write.
         provenance: schema metadata.
 
     Raises:
@@ -74,14 +78,24 @@ def project(
     if top_k > card.classes:
         raise InputError(f"config key `projection.top_k` is {top_k}, and the model has {card.classes} classes: lower it")
     compute.place(lens)
-    classes = dict(zip(manifest["image_id"].to_pylist(), manifest["class_index"].to_pylist(), strict=True))
 
-    def work(states: States) -> pa.RecordBatch:
-        return _projected(lens, card, states, torch.tensor([classes[image] for image in states.image_ids]), top_k, compute)
+    def work(states: States) -> list[pa.RecordBatch]:
+        return _projected(lens, card, states, [interest[image] for image in states.image_ids], top_k, compute)
 
     most = compute.batch_for(on_device=BYTES_PER_LOGIT * card.tokens * card.classes)
-    with storage.table_writer(path, schema(top_k), provenance) as write:
-        out_of_memory.each(progress(_groups(states_path, card), len(classes), "projections", size=len), work, write, most)
+    with (
+        storage.table_writer(path, schema(top_k), provenance) as first,
+        storage.table_writer(classes_path, class_schema(card), provenance) as last,
+    ):
+        groups = progress(_groups(states_path, card), len(interest), "projections", size=len)
+        out_of_memory.each(groups, work, partial(storage.write_all, (first, last)), most)
+
+
+def classes_of_interest(manifest: pa.Table, predictions: pa.Table, further: list[int]) -> dict[int, list[int]]:
+    """The classes whose logits are kept at every token, by image id: its own, those that the model finds most likely, and further ones."""
+    own = dict(zip(manifest["image_id"].to_pylist(), manifest["class_index"].to_pylist(), strict=True))
+    likely = zip(predictions["image_id"].to_pylist(), predictions["top"].to_pylist(), strict=True)
+    return {image: list(dict.fromkeys([own[image], *classes, *further])) for image, classes in likely}
 
 
 def _groups(path: Path, card: Card) -> Iterator[States]:
@@ -98,27 +112,40 @@ def states_of_site(group: pa.Table, site: str, block: int, tokens: int) -> np.nd
     return states.reshape(-1, tokens, states.shape[1]).astype(np.float32)
 
 
-def _projected(lens: Lens, card: Card, states: States, classes: Tensor, top_k: int, compute: Compute) -> pa.RecordBatch:
+def _projected(lens: Lens, card: Card, states: States, interest: list[list[int]], top_k: int, compute: Compute) -> list[pa.RecordBatch]:
+    """Rows of both tables; `interest` is of each image, the true class first."""
     order = [(site, block) for site in SITES for block in range(card.depth)]
     shape = (len(states), card.tokens, len(order))
-    ranks, logit = np.empty(shape, np.int32), np.empty(shape, np.float32)
+    most = max(map(len, interest))
+    ranks, of_interest = np.empty(shape, np.int32), np.empty((*shape, most), np.float32)
     top, top_logit = np.empty((*shape, top_k), np.int32), np.empty((*shape, top_k), np.float32)
-    classes = classes.to(compute.device)
+    filled = [[*classes, *classes[:1] * (most - len(classes))] for classes in interest]
+    wanted = torch.tensor(filled, device=compute.device)
     for column, (site, block) in enumerate(order):
         with torch.inference_mode():
             logits = lens(torch.from_numpy(states_of_site(states.columns, site, block, card.tokens)).to(compute.device))
             best = logits.topk(top_k, dim=-1)
-            true = logits.gather(-1, classes.view(-1, 1, 1).expand(-1, card.tokens, 1))[..., 0]
-            ranks[:, :, column], logit[:, :, column] = rank(logits, classes).cpu(), true.cpu()
+            of_interest[:, :, column] = logits.gather(-1, wanted[:, None].expand(-1, card.tokens, -1)).cpu()
+            ranks[:, :, column] = rank(logits, wanted[:, 0]).cpu()
             top[:, :, column], top_logit[:, :, column] = best.indices.cpu(), best.values.cpu()
-    images, tokens, columns = shape
-    site_index = np.tile(np.repeat(np.arange(len(SITES), dtype=np.int8), card.depth), images * tokens)
+    projected = _rows(states.image_ids, order, ranks, of_interest[..., 0], top, top_logit)
+    return [projected, _class_rows(states.image_ids, order, interest, of_interest, card)]
+
+
+Order = list[tuple[str, int]]
+"""Site and block of each column."""
+
+
+def _rows(
+    image_ids: list[int], order: Order, ranks: np.ndarray, logit: np.ndarray, top: np.ndarray, top_logit: np.ndarray
+) -> pa.RecordBatch:
+    """Rows (image, token, site, block); ranks and logit are [image, token, column], top and top_logit [image, token, column, k]."""
+    images, tokens, columns, top_k = top.shape
     return pa.RecordBatch.from_arrays(
         [
-            pa.array(np.repeat(np.asarray(states.image_ids, np.int32), tokens * columns)),
+            pa.array(np.repeat(np.asarray(image_ids, np.int32), tokens * columns)),
             pa.array(np.tile(np.repeat(np.arange(tokens, dtype=np.int16), columns), images)),
-            pa.DictionaryArray.from_arrays(pa.array(site_index), pa.array(SITES)),
-            pa.array(np.tile(np.arange(card.depth, dtype=np.int16), images * tokens * len(SITES))),
+            *_sites_and_blocks(order, images * tokens),
             pa.array(ranks.ravel()),
             pa.array(logit.ravel()),
             pa.FixedSizeListArray.from_arrays(pa.array(top.ravel()), top_k),
@@ -126,3 +153,27 @@ def _projected(lens: Lens, card: Card, states: States, classes: Tensor, top_k: i
         ],
         schema=schema(top_k),
     )
+
+
+def _class_rows(image_ids: list[int], order: Order, interest: list[list[int]], logits: np.ndarray, card: Card) -> pa.RecordBatch:
+    """Rows (image, class, site, block) of logits [image, token, column, class], where an image has so many classes."""
+    there = [(row, slot) for row, classes in enumerate(interest) for slot in range(len(classes))]
+    row, slot = np.array(there).T
+    classes = np.array([interest[image][place] for image, place in there], np.int32)
+    of_class = logits.transpose(0, 3, 2, 1)[row, slot]  # [image and class, column, token]
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.array(np.repeat(np.asarray(image_ids, np.int32)[row], len(order))),
+            pa.array(np.repeat(classes, len(order))),
+            *_sites_and_blocks(order, len(there)),
+            pa.FixedSizeListArray.from_arrays(pa.array(of_class.ravel()), card.tokens),
+        ],
+        schema=class_schema(card),
+    )
+
+
+def _sites_and_blocks(order: Order, times: int) -> list[pa.Array]:
+    """Columns that name site and block, so many times over."""
+    site = np.tile(np.array([SITES.index(site) for site, _ in order], np.int8), times)
+    block = np.tile(np.array([block for _, block in order], np.int16), times)
+    return [pa.DictionaryArray.from_arrays(pa.array(site), pa.array(SITES)), pa.array(block)]

@@ -29,6 +29,12 @@ def schema(top_k: int) -> pa.Schema:
     )
 
 
+def class_schema(card: Card) -> pa.Schema:
+    """Schema of the logits of classes of interest: rows (image, class, site, block) with the logit at every token."""
+    keys = [("image_id", pa.int32()), ("class_index", pa.int32()), ("site", pa.dictionary(pa.int8(), pa.string())), ("block", pa.int16())]
+    return pa.schema([*keys, ("logit", pa.list_(pa.float32(), card.tokens))])
+
+
 @dataclass(frozen=True)
 class Projections:
     """Projections of some images as arrays.

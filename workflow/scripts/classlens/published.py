@@ -27,6 +27,7 @@ MANIFEST = "published.json"
 CONFIG = "config.yaml"
 FOLDERS = (
     "building",
+    "class_logits",
     "context",
     "deletion",
     "identifiability",

@@ -14,6 +14,7 @@ from classlens import relevance
 from classlens.batches import Batch
 from classlens.errors import InputError
 from classlens.lens import Lens
+from classlens.manifest_classes import class_index
 from classlens.protocol import Protocol
 from classlens.relevance_table import Maps
 from classlens.trace import ViT
@@ -95,17 +96,8 @@ def resolve_classes(named: dict[str, list[str | int]], manifest: pa.Table, class
         found = [image for known, image in paths.items() if known == path or known.endswith(f"/{path}")]
         if not found:
             raise InputError(f"config key `relevance.images`: {path!r} is none of the analysed images, such as {next(iter(paths))}")
-        result[found[0]] = [_class_index(item, classes) for item in wanted]
+        result[found[0]] = [class_index(item, classes, "relevance.images") for item in wanted]
     return result
-
-
-def _class_index(wanted: str | int, classes: list[tuple[str, str]]) -> int:
-    if isinstance(wanted, int) and 0 <= wanted < len(classes):
-        return wanted
-    for index, (class_id, name) in enumerate(classes):
-        if wanted == class_id or wanted in name.split(", "):
-            return index
-    raise InputError(f"config key `relevance.images`: {wanted!r} is no class; give an index, an id such as {classes[0][0]}, or a name")
 
 
 def shown_images(named: dict[int, list[int]], manifest: pa.Table, count: int) -> list[dict[str, Any]]:

@@ -12,10 +12,10 @@ import pyarrow as pa
 from classlens.card import Card
 from classlens.cli import progress
 from classlens.errors import InputError
+from classlens.geometry import Geometry
 from classlens.groups import LABELS
 from classlens.images import IGNORED_ID, decode, mask_ids, read_bytes
 from classlens.protocol import Protocol
-from classlens.transforms import Transform
 
 SCHEMA = pa.schema(
     [
@@ -89,7 +89,7 @@ def label_image(row: dict[str, Any], root: Path, card: Card, binary: bool, proto
     ids = read_mask(row, root, binary)
     if protocol.whole_image_labels:
         return sampled_labels(ids, row["mask_id"], card.grid)
-    return area_labels(Transform(card.transform).mask(ids), row["mask_id"], card.grid)
+    return area_labels(Geometry(card.transform).mask(ids), row["mask_id"], card.grid)
 
 
 def table(manifest: pa.Table, root: Path, card: Card, protocol: Protocol) -> pa.Table:

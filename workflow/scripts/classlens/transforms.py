@@ -1,7 +1,7 @@
 """From an image file to a model's input, and the same geometry for its mask.
 
 A transform is a plain dictionary, as in the config and in model.json: resize ([height, width] straight, or the length of the shortest
-side), crop ([height, width] or None), interpolation, mean and std. The steps themselves are torchvision's, as in timm.
+side), crop ([height, width] or None), interpolation, mean and std. `geometry` does the first three.
 """
 
 import math
@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torchvision.transforms import v2
-from torchvision.transforms.functional import InterpolationMode
 
 from classlens.errors import InputError
+from classlens.geometry import Geometry
 from classlens.protocol import Protocol
 
 
@@ -27,18 +26,11 @@ class Transform:
     def __init__(self, settings: dict[str, Any]):
         self.mean = torch.tensor(settings["mean"]).view(3, 1, 1)
         self.std = torch.tensor(settings["std"]).view(3, 1, 1)
-        self._image = self._geometry(settings, InterpolationMode(settings["interpolation"]))
-        self._mask = self._geometry(settings, InterpolationMode.NEAREST_EXACT)
-
-    @staticmethod
-    def _geometry(settings: dict[str, Any], interpolation: InterpolationMode) -> v2.Transform:
-        resize, crop = settings["resize"], settings.get("crop")
-        steps: list[v2.Transform] = [v2.Resize(resize, interpolation=interpolation)]
-        return v2.Compose([*steps, v2.CenterCrop(crop)]) if crop else steps[0]
+        self._geometry = Geometry(settings)
 
     def pixels(self, image: Image.Image) -> torch.Tensor:
         """An RGB image as uint8 [3, height, width]: all that must be done per image."""
-        return torch.from_numpy(np.array(self._image(image))).permute(2, 0, 1)
+        return torch.from_numpy(np.array(self._geometry.image(image))).permute(2, 0, 1)
 
     def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
         """uint8 pixels [..., 3, height, width] as a model's input, float32, on the device of the pixels."""
@@ -47,10 +39,6 @@ class Transform:
     def __call__(self, image: Image.Image) -> torch.Tensor:
         """An RGB image as a model's input, float32 [3, height, width]."""
         return self.normalize(self.pixels(image))
-
-    def mask(self, ids: np.ndarray) -> np.ndarray:
-        """Class ids of a mask [height, width] after the same resize and crop, by nearest neighbour."""
-        return self._mask(torch.from_numpy(ids)[None])[0].numpy()
 
 
 def default_transform(arch: str, data_config: dict[str, Any], protocol: Protocol) -> dict[str, Any]:
