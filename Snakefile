@@ -38,6 +38,7 @@ if not plan.published:
 include: "rules/analyses.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
+include: "rules/explorer.smk"
 
 
 untime_cached_rules()
@@ -48,6 +49,7 @@ rule all:
     input:
         rules.figures.input,
         rules.tables.input,
+        rules.explorer.output,
         rules.reproduction.output if EXPECTED else [],
 
 

@@ -100,7 +100,7 @@ def test_building(protocol: Protocol) -> None:
     assert set(changes["tokens"]) == {"cls", "image", "class", "context"}
     assert changes["block"].min() == compositions["block"].min() == 1
     logit = {site: batch.of(batch.logit, site)[1] for site in SITES}
-    top = {site: batch.of(batch.top, site)[1] for site in SITES}
+    top = {site: batch.of(batch.top, site)[1, ..., 0] for site in SITES}
     for block in (1, 2):
         before = logit["resid_post"][:, block - 1]
         middle = before if protocol is PAPER else logit["resid_mid"][:, block]

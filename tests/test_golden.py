@@ -9,7 +9,7 @@ import pytest
 from conftest import GOLDEN, NAMED_IMAGE, Run
 from scipy.stats import spearmanr
 
-from classlens import agreement, memories, projection_table
+from classlens import agreement, memory_table, projection_table
 from classlens.models import load_model
 from classlens.protocol import PAPER
 
@@ -118,7 +118,7 @@ def flags_of(results: Path, model: str) -> dict[str, np.ndarray]:
     layers, parts = agreement.of_model(vit), []
     classes = pl.read_parquet(results / f"predictions/{model}/golden/validation.parquet")["class_index"].to_numpy()
     for shard in sorted((results / f"memory_keys/{model}/golden/validation").glob("*.parquet")):
-        _, active = memories.read(shard, card)
+        _, active = memory_table.read(shard, card)
         start = 0
         for batch in projection_table.read([results / f"projections/{model}/golden/validation" / shard.name], card):
             rows = slice(start, start + len(batch.image_ids))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from classlens import memories
+from classlens import memory_table
 from classlens.card import Card
 from classlens.groups import LAYERS, means_per_image
 from classlens.projection_table import Projections
@@ -137,7 +137,7 @@ def agreements(active: np.ndarray, batch: Projections, classes: np.ndarray, laye
     result: dict[str, np.ndarray] = {}
     for index, layer in enumerate(LAYERS):
         used = active[:, :, index]
-        top = batch.of(batch.top, f"{layer}_out")
+        top = batch.of(batch.top, f"{layer}_out")[..., 0]
         blocks = range(used.shape[2])
         agree = [layers[layer, block].key_value_agreement(used[:, :, block], classes, protocol) for block in blocks]
         compose = [layers[layer, block].composes(used[:, :, block], top[:, :, block]) for block in blocks]
@@ -165,7 +165,7 @@ def per_image(
     frames: list[pl.DataFrame] = []
     counts = {key: np.zeros(len(value.classes), np.int64) for key, value in layers.items()}
     for path, batches in shards:
-        image_ids, active = memories.read(path, card)
+        image_ids, active = memory_table.read(path, card)
         for (layer, block), count in counts.items():
             used = active[:, :, LAYERS.index(layer), block].ravel().astype(np.int64)
             count += np.bincount(used, minlength=len(count))

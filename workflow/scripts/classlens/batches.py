@@ -12,8 +12,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from classlens.errors import InputError
-from classlens.images import decode, read_bytes, to_rgb
+from classlens.images import read_image
 from classlens.transforms import Transform
 
 # A GPU computes while the processor decodes. On a processor, decoding ahead takes a core from the forward pass, all of whose threads then
@@ -55,11 +54,7 @@ def load_pixels(row: dict[str, Any], root: Path, transform: Transform) -> Tensor
     Raises:
         InputError: the file is missing, or no longer the one that the manifest describes.
     """
-    path = root / row["path"]
-    data, digest = read_bytes(path)
-    if digest != row["sha256"]:
-        raise InputError(f"{path} has changed since the manifest was made: run the workflow again")
-    return transform.pixels(to_rgb(decode(data, path)))
+    return transform.pixels(read_image(row, root))
 
 
 def batches(manifest: pa.Table, root: Path, transform: Transform, size: int, workers: int, device: torch.device) -> Iterator[Batch]:

@@ -40,7 +40,7 @@ def composition(batch: Projections, protocol: Protocol) -> dict[str, np.ndarray]
         `previous`, `attn`, `mlp` and `composition`, each [image, token, block], NaN in the first block. They may overlap, so they need
         not sum to one.
     """
-    top = {site: batch.of(batch.top, site).astype(np.float32) for site in ("resid_post", "attn_out", "mlp_out")}
+    top = {site: batch.of(batch.top, site)[..., 0].astype(np.float32) for site in ("resid_post", "attn_out", "mlp_out")}
     previous = _previous(top["resid_post"])
     same = {
         "previous": top["resid_post"] == previous,

@@ -13,7 +13,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from classlens import memories, out_of_memory, storage
+from classlens import memories, memory_table, out_of_memory, storage
 from classlens.batches import Batch, batches
 from classlens.card import Card
 from classlens.cli import progress
@@ -120,7 +120,7 @@ def extract(
             files.enter_context(storage.table_writer(predictions_path, PREDICTIONS, provenance)),
         ]
         if memory_path:
-            writers.append(files.enter_context(storage.table_writer(memory_path, memories.SCHEMA, provenance)))
+            writers.append(files.enter_context(storage.table_writer(memory_path, memory_table.SCHEMA, provenance)))
         images = batches(manifest, root, Transform(card.transform), size, compute.workers, compute.device)
         images = progress(images, len(manifest), "hidden states", size=len)
         out_of_memory.each(images, work, partial(storage.write_all, writers))

@@ -4,6 +4,7 @@ import hashlib
 import io
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -25,6 +26,28 @@ def read_bytes(path: Path) -> tuple[bytes, str]:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; restore the file, or set on_bad_image: skip") from None
     return data, hashlib.sha256(data).hexdigest()
+
+
+def read_unchanged(path: Path, sha256: str) -> bytes:
+    """The bytes of a file that must still be the one that the manifest describes.
+
+    Raises:
+        InputError: it is missing, or has changed.
+    """
+    data, digest = read_bytes(path)
+    if digest != sha256:
+        raise InputError(f"{path} has changed since the manifest was made: run the workflow again")
+    return data
+
+
+def read_image(row: dict[str, Any], root: Path) -> Image.Image:
+    """The image of a row of a manifest, as 8-bit RGB.
+
+    Raises:
+        InputError: the file is missing, or no longer the one that the manifest describes.
+    """
+    path = root / row["path"]
+    return to_rgb(decode(read_unchanged(path, row["sha256"]), path))
 
 
 def decode(data: bytes, path: Path) -> Image.Image:

@@ -5,33 +5,17 @@ columns of `attn.proj.weight` or `mlp.fc2.weight` [width, memory]; a token's coe
 """
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
 
-from classlens import storage
-from classlens.card import Card
 from classlens.errors import InputError
 from classlens.groups import LAYERS
+from classlens.memory_table import ACTIVE, SCHEMA
 from classlens.protocol import Protocol
 from classlens.trace import ViT
-
-ACTIVE = 5
-"""Number of memories of a layer that a token is said to use: those with the largest coefficients."""
-
-SCHEMA = pa.schema(
-    [
-        ("image_id", pa.int32()),
-        ("token", pa.int16()),
-        ("layer", pa.dictionary(pa.int8(), pa.string())),
-        ("block", pa.int16()),
-        ("memory", pa.list_(pa.int16(), ACTIVE)),
-        ("coefficient", pa.list_(pa.float32(), ACTIVE)),
-    ]
-)
 
 Keys = tuple[Tensor, Tensor]
 
@@ -57,7 +41,7 @@ def active(coefficients: Tensor) -> Keys:
         coefficients: [image, token, memory].
 
     Returns:
-        int16 and float32 [image, token, `ACTIVE`], on the CPU.
+        int16 and float32 [image, token, `memory_table.ACTIVE`], on the CPU.
     """
     top = coefficients.topk(ACTIVE, dim=-1)
     return top.indices.to("cpu", torch.int16), top.values.to("cpu", torch.float32)
@@ -92,23 +76,3 @@ def table(image_ids: list[int], keys: dict[tuple[str, int], Keys]) -> pa.RecordB
         ],
         schema=SCHEMA,
     )
-
-
-def read(path: Path, card: Card) -> tuple[list[int], np.ndarray]:
-    """Active memories of a shard.
-
-    Args:
-        path: shard of memory keys.
-        card: of the model.
-
-    Returns:
-        image ids, and memories [image, token, layer, block, ACTIVE], layers as in `LAYERS`.
-
-    Raises:
-        InputError: the shard is damaged, or another model's.
-    """
-    table = storage.read_table(path, ["image_id", "block", "memory"], card.sha256)
-    blocks = 1 + int(table["block"].to_numpy().max())
-    memory = np.concatenate([chunk.flatten().to_numpy() for chunk in table["memory"].chunks])
-    rows = card.tokens * len(LAYERS) * blocks
-    return table["image_id"].to_numpy()[::rows].tolist(), memory.reshape(-1, card.tokens, len(LAYERS), blocks, ACTIVE)

@@ -259,6 +259,13 @@ class Plan:
         style = self.fingerprints.of([self.style_path()])[0]
         return {**self.statistics_settings(models), "style": style, "width": self.config["figures"]["width"]}
 
+    def explorer_settings(self) -> dict[str, Any]:
+        """What the explorer's page depends on, beside its models' files: the run, and its models as JSON."""
+        shown = [
+            {"name": item.name, "label": item.label, "dataset": item.dataset, "twin_of": item.twin_of} for item in self.models.values()
+        ]
+        return {"run": self.config["run"], "models": json.dumps(shown), "protocol": self.protocol.name}
+
     def style_path(self) -> Path:
         """The matplotlib style file that figures are drawn with."""
         path = Path(self.config["figures"]["style"] or STYLE)

@@ -43,21 +43,23 @@ class Projections:
         image_ids: [image].
         rank: rank of the true class, [image, token, site, block].
         logit: logit of the true class, same shape.
-        top: class with the largest logit, same shape.
+        top: classes with the largest logits, largest first, [image, token, site, block, top].
+        top_logit: their logits, same shape; None where they were not read.
     """
 
     image_ids: list[int]
     rank: np.ndarray
     logit: np.ndarray
     top: np.ndarray
+    top_logit: np.ndarray | None = None
 
     def of(self, measure: np.ndarray, site: str) -> np.ndarray:
-        """One site of one of the arrays, [image, token, block]."""
+        """One site of one of the arrays, [image, token, block, ...]."""
         return measure[:, :, SITES.index(site)]
 
 
-def read(paths: list[Path], card: Card) -> Iterator[Projections]:
-    """The projections in shards, one row group at a time, in the order of the images.
+def read(paths: list[Path], card: Card, top_logits: bool = False) -> Iterator[Projections]:
+    """The projections in shards, one row group at a time, in the order of the images; the logits of `top` only if asked for.
 
     Raises:
         InputError: a shard is damaged.
@@ -65,11 +67,28 @@ def read(paths: list[Path], card: Card) -> Iterator[Projections]:
     for path in paths:
         table = storage.StoredTable(path, card.sha256)
         top = next(name for name in table.names if name.startswith("top"))
-        for group in table.groups(["image_id", "rank", "logit", top]):
+        for group in table.groups(["image_id", "rank", "logit", top, *([f"{top}_logit"] if top_logits else [])]):
             shape = (-1, card.tokens, len(SITES), card.depth)
-            best = group[top].combine_chunks()
-            best = best.flatten().to_numpy().reshape(len(group), -1)[:, 0]
-            images = group["image_id"].to_numpy()[:: card.tokens * len(SITES) * card.depth].tolist()
+            lists = (*shape, group[top].type.list_size)
             yield Projections(
-                images, group["rank"].to_numpy().reshape(shape), group["logit"].to_numpy().reshape(shape), best.reshape(shape)
+                group["image_id"].to_numpy()[:: card.tokens * len(SITES) * card.depth].tolist(),
+                group["rank"].to_numpy().reshape(shape),
+                group["logit"].to_numpy().reshape(shape),
+                storage.values_of(group[top]).reshape(lists),
+                storage.values_of(group[f"{top}_logit"]).reshape(lists) if top_logits else None,
             )
+
+
+def read_classes(path: Path, card: Card) -> Iterator[dict[int, tuple[list[int], np.ndarray]]]:
+    """The logits of classes of interest in a shard, one row group at a time: classes, and [class, site, block, token], by image id.
+
+    Raises:
+        InputError: the shard is damaged, or another model's.
+    """
+    for group in storage.StoredTable(path, card.sha256).groups():
+        each = len(SITES) * card.depth
+        images, classes = (group[name].to_numpy()[::each] for name in ("image_id", "class_index"))
+        logits = storage.values_of(group["logit"]).reshape(-1, len(SITES), card.depth, card.tokens)
+        starts = np.flatnonzero(np.diff(images, prepend=-1))
+        ends = [*starts[1:], len(images)]
+        yield {int(images[start]): (classes[start:end].tolist(), logits[start:end]) for start, end in zip(starts, ends, strict=True)}

@@ -17,6 +17,8 @@ from pathlib import Path
 from classlens.errors import InputError
 
 PACKAGE = Path(__file__).resolve().parent
+ASSETS = (".html", ".css", ".js")
+"""Files of a package that are used as its modules are."""
 LIBRARIES = ("torch", "timm", "numpy", "scipy", "pyarrow", "polars", "pillow")
 
 
@@ -59,7 +61,7 @@ def _imported_files(script: Path) -> set[Path]:
         file = open_files.pop()
         if file not in seen:
             seen.add(file)
-            open_files.extend(_direct_imports(file))
+            open_files.extend(_direct_imports(file) if file.suffix == ".py" else ())
     return seen
 
 
@@ -92,7 +94,7 @@ def _module_files(name: str) -> Iterator[Path]:
     if parts[0] != PACKAGE.name:
         return
     folder = PACKAGE
-    yield folder / "__init__.py"
+    yield from _files_of_package(folder)
     for part in parts[1:]:
         if (folder / f"{part}.py").is_file():
             yield folder / f"{part}.py"
@@ -100,7 +102,13 @@ def _module_files(name: str) -> Iterator[Path]:
         folder /= part
         if not (folder / "__init__.py").is_file():
             return
-        yield folder / "__init__.py"
+        yield from _files_of_package(folder)
+
+
+def _files_of_package(folder: Path) -> Iterator[Path]:
+    """What importing a package executes, and its assets."""
+    yield folder / "__init__.py"
+    yield from (path for path in folder.iterdir() if path.suffix in ASSETS)
 
 
 class Fingerprints:

@@ -208,6 +208,11 @@ def states_of(column: pa.ChunkedArray | pa.Array, dtype: str) -> np.ndarray:
     return values.reshape(-1, array.type.byte_width // NUMPY_DTYPES[dtype].itemsize)[array.offset : array.offset + len(array)]
 
 
+def values_of(lists: pa.ChunkedArray) -> np.ndarray:
+    """The values of a column of lists of one length, one list after the other, [row * length]."""
+    return np.concatenate([chunk.flatten().to_numpy() for chunk in lists.chunks])
+
+
 def read_states(path: Path | str, column: str, model: str | None = None) -> np.ndarray:
     """One site and block of a shard of hidden states, as [row, width]; rows are (image, token), images in order.
 

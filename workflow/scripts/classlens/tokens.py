@@ -11,10 +11,9 @@ import pyarrow as pa
 
 from classlens.card import Card
 from classlens.cli import progress
-from classlens.errors import InputError
 from classlens.geometry import Geometry
 from classlens.groups import LABELS
-from classlens.images import IGNORED_ID, decode, mask_ids, read_bytes
+from classlens.images import IGNORED_ID, decode, mask_ids, read_unchanged
 from classlens.protocol import Protocol
 
 SCHEMA = pa.schema(
@@ -74,10 +73,7 @@ def read_mask(row: dict[str, Any], root: Path, binary: bool) -> np.ndarray:
         InputError: the mask is missing, or no longer the one that the manifest describes.
     """
     path = root / row["mask_path"]
-    data, digest = read_bytes(path)
-    if digest != row["mask_sha256"]:
-        raise InputError(f"{path} has changed since the manifest was made: run the workflow again")
-    return mask_ids(decode(data, path), binary)
+    return mask_ids(decode(read_unchanged(path, row["mask_sha256"]), path), binary)
 
 
 def label_image(row: dict[str, Any], root: Path, card: Card, binary: bool, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:

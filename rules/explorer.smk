@@ -1,0 +1,76 @@
+# The explorer: files of every model, and the page that shows them.
+
+
+def of_explorer(analyses, pattern):
+    """Input function: a path of the wildcard's model, where it has one of some analyses."""
+    return lambda wildcards: of_model(wildcards.model, pattern) if analyses & set(plan.models[wildcards.model].analyses) else []
+
+
+def explorer_memory_keys(wildcards):
+    """Active memories of the wildcard's model, where it has them: they are not published."""
+    has = "memories" in plan.models[wildcards.model].analyses and not plan.published
+    return shards_of("<results>/memory_keys/{model}/{dataset}/{split}/{shard}.parquet")(wildcards) if has else []
+
+
+rule explorer_model:
+    input:
+        manifest=lambda wildcards: of_model(wildcards.model, "<results>/data/{dataset}/{split}/manifest.parquet"),
+        card="<results>/models/{model}/model.json",
+        predictions=of_one("<results>/predictions/{model}/{dataset}/{split}.parquet"),
+        projections=PROJECTIONS,
+        class_logits=shards_of("<results>/class_logits/{model}/{dataset}/{split}/{shard}.parquet"),
+        memory_keys=explorer_memory_keys,
+        interpretable_values=of_explorer({"memories"}, "<results>/memories/{model}/{dataset}/interpretable_values.parquet"),
+        tokens=of_explorer({"context", "tokens"}, "<results>/tokens/{model}/{dataset}.parquet"),
+        ranks=of_explorer({"attention", "tokens"}, "<results>/perturbations/{model}/{dataset}.parquet"),
+        accuracy=of_explorer({"attention", "tokens"}, "<results>/perturbations/{model}/{dataset}_accuracy.parquet"),
+        relevance=of_explorer({"relevance"}, "<results>/relevance/{model}/{dataset}.parquet"),
+    output:
+        directory("<results>/explorer/{model}"),
+    log:
+        "<logs>/explorer/{model}.log",
+    benchmark:
+        "<benchmarks>/explorer/{model}.tsv"
+    conda:
+        "../envs/classlens.yaml"
+    threads: shared(len(plan.models))
+    resources:
+        mem_mb=memory(4),
+        runtime=240,
+        root=lambda wildcards: "None" if plan.published else plan.datasets[plan.models[wildcards.model].dataset].root,
+    params:
+        protocol=settings["protocol"],
+        code=code("explorer_model.py"),
+    message:
+        "Packing what is known of the images of {wildcards.model} for the explorer"
+    shell:
+        'python "$SCRIPTS"/explorer_model.py --log {log:q} --threads {threads} --protocol {params.protocol} --name {wildcards.model:q}'
+        " --root {resources.root:q} --manifest {input.manifest:q} --card {input.card:q} --predictions {input.predictions:q}"
+        " --projections {input.projections:q} --class-logits {input.class_logits:q} --memory-keys {input.memory_keys:q}"
+        " --interpretable-values {input.interpretable_values:q} --tokens {input.tokens:q} --ranks {input.ranks:q}"
+        " --accuracy {input.accuracy:q} --relevance {input.relevance:q} --folder {output:q}"
+
+
+rule explorer:
+    input:
+        expand("<results>/explorer/{model}", model=plan.models),
+    output:
+        "<results>/explorer/index.html",
+    log:
+        "<logs>/explorer/index.log",
+    benchmark:
+        "<benchmarks>/explorer/index.tsv"
+    conda:
+        "../envs/classlens.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(1),
+        runtime=10,
+    params:
+        settings=plan.explorer_settings(),
+        code=code("explorer.py"),
+    message:
+        "Writing the page of the explorer"
+    shell:
+        'python "$SCRIPTS"/explorer.py --log {log:q} --threads {threads} --protocol {params.settings[protocol]}'
+        " --run {params.settings[run]:q} --models {params.settings[models]:q} --page {output:q}"

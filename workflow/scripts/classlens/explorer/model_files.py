@@ -1,0 +1,175 @@
+"""The files of one model in the explorer: what the page must know of it, and of each image its numbers and what the model sees of it."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from classlens import storage, tokens
+from classlens.card import Card
+from classlens.cli import progress
+from classlens.explorer.payload import call, indices, packed
+from classlens.explorer.tables import SHOWN_SITES, ImageArrays, Maps, Objects, Perturbed, projected
+from classlens.geometry import Geometry
+from classlens.groups import LAYERS
+from classlens.images import read_image
+from classlens.manifest_classes import classes_of
+from classlens.measures import chance, class_identifiability
+
+JPEG_QUALITY = 85
+IMAGES_AHEAD = 16
+"""Images that are packed or wait for it at once: memory does not grow with their number."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the tables of a model lie; those of analyses that were not made are None, or empty lists."""
+
+    manifest: Path
+    card: Path
+    predictions: Path
+    projections: list[Path]
+    class_logits: list[Path]
+    memory_keys: list[Path]
+    interpretable_values: Path | None
+    tokens: Path | None
+    ranks: Path | None
+    accuracy: Path | None
+    relevance: Path | None
+
+
+class ModelFiles:
+    """Writes the files of a model.
+
+    Args:
+        sources: its tables.
+        name: its name in the config.
+        root: folder of the data set; None where only results are there, without images.
+
+    Raises:
+        InputError: a table is damaged, or another model's.
+    """
+
+    def __init__(self, sources: Sources, name: str, root: Path | None):
+        self._sources, self._name, self._root = sources, name, root
+        self._card = card = Card.read(sources.card)
+        self._manifest = storage.read_table(sources.manifest)
+        self._rows = {row["image_id"]: row for row in self._manifest.to_pylist()}
+        predictions = pl.DataFrame(storage.read_table(sources.predictions, model=card.sha256))
+        self._predictions = {row["image_id"]: row for row in predictions.iter_rows(named=True)}
+        self._maps = Maps(sources.relevance, card.sha256) if sources.relevance else None
+        self._perturbed = Perturbed(sources.ranks, sources.accuracy, card) if sources.ranks and sources.accuracy else None
+        self._objects = Objects(sources.tokens) if sources.tokens else None
+        self._values = storage.read_table(sources.interpretable_values, model=card.sha256) if sources.interpretable_values else None
+        self._geometry = Geometry(card.transform)
+
+    def write(self, folder: Path, threads: int) -> None:
+        """Write everything.
+
+        Args:
+            folder: a folder that is not there yet.
+            threads: how many images are packed at once.
+
+        Raises:
+            InputError: a table is damaged, or an image is not the one that the manifest describes.
+        """
+        for name in ("images", "photographs"):
+            (folder / name).mkdir(parents=True)
+        images = progress(self._images(), len(self._predictions), "images of the explorer")
+        with ThreadPoolExecutor(threads) as pool:
+            identified = dict(_mapped(pool, lambda item: self._write_image(folder, *item), images))
+        _write(folder / "model.js", call("model", self._name, self._summary(identified)))
+        if self._values:
+            _write(folder / "memories.js", call("memories", self._name, packed(written_classes(self._values, self._card), {})))
+
+    def _images(self) -> Iterator[tuple[int, ImageArrays]]:
+        sources = self._sources
+        memories = 1 + max(self._values["memory"].to_pylist()) if self._values else 0
+        return projected(sources.projections, sources.class_logits, sources.memory_keys, self._card, memories)
+
+    def _write_image(self, folder: Path, image: int, shown: ImageArrays) -> tuple[int, float]:
+        """Write an image's files; its id, and the mean class identifiability of its tokens in the last block."""
+        for part in (self._maps, self._perturbed, self._objects):
+            if part:
+                part.add(image, shown)
+        prediction = self._predictions[image]
+        shown.arrays["output"] = np.array(prediction["top"], np.int32)
+        shown.arrays["output_logit"] = np.array(prediction["top_logit"], np.float32)
+        if self._root:
+            self._write_photograph(folder / "photographs" / f"{image:05d}.jpg", self._rows[image], shown)
+        _write(folder / "images" / f"{image:05d}.js", call("image", self._name, image, packed(shown.arrays, shown.facts)))
+        ranks = shown.arrays["rank"][SHOWN_SITES.index("resid_post"), -1, self._card.prefix_tokens :]
+        return image, float(class_identifiability(ranks, self._card.classes).mean())
+
+    def _write_photograph(self, path: Path, row: dict[str, Any], shown: ImageArrays) -> None:
+        """Write what the model sees of an image, and add where its object is, a bit per pixel, if that is known."""
+        assert self._root
+        self._geometry.image(read_image(row, self._root)).save(path, "JPEG", quality=JPEG_QUALITY)
+        if row["mask_path"]:
+            binary = self._manifest.schema.metadata[b"masks"] == b"binary"
+            is_object = self._geometry.mask(tokens.read_mask(row, self._root, binary)) == row["mask_id"]
+            shown.arrays["object"] = np.packbits(is_object, axis=1, bitorder="little")
+            shown.facts["object_width"] = str(is_object.shape[1])
+
+    def _summary(self, identified: dict[int, float]) -> dict[str, Any]:
+        """What the page must know before an image is chosen: the model, its classes, and a list of its images."""
+        card = self._card
+        images = [self._predictions[image] for image in identified]
+        names = [name.split(",")[0] for _, name in classes_of(self._manifest)]
+        return {
+            "classes": names,
+            "grid": card.grid,
+            "prefix": card.prefix_tokens,
+            "cls": card.cls_token,
+            "pooled": card.pooling == "mean",
+            "depth": card.depth,
+            "chance": chance(card.classes),
+            "sites": SHOWN_SITES,
+            "layers": LAYERS,
+            "methods": self._maps.methods if self._maps else [],
+            "conditions": self._perturbed.conditions if self._perturbed else [],
+            "memories": self._values is not None,
+            "active": bool(self._sources.memory_keys),
+            "photographs": self._root is not None,
+            "images": {
+                "id": list(identified),
+                "path": [self._rows[image]["path"].rsplit("/", 1)[-1] for image in identified],
+                "class": [row["class_index"] for row in images],
+                "predicted": [row["predicted"] for row in images],
+                "identified": [round(rate, 4) for rate in identified.values()],
+            },
+        }
+
+
+def written_classes(values: pa.Table, card: Card) -> dict[str, np.ndarray]:
+    """The classes that every memory of a layer stands for, [block, memory, class], by layer."""
+    frame = pl.DataFrame(values).cast({"layer": pl.String}).sort("block", "memory")
+    of_layers = {layer: np.array(frame.filter(layer=layer)["class_index"].to_list()) for layer in LAYERS}
+    return {layer: indices(classes, card.classes).reshape(card.depth, -1, classes.shape[1]) for layer, classes in of_layers.items()}
+
+
+def _mapped(pool: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """What some work makes of each item, in order, with few of them waiting at once."""
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > IMAGES_AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,154 @@
+"""The tables of one model, by image, as arrays that the explorer shows."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from classlens import memory_table, projection_table, storage
+from classlens.card import Card
+from classlens.explorer.payload import indices, quantized
+from classlens.groups import LABELS
+from classlens.projection_table import SITES
+from classlens.relevance_table import METHODS
+
+SHOWN_SITES = ("resid_post", "attn_out", "mlp_out")
+REMOVED, NOT_RUN = -1, -2
+"""In place of a rank: of a token that a condition removes, and of one in an image that was not run under it."""
+
+
+@dataclass
+class ImageArrays:
+    """What the page shows of an image: arrays by name, and texts by name."""
+
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    facts: dict[str, str] = field(default_factory=dict)
+
+    def add_logits(self, name: str, values: np.ndarray) -> None:
+        """Add logits, or coefficients, as multiples of a step."""
+        self.arrays[name], step = quantized(values)
+        self.facts[f"{name}_step"] = repr(step)
+
+
+def projected(
+    projections: list[Path], class_logits: list[Path], memory_keys: list[Path], card: Card, memories: int
+) -> Iterator[tuple[int, ImageArrays]]:
+    """Image ids with ranks, logits, largest classes and active memories of every token, shard by shard.
+
+    Args:
+        projections: shards of projections.
+        class_logits: the same shards of the logits of classes of interest.
+        memory_keys: the same shards of active memories; empty for none.
+        card: the model's card.
+        memories: how many memories the largest layer has.
+
+    Raises:
+        InputError: a shard is damaged, or another model's.
+    """
+    for number, (path, classes_path) in enumerate(zip(projections, class_logits, strict=True)):
+        active = _active(memory_keys[number], card, memories) if memory_keys else {}
+        batches = zip(projection_table.read([path], card, top_logits=True), projection_table.read_classes(classes_path, card), strict=True)
+        for batch, interest in batches:
+            assert batch.top_logit is not None
+            for row, image in enumerate(batch.image_ids):
+                shown = ImageArrays()
+                classes, logits = interest[image]
+                shown.arrays["interest"] = np.array(classes, np.int32)
+                shown.add_logits("interest_logit", logits[:, _SHOWN])  # [class, site, block, token]
+                shown.arrays["rank"] = indices(_by_site(batch.rank[row]), card.classes)
+                shown.arrays["top"] = indices(_by_site(batch.top[row]), card.classes)
+                shown.add_logits("top_logit", _by_site(batch.top_logit[row]))
+                if active:
+                    memory, coefficient = active[image]
+                    shown.arrays["memory"] = memory
+                    shown.add_logits("coefficient", coefficient)
+                yield image, shown
+
+
+_SHOWN = [SITES.index(site) for site in SHOWN_SITES]
+
+
+def _by_site(values: np.ndarray) -> np.ndarray:
+    """[token, site, block, ...] as [shown site, block, token, ...]."""
+    return np.moveaxis(values[:, _SHOWN], 0, 2)
+
+
+def _active(path: Path, card: Card, memories: int) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Memories and their coefficients, [layer, block, token, ACTIVE], by image id."""
+    images, memory = memory_table.read(path, card)
+    _, coefficient = memory_table.read(path, card, "coefficient")
+    of_layers = [np.moveaxis(values, 1, 3) for values in (indices(memory, memories), coefficient)]
+    return dict(zip(images, zip(*of_layers, strict=True), strict=True))
+
+
+class Maps:
+    """Relevance maps of a model's images.
+
+    Args:
+        path: table of relevance maps.
+        model: sha256 of the model's weights.
+    """
+
+    def __init__(self, path: Path, model: str):
+        frame = pl.DataFrame(storage.read_table(path, model=model)).cast({"method": pl.String})
+        self.methods = [name for name in METHODS if name in frame["method"]]
+        self._of_image = frame.partition_by("image_id", as_dict=True)
+
+    def add(self, image: int, shown: ImageArrays) -> None:
+        """Add an image's maps: method and class of each, and its values at the image tokens."""
+        frame = self._of_image[image,]
+        methods = [self.methods.index(name) for name in frame["method"]]
+        shown.arrays["map"] = np.column_stack([methods, frame["class_index"]]).astype(np.int32)
+        shown.arrays["relevance"] = np.array(frame["relevance"].to_list(), np.float32)
+
+
+class Perturbed:
+    """Ranks of a model's tokens when attention is cut or tokens are removed.
+
+    Args:
+        ranks: table of ranks.
+        accuracy: table of whether the outputs are right.
+        card: the model's card.
+    """
+
+    def __init__(self, ranks: Path, accuracy: Path, card: Card):
+        self._tokens = card.tokens
+        frame = pl.DataFrame(storage.read_table(ranks, model=card.sha256)).cast({"condition": pl.String})
+        self.conditions = frame["condition"].unique(maintain_order=True).to_list()
+        self._ranks = frame.partition_by("image_id", as_dict=True)
+        right = pl.DataFrame(storage.read_table(accuracy, model=card.sha256)).cast({"condition": pl.String})
+        self._right = {(image, condition): is_right for condition, image, is_right in right.iter_rows()}
+
+    def add(self, image: int, shown: ImageArrays) -> None:
+        """Add the ranks [condition, token] of an image, and whether the output is right under each condition, [condition]."""
+        frame = self._ranks[image,]
+        ranks = np.full((len(self.conditions), self._tokens), NOT_RUN, np.int32)
+        for number, name in enumerate(self.conditions):
+            part = frame.filter(condition=name)
+            if len(part):
+                ranks[number] = REMOVED
+                ranks[number, part["token"]] = part["rank"]
+        shown.arrays["perturbed"] = ranks
+        rights = [self._right.get((image, name)) for name in self.conditions]
+        shown.arrays["perturbed_right"] = np.array([NOT_RUN if right is None else right for right in rights], np.int32)
+
+
+class Objects:
+    """Labels of a model's image tokens by the images' masks.
+
+    Args:
+        path: table of labels.
+    """
+
+    def __init__(self, path: Path):
+        frame = pl.DataFrame(storage.read_table(path)).cast({"label": pl.String})
+        self._of_image = frame.partition_by("image_id", as_dict=True)
+
+    def add(self, image: int, shown: ImageArrays) -> None:
+        """Add label, index into `LABELS`, and share of the object of each image token, where the image has a mask."""
+        if (image,) in self._of_image:
+            frame = self._of_image[image,]
+            shown.arrays["label"] = np.array([LABELS.index(label) for label in frame["label"]], np.uint8)
+            shown.arrays["class_fraction"] = frame["class_fraction"].to_numpy()
