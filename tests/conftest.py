@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from fault_page import Fault, page
+from playwright.sync_api import Browser, sync_playwright
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 GOLDEN = REPOSITORY / "tests" / "golden"
@@ -149,3 +150,14 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Run:
     }
     run.complete("--configfile", run.configure(config))
     return run
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium that is not to use any network."""
+    program = shutil.which("chromium")
+    if not program:
+        pytest.skip("there is no chromium (Debian: apt-get install chromium)")
+    quiet = ("no-sandbox", "disable-gpu", "disable-background-networking", "disable-component-update", "disable-sync", "no-first-run")
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=program, args=[f"--{flag}" for flag in quiet])

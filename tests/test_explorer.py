@@ -1,0 +1,410 @@
+"""The explorer in a real browser: what it says against the tables, by mouse, by keyboard, and for everybody."""
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from conftest import Run, small_config
+from explorer_page import ExplorerPage, cells_of, last_number, number
+from PIL import Image
+from playwright.sync_api import Browser, expect
+from polars import selectors
+
+from classlens.explorer import payload
+
+SITES = {"resid_post": "residual stream", "attn_out": "attention", "mlp_out": "MLP"}
+IMAGE, TOKENS, DEPTH, CLASSES = 20, 50, 12, 10
+PREDICTIONS = "predictions/cls/shapes/validation.parquet"
+METHODS = ["class projection (ours)", "Chefer et al.", "attention rollout", "last attention", "linear probes", "random"]
+STEP = 0.006  # two decimals, and half a step of what is stored
+
+
+@pytest.fixture(scope="module")
+def results(demo: Run) -> Path:
+    return demo.folder / "results" / "demo"
+
+
+@pytest.fixture(scope="module")
+def names(results: Path) -> list[str]:
+    """Class names in the order of their indices."""
+    metadata = pl.read_parquet_metadata(results / "data/shapes/validation/manifest.parquet")
+    return [name for _, name in json.loads(metadata["classes"])]
+
+
+@pytest.fixture(scope="module")
+def server(results: Path) -> Iterator[str]:
+    """The explorer's address on a server of this machine."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            """Nothing is written about requests."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=results / "explorer")) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{httpd.server_port}"
+        httpd.shutdown()
+
+
+def rows_of(results: Path, table: str, **keys: Any) -> pl.DataFrame:
+    """Rows of a table where some columns have some values."""
+    return pl.read_parquet(results / table).with_columns(selectors.categorical().cast(pl.String)).filter(**keys)
+
+
+def row_of(results: Path, table: str, **keys: Any) -> dict[str, Any]:
+    """The one such row."""
+    (row,) = rows_of(results, table, **keys).iter_rows(named=True)
+    return row
+
+
+def projected(results: Path, model: str, image: int, site: str, block: int) -> pl.DataFrame:
+    """Rows of the projections, a token each; blocks from 0."""
+    return rows_of(results, f"projections/{model}/shapes/validation/00000.parquet", image_id=image, site=site, block=block).sort("token")
+
+
+def assert_shows(page: ExplorerPage, rows: pl.DataFrame, names: list[str], true_class: str, view: int = 0) -> None:
+    """Every token's name, mark and number are those of the table."""
+    cells = page.cells(view)
+    assert [cell["text"] for cell in cells] == [names[top[0]] for top in rows["top5"]]
+    assert [cell["first"] for cell in cells] == (rows["rank"] == 0).to_list()
+    for cell, rank, logits in zip(cells, rows["rank"], rows["top5_logit"], strict=True):
+        said, value = cell["label"].split("; ")
+        assert number(said.rsplit(", ", 1)[1]) == pytest.approx(logits[0], abs=STEP)
+        assert value == f"identifiability of {true_class} {1 - rank / CLASSES:.2f}"
+
+
+@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize("place", ["disk", "server"])
+def test_tokens_say_what_the_tables_say(browser: Browser, results: Path, server: str, names: list[str], place: str, site: str) -> None:
+    true_class = names[row_of(results, PREDICTIONS, image_id=IMAGE)["class_index"]]
+    with ExplorerPage(browser, results / "explorer" if place == "disk" else server) as page:
+        for block in (1, 6, 12):
+            page.open(f"image={IMAGE}&site={site}&block={block}")
+            assert_shows(page, projected(results, "cls", IMAGE, site, block - 1), names, true_class)
+
+
+def test_by_mouse(browser: Browser, results: Path, names: list[str]) -> None:
+    with ExplorerPage(browser, results / "explorer") as page:
+        page.open(f"image={IMAGE}")
+        page.control("radio", "attention").check()
+        box = page.control("slider", "Block").bounding_box()
+        assert box
+        page.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.expect_heading("block 7 of 12")
+        true_class = names[row_of(results, PREDICTIONS, image_id=IMAGE)["class_index"]]
+        assert_shows(page, projected(results, "cls", IMAGE, "attn_out", 6), names, true_class)
+        page.control("combobox", "Model").select_option("pooled")
+        page.expect_heading("ViT, pooled")
+        assert_shows(page, projected(results, "pooled", IMAGE, "attn_out", 6), names, true_class)
+        path = row_of(results, "data/shapes/validation/manifest.parquet", image_id=21)["path"]
+        page.page.locator("nav button[data-image='21']").click()
+        expect(page.page.locator(".output")).to_contain_text(path.split("/")[-1])
+        assert [cell["text"] for cell in page.cells()] == [names[top[0]] for top in projected(results, "pooled", 21, "attn_out", 6)["top5"]]
+
+
+def test_by_keyboard(browser: Browser, results: Path, names: list[str]) -> None:
+    with ExplorerPage(browser, results / "explorer") as page:
+        page.open(f"image={IMAGE}")
+        page.control("slider", "Block").focus()
+        for _ in range(3):
+            page.page.keyboard.press("ArrowLeft")
+        page.expect_heading("block 9 of 12")
+        page.page.keyboard.press("Shift+Tab")  # back to the site that is on
+        page.page.keyboard.press("ArrowRight")
+        page.page.keyboard.press("ArrowRight")
+        expect(page.page.locator("#status")).to_contain_text("MLP of block 9")
+        true_class = names[row_of(results, PREDICTIONS, image_id=IMAGE)["class_index"]]
+        assert_shows(page, projected(results, "cls", IMAGE, "mlp_out", 8), names, true_class)
+
+
+def test_the_chosen_token_follows_keys_clicks_and_the_pointer(browser: Browser, results: Path) -> None:
+    with ExplorerPage(browser, results / "explorer") as page:
+        page.open(f"image={IMAGE}")
+        page.page.locator("[data-token='0']").focus()
+        expected = {"ArrowDown": 1, "ArrowRight": 2, "End": 7, "ArrowLeft": 6, "Home": 1, "ArrowUp": 0}
+        for key, token in expected.items():
+            page.page.keyboard.press(key)
+            expect(page.page.locator("[aria-selected='true']")).to_have_attribute("data-token", str(token))
+            expect(page.page.locator(":focus")).to_have_attribute("data-token", str(token))
+        page.page.locator("[data-token='25']").click()
+        expect(page.page.locator(".token h3")).to_have_text("Patch in row 4, column 4")
+        page.page.locator("[data-token='8']").hover()
+        expect(page.page.locator(".token h3")).to_have_text("Patch in row 2, column 1")
+        page.page.locator("h1").hover()
+        expect(page.page.locator(".token h3")).to_have_text("Patch in row 4, column 4")
+
+
+def test_a_tap(browser: Browser, results: Path) -> None:
+    with ExplorerPage(browser, results / "explorer", width=390, has_touch=True) as page:
+        page.open(f"image={IMAGE}")
+        page.page.locator("[data-token='25']").tap()
+        expect(page.page.locator(".token h3")).to_have_text("Patch in row 4, column 4")
+
+
+@pytest.mark.parametrize("token", [0, 30])
+def test_what_is_known_of_a_token(browser: Browser, results: Path, names: list[str], token: int) -> None:
+    block = 7
+    rows = projected(results, "cls", IMAGE, "attn_out", block)
+    row = rows.row(token, named=True)
+    with ExplorerPage(browser, results / "explorer") as page:
+        page.open(f"image={IMAGE}&site=attn_out&block={block + 1}&token={token}")
+        shown = page.table("Largest logits")
+        assert [cells[0] for cells in shown] == [names[index] for index in row["top5"]]
+        assert [number(cells[1]) for cells in shown] == pytest.approx(row["top5_logit"], abs=STEP)
+        expect(page.page.locator(".token")).to_contain_text(f"rank {row['rank']}, ")
+        page.page.get_by_text("Numbers of the path").click()
+        path = cells_of(page.page.locator(".numbers tbody tr"))
+        for place, site in enumerate(SITES):
+            ranks = [projected(results, "cls", IMAGE, site, other)["rank"][token] for other in range(DEPTH)]
+            assert [line[place + 1] for line in path] == [f"{1 - rank / CLASSES:.2f}" for rank in ranks]
+
+
+@pytest.mark.parametrize(("layer", "name"), [("attn", "attention"), ("mlp", "MLP")])
+def test_active_memories_and_what_they_write(browser: Browser, results: Path, layer: str, name: str) -> None:
+    token, block = 30, 7
+    keys = {"image_id": IMAGE, "token": token, "layer": layer, "block": block}
+    used = row_of(results, "memory_keys/cls/shapes/validation/00000.parquet", **keys)
+    written = rows_of(results, "memories/cls/shapes/interpretable_values.parquet", layer=layer, block=block)
+    with ExplorerPage(browser, results / "explorer") as page:
+        page.open(f"image={IMAGE}&block={block + 1}&token={token}")
+        lines = page.table(f"Active memories, {name}")
+        assert [int(line[0]) for line in lines] == used["memory"]
+        assert [number(line[1]) for line in lines] == pytest.approx(used["coefficient"], abs=STEP)
+        assert [line[2].split(", ") for line in lines] == [
+            written.filter(memory=memory)["class_name"][0].to_list() for memory in used["memory"]
+        ]
+
+
+def test_logits_of_other_classes(browser: Browser, results: Path, names: list[str]) -> None:
+    likely = row_of(results, PREDICTIONS, image_id=IMAGE)
+    rival = next(index for index in likely["top"] if index != likely["class_index"])
+    roles = {likely["class_index"]: " (true class, output)", rival: " (rival)"}
+    with ExplorerPage(browser, results / "explorer") as page:
+        page.open(f"image={IMAGE}&block=5&site=mlp_out")
+        choice = page.control("combobox", "Colour by")
+        offered = dict.fromkeys([likely["class_index"], *likely["top"]])
+        assert choice.locator("option").all_inner_texts()[1:] == [names[index] + roles.get(index, "") for index in offered]
+        for value, index in (("true", likely["class_index"]), ("rival", rival), (str(likely["top"][4]), likely["top"][4])):
+            choice.select_option(value)
+            expect(page.page.locator(".legend")).to_contain_text(f"logit of {names[index]}")
+            keys = {"image_id": IMAGE, "class_index": index, "site": "mlp_out", "block": 4}
+            logits = row_of(results, "class_logits/cls/shapes/validation/00000.parquet", **keys)["logit"]
+            assert [last_number(cell["label"]) for cell in page.cells()] == pytest.approx(logits, abs=STEP)
+
+
+def test_a_class_that_was_kept_at_some_tokens_only(browser: Browser, results: Path, names: list[str]) -> None:
+    likely = row_of(results, PREDICTIONS, image_id=IMAGE)
+    rows = projected(results, "cls", IMAGE, "attn_out", 3)
+    wanted = next(index for top in rows["top5"] for index in top if index not in [likely["class_index"], *likely["top"]])
+    token = next(place for place, top in enumerate(rows["top5"]) if wanted in top)
+    with ExplorerPage(browser, results / "explorer") as page:
+        page.open(f"image={IMAGE}&block=4&site=attn_out&token={token}")
+        page.page.get_by_label(f"Colour by {names[wanted]}").click()
+        expect(page.page.locator(".legend")).to_contain_text(f"logit of {names[wanted]}")
+        assert [cell["known"] for cell in page.cells()] == [wanted in top for top in rows["top5"]]
+
+
+def test_relevance_maps(browser: Browser, results: Path) -> None:
+    own = row_of(results, PREDICTIONS, image_id=IMAGE)["class_index"]
+    ours = np.array(row_of(results, "relevance/cls/shapes.parquet", image_id=IMAGE, method="ours", class_index=own)["relevance"])
+    share = rows_of(results, "tokens/cls/shapes.parquet", image_id=IMAGE).sort("token")["class_fraction"].to_numpy()
+    positive, kept, best = ours.clip(min=0), ours >= 0.3 * ours.max(), divmod(int(ours.argmax()), 7)
+    with ExplorerPage(browser, results / "explorer") as page:
+        page.open(f"image={IMAGE}")
+        captions, first = page.page.locator(".cards figcaption"), page.page.locator(".map").first
+        assert [text.split("\n")[0] for text in captions.all_inner_texts()] == METHODS
+        assert f"{100 * (positive * share).sum() / positive.sum():.0f} % of positive relevance on the object" in captions.first.inner_text()
+        assert f"row {best[0] + 1}, column {best[1] + 1}" in str(first.get_attribute("aria-label"))
+        page.control("slider", "Only patches above").focus()
+        for _ in range(3):
+            page.page.keyboard.press("PageUp")  # a tenth each
+        expect(captions.first).to_contain_text(f"{100 * share[kept].mean():.0f} % of these patches on the object")
+        opacity = first.locator("rect").evaluate_all("rects => rects.map(rect => Number(rect.getAttribute('fill-opacity')))")
+        np.testing.assert_allclose(opacity, 0.85 * kept * np.abs(ours) / np.abs(ours).max(), atol=0.001)
+        page.control("combobox", "For class").select_option(index=1)
+        expect(captions).to_have_count(5)  # probes know the true class only
+
+
+@pytest.mark.parametrize("condition", ["self_only", "no_cls", "without_context", "without_class"])
+def test_conditions(browser: Browser, results: Path, condition: str) -> None:
+    ranks = rows_of(results, "perturbations/cls/shapes.parquet", image_id=IMAGE, condition=condition)
+    known = dict(ranks.select("token", "rank").iter_rows())
+    with ExplorerPage(browser, results / "explorer") as page:
+        page.open(f"image={IMAGE}&block=3&site=mlp_out")
+        page.control("combobox", "Condition").select_option(condition)
+        page.expect_heading("block 12 of 12")
+        expect(page.control("slider", "Block")).to_be_disabled()
+        expected = [f"{1 - known[token] / CLASSES:.2f}" if token in known else "removed" for token in range(TOKENS)]
+        assert [cell["text"] for cell in page.cells()] == expected
+        assert [cell["first"] for cell in page.cells()] == [known.get(token) == 0 for token in range(TOKENS)]
+        page.control("combobox", "Condition").select_option("none")
+        page.expect_heading("block 3 of 12")
+
+
+def test_two_models_and_two_classes(browser: Browser, results: Path, names: list[str]) -> None:
+    likely = row_of(results, PREDICTIONS, image_id=IMAGE)
+    with ExplorerPage(browser, results / "explorer") as page:
+        page.open(f"image={IMAGE}&block=8&token=9")
+        page.control("combobox", "Side by side with").select_option("pooled_random")
+        page.expect_heading("ViT, pooled (random), block 8 of 12", view=1)
+        for view, model in enumerate(("cls", "pooled_random")):
+            assert_shows(page, projected(results, model, IMAGE, "resid_post", 7), names, names[likely["class_index"]], view)
+        chosen = [[cell["token"] for cell in page.cells(view) if cell["chosen"]] for view in (0, 1)]
+        assert chosen == [[9], [8]]  # the same patch: one model has [CLS], the other has not
+        page.control("combobox", "Side by side with").select_option("cls")
+        page.expect_heading("ViT, [CLS], block 8 of 12", view=1)
+        rival = next(index for index in likely["top"] if index != likely["class_index"])
+        for legend, index in zip(page.page.locator(".legend").all(), (likely["class_index"], rival), strict=True):
+            expect(legend).to_contain_text(f"logit of {names[index]}")
+
+
+def test_an_address_brings_back_the_view(browser: Browser, results: Path) -> None:
+    with ExplorerPage(browser, results / "explorer") as page:
+        page.open(f"image={IMAGE}")
+        page.control("combobox", "Side by side with").select_option("pooled")
+        page.control("radio", "MLP").check()
+        page.control("slider", "Block").fill("4")
+        page.control("combobox", "Colour by").first.select_option("rival")
+        page.page.locator("[data-token='12']").first.click()
+        page.expect_heading("block 4 of 12", view=1)
+        before = [page.cells(view) for view in (0, 1)]
+        page.open(page.page.url.split("#")[1])
+        assert [page.cells(view) for view in (0, 1)] == before
+
+
+@pytest.mark.parametrize(
+    "address", ["model=none&block=99&site=x&condition=y&token=5000&image=77777&second=z", "block=-1&token=a&image=1.5&colour=9999"]
+)
+def test_an_address_that_means_nothing(browser: Browser, results: Path, address: str) -> None:
+    with ExplorerPage(browser, results / "explorer") as page:
+        page.open(address)
+        page.expect_heading("ViT, [CLS], block 12 of 12")
+        assert len(page.cells()) == TOKENS
+
+
+def test_choosing_an_image(browser: Browser, results: Path, names: list[str]) -> None:
+    predictions = pl.read_parquet(results / "predictions/cls/shapes/validation.parquet")
+    wrong = predictions.filter(~pl.col("correct"))
+    with ExplorerPage(browser, results / "explorer") as page:
+        page.open()
+        shown = page.page.locator("nav button[data-image]")
+        expect(shown).to_have_count(24)
+        page.control("combobox", "Output").select_option("wrong")
+        expect(page.page.locator(".found")).to_have_text(f"{len(wrong)} of 200 images, page 1 of 1")
+        assert [int(str(button.get_attribute("data-image"))) for button in shown.all()] == wrong["image_id"].to_list()
+        page.control("combobox", "Output").select_option("all")
+        page.control("combobox", "Class").select_option(label=names[3])
+        expect(page.page.locator(".found")).to_have_text("20 of 200 images, page 1 of 1")
+        page.control("combobox", "Class").select_option("")
+        page.control("combobox", "Order").select_option("least")
+        rates = pl.read_parquet(results / "projections/cls/shapes/validation/*.parquet").cast({"site": pl.String})
+        rates = rates.filter(pl.col("site") == "resid_post", pl.col("block") == DEPTH - 1, pl.col("token") > 0)
+        worst = rates.group_by("image_id").agg(pl.col("rank").mean()).sort(["rank", "image_id"], descending=[True, False])["image_id"][0]
+        assert int(str(shown.first.get_attribute("data-image"))) == worst
+        page.page.get_by_role("button", name="Next").click()
+        expect(page.page.locator(".found")).to_have_text("200 of 200 images, page 2 of 9")
+        page.control("searchbox", "Find").fill("_0007")
+        expect(page.page.locator(".found")).to_have_text("10 of 200 images, page 1 of 1")
+
+
+VIEWS = [
+    "",
+    f"image={IMAGE}&second=pooled&block=6&site=attn_out",
+    f"image={IMAGE}&condition=without_class",
+    f"image={IMAGE}&second=cls&threshold=30",
+]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_accessible_and_no_wider_than_the_window(browser: Browser, results: Path, width: int, scheme: str) -> None:
+    with ExplorerPage(browser, results / "explorer", width=width, color_scheme=scheme) as page:
+        for address in VIEWS:
+            page.open(address)
+            page.page.locator("details").evaluate_all("all => all.forEach(one => (one.open = true))")
+            expect(page.page.get_by_text("Loading memories")).to_have_count(0)
+            assert page.violations() == []
+            assert page.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_only_what_is_looked_at_is_loaded(browser: Browser, results: Path) -> None:
+    with ExplorerPage(browser, results / "explorer") as page:
+        page.open()
+        numbers = [url for url in page.asked if "/images/" in url]
+        assert [url.rsplit("/", 2)[-1] for url in numbers] == ["00000.js"]
+        files = [
+            results / "explorer" / url.split("/explorer/", 1)[1].split("#")[0]
+            for url in set(page.asked) - set(numbers)
+            if url.startswith("file")
+        ]
+        assert sum(file.stat().st_size for file in files) < 3e6
+
+
+def test_a_lost_file_is_named(browser: Browser, results: Path, tmp_path: Path) -> None:
+    shutil.copytree(results / "explorer", tmp_path / "explorer")
+    (tmp_path / "explorer/cls/images/00003.js").unlink()
+    (tmp_path / "explorer/cls/images/00004.js").write_text("")
+    page = ExplorerPage(browser, tmp_path / "explorer")
+    for image in (3, 4):
+        page.open(f"image={image}")
+        expect(page.page.locator("#status")).to_have_text(
+            f"cls/images/0000{image}.js is missing or damaged: delete its folder and run the workflow again."
+        )
+    page.page.locator("nav summary").click()
+
+
+HOSTILE = ['<img src=x onerror="hacked=1">', "</b> & 'quoted' \u2028 line"]
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The explorer of a user's model without [CLS], masks or most analyses, whose names hold markup."""
+    home = tmp_path_factory.mktemp("hostile")
+    for index, name in enumerate(HOSTILE):
+        folder = home / "photos/validation" / name.replace("/", "-")
+        folder.mkdir(parents=True)
+        Image.new("RGB", (50, 40), (99 * index, 9, 120)).save(folder / "<b>0.png")
+    run = Run(home / "work")
+    model = {**small_config()["models"]["m"], "label": "</script><script>hacked=1</script>", "arch": "vit_base_patch16_rpn_224"}
+    model["kwargs"] = {**model["kwargs"], "img_size": 48}
+    config = {"datasets": {"d": {"kind": "imagefolder", "root": "../photos", "images_per_class": None}}, "models": {"m": model}}
+    config |= {"run": "hostile", "analyses": ["identifiability"], "projection": {"top_k": 2}}
+    run.complete("explorer", "--configfile", run.configure(config))
+    return run.folder / "results/hostile/explorer"
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_names_are_text_and_what_is_missing_is_left_out(browser: Browser, hostile: Path, width: int) -> None:
+    with ExplorerPage(browser, hostile, width=width) as page:
+        page.open()
+        assert page.page.evaluate("typeof hacked") == "undefined"
+        page.expect_heading("</script><script>hacked=1</script>, block 2 of 2")
+        assert {cell["text"] for cell in page.cells()} <= {name.replace("/", "-") for name in HOSTILE}
+        assert [cell["token"] for cell in page.cells()] == list(range(9))
+        for absent in ("Condition", "outline of the object", "For class"):
+            expect(page.page.get_by_label(absent)).to_be_hidden()
+        expect(page.page.get_by_text("Active memories", exact=False).locator("visible=true")).to_have_count(0)
+        assert page.violations() == []
+
+
+def test_logits_keep_two_decimals() -> None:
+    values = np.array([-327.67, -1.234, 0, 0.005, 12.34, 300.0], np.float32)
+    kept, step = payload.quantized(values)
+    assert (kept.dtype, step) == (np.int16, pytest.approx(0.01))
+    np.testing.assert_allclose(kept * step, values, atol=0.00501)
+    large, step = payload.quantized(values * 100)
+    np.testing.assert_allclose(large * step, values * 100, atol=step / 2 + 1e-3)
+
+
+def test_equal_arrays_give_equal_files() -> None:
+    arrays = {"a": np.arange(6, dtype=np.int32).reshape(2, 3)[:, ::-1], "b": np.ones(3, np.float32)}
+    assert payload.packed(arrays, {"x": "1"}) == payload.packed(dict(reversed(arrays.items())), {"x": "1"})
+    assert payload.indices(np.array([70000]), 70001).dtype == np.int32
+    assert "</" not in payload.call("model", "</script>\u2028")
