@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import bench_explorer
 import numpy as np
 import pyarrow as pa
 import timm
@@ -347,6 +348,13 @@ def report(measured: dict[str, Any]) -> str:
     lines += ["| images | MB |", "|---|---|", *(f"| {count} | {value:.0f} |" for count, value in measured["memory"].items())]
     lines += [
         "",
+        "## Explorer",
+        "",
+        "Opened from disk in headless Chromium, 1280 pixels wide: a model with the tokens, blocks and classes of ViT-B/16. The first view",
+        "has the photograph and all its patches.",
+        "",
+        *explorer_table(measured["explorer"]),
+        "",
         "## Storing hidden states as float16",
         "",
         "Share of the ranks that differ from those of float32, all sites and blocks.",
@@ -354,6 +362,13 @@ def report(measured: dict[str, Any]) -> str:
     ]
     lines += ["| model | share |", "|---|---|", *(f"| {name} | {share:.5f} |" for name, share in measured["float16"].items())]
     return "\n".join(lines) + "\n"
+
+
+def explorer_table(pages: dict[int, dict[str, float]]) -> list[str]:
+    """Lines of a table with a column for each number of images."""
+    lines = [f"| | {' | '.join(f'{count} images' for count in pages)} |", "|---|" + "---|" * len(pages)]
+    names = next(iter(pages.values()))
+    return lines + [f"| {name} | {' | '.join(f'{page[name]:.3g}' for page in pages.values())} |" for name in names]
 
 
 def main() -> None:
@@ -370,6 +385,10 @@ def main() -> None:
     print(json.dumps(measured, indent=2))
     measured["probe"] = probe_seconds()
     measured["memory"] = {count: peak_memory(count) for count in (128, 1024)}
+    with tempfile.TemporaryDirectory() as folder:
+        photographs(Path(folder) / "photos", 2000)
+        bench_explorer.class_folders(Path(folder) / "photos")
+        measured["explorer"] = bench_explorer.explorer(Path(folder) / "photos")
     with tempfile.TemporaryDirectory() as folder:
         measured["float16"] = float16_changes(Path(folder))
     page = report(measured)

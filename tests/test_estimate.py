@@ -21,7 +21,7 @@ from classlens.plan import Plan
 SCHEMA = yaml.safe_load((REPOSITORY / "config" / "schema.yaml").read_text(encoding="utf-8"))
 DEMO = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text(encoding="utf-8"))
 LOADING = Loading(torch=4.0, tables=1.0, figures=2.0)
-CARD = Card("vit", {}, 10, 12, 64, 4, (7, 7), 1, True, "token", {}, "random", "0")
+CARD = Card("vit", {}, 10, 12, 64, 4, (7, 7), 1, True, "token", {"resize": [112, 112], "crop": None}, "random", "0")
 COST = Calibration(forward=0.01, extraction=0.02, projection=0.005, memory_keys=1000, projections=5000, weights=2_000_000, card=CARD)
 
 
@@ -45,7 +45,7 @@ def test_disk_of_the_demo_is_that_of_the_demo(demo: Run, tmp_path: Path) -> None
     actual = sum(path.stat().st_size for path in files)
     assert sum(disk(done.stdout).values()) == pytest.approx(actual, rel=0.1)
     assert "shapes: 200 of validation, 100 of test, 400 of train images; 4 models" in done.stdout
-    assert re.search(r"^73 jobs, about \d+ minutes on \d+ cores", done.stdout, re.MULTILINE)
+    assert re.search(r"^78 jobs, about \d+ minutes on \d+ cores", done.stdout, re.MULTILINE)
 
 
 def test_what_is_done_is_not_counted_again(demo: Run) -> None:

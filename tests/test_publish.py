@@ -95,7 +95,7 @@ def test_nothing_upstream_is_computed_again(adopted: Run, demo: Run, change: Cal
     change(adopted, demo)
     for arguments in (of_publisher(adopted), []):  # the publisher's config, and the demo's own
         assert planned(adopted, FIGURE, *arguments) == {"figure_mean_evolution"}
-        assert all(rule.startswith("figure_") or rule in ("figures", "reproduction") for rule in planned(adopted, *arguments))
+        assert all(rule.startswith(("figure_", "explorer")) or rule in ("figures", "reproduction") for rule in planned(adopted, *arguments))
 
 
 def test_a_lost_table_is_measured_from_the_projections(adopted: Run) -> None:

@@ -182,7 +182,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 TABLES = {
     "extract": ["hidden_states/m/d/validation/00000", "memory_keys/m/d/validation/00000"],
-    "project": ["projections/m/d/validation/00001"],
+    "project": ["projections/m/d/validation/00001", "class_logits/m/d/validation/00001"],
     "perturb": ["perturbations/m/d", "perturbations/m/d_accuracy"],
     "relevance": ["relevance/m/d", "relevance/m/d_heads"],
     "deletion": ["deletion/m/d_images"],

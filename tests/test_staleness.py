@@ -25,12 +25,13 @@ def shown(*analyses: str) -> set[str]:
 
 
 PROBES_FIGURE = {"figure_probes_vs_projection"}
-PROJECTED = {"project", "identifiability", "context", "building", "memories"}
+EXPLORED = {"explorer_model", "explorer"}
+PROJECTED = EXPLORED | {"project", "identifiability", "context", "building", "memories"}
 PROJECTED |= shown("identifiability", "context", "building", "memories") | PROBES_FIGURE
 DELETED = {"deletion", "deletion_curves"} | shown("deletion") | PROBES_FIGURE
-EXPLAINED = {"relevance", "segmentation"} | shown("relevance") | DELETED
+EXPLAINED = {"relevance", "segmentation"} | shown("relevance") | DELETED | EXPLORED
 EXTRACTED = {"extract", "extract_with_memory_keys", "predictions", "probes"} | PROJECTED | EXPLAINED
-PERTURBED = {"perturbations"} | shown("attention", "tokens")
+PERTURBED = {"perturbations"} | shown("attention", "tokens") | EXPLORED
 OF_MODEL = {"tokens"} | EXTRACTED | PERTURBED
 EVERYTHING = {"shapes", "manifest", "model", "train"} | OF_MODEL
 OF_TRAINING = EVERYTHING - {"shapes", "manifest", "model"}
@@ -80,7 +81,7 @@ CHANGED_FILES = {
     "module of all figures": (f"{LIBRARY}/figures/canvas.py", FIGURES),
     "module of one table": (f"{LIBRARY}/tables/identifiability.py", {"table_identifiability"}),
     "statistics": (f"{LIBRARY}/statistics.py", {"deletion_curves"} | SHOWN - WITHOUT_STATISTICS),
-    "memories": (f"{LIBRARY}/agreement.py", {"memories"} | shown("memories")),
+    "memories": (f"{LIBRARY}/agreement.py", {"memories"} | shown("memories") | EXPLORED),
     "perturbation": (f"{LIBRARY}/perturbation.py", PERTURBED),
     "relevance": (f"{LIBRARY}/relevance.py", EXPLAINED),
     "deletion": (f"{LIBRARY}/deletion.py", DELETED),
@@ -88,6 +89,8 @@ CHANGED_FILES = {
     "probes": (f"{LIBRARY}/probes.py", {"probes"} | EXPLAINED),
     "training": (f"{LIBRARY}/training.py", OF_TRAINING),
     "style of the figures": (f"{LIBRARY}/figures/classlens.mplstyle", FIGURES),
+    "files of the explorer": (f"{LIBRARY}/explorer/tables.py", EXPLORED),
+    "style of the explorer": (f"{LIBRARY}/explorer/page/style.css", {"explorer"}),
     "comparison with expected numbers": (f"{LIBRARY}/reproduction.py", {"reproduction"}),
     "comment beside the expected numbers": ("config/expected.yaml", set()),
     "module of the plan": (f"{LIBRARY}/plan.py", set()),
@@ -156,13 +159,14 @@ CHANGED_SETTINGS = {
     "number of classes": ("datasets.shapes.num_classes", 9, EVERYTHING),
     "what to do with bad images": ("datasets.shapes.on_bad_image", "skip", EVERYTHING - {"shapes", "model"}),
     "images of probes": ("datasets.shapes.probe_images_per_class", 11, EVERYTHING - {"model"}),
-    "label": ("models.cls.label", "my model", SHOWN),
+    "label": ("models.cls.label", "my model", SHOWN | {"explorer"}),
     "arguments of a model": ("models.cls.kwargs.embed_dim", 32, EVERYTHING - {"shapes", "manifest"}),
     "transform": ("models.cls.transform", {"resize": [112, 112]}, EVERYTHING - {"shapes", "manifest"}),
     "epochs of one model": ("models.cls.training.epochs", 25, OF_TRAINING),
     "type of hidden states": ("hidden_states.dtype", "float32", EXTRACTED),
     "precision": ("compute.precision", "bfloat16", OF_TRAINING),
     "classes kept": ("projection.top_k", 3, PROJECTED),
+    "classes of interest": ("projection.classes", [1], PROJECTED),
     "classes of maps": ("relevance.classes", ["own", "predicted"], EXPLAINED),
     "steps of deletion": ("deletion.steps", 7, DELETED),
     "width of figures": ("figures.width", "single", FIGURES),
@@ -171,8 +175,8 @@ CHANGED_SETTINGS = {
     "device": ("compute.device", "cpu", set()),
     "jobs of a GPU": ("compute.jobs_per_gpu", 2, set()),
     "a model more": ("models.another", ANOTHER, {"model"} | OF_MODEL),
-    "no twin": ("models.cls.random_twin", False, {"memories"} | shown("identifiability", "memories")),
-    "fewer analyses": ("models.cls.analyses", ["identifiability"], SHOWN - PER_MODEL - shown("identifiability")),
+    "no twin": ("models.cls.random_twin", False, {"memories"} | shown("identifiability", "memories") | EXPLORED),
+    "fewer analyses": ("models.cls.analyses", ["identifiability"], SHOWN - PER_MODEL - shown("identifiability") | EXPLORED),
 }
 
 

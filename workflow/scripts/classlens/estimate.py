@@ -9,12 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from classlens.calibration import Calibration
+from classlens.card import Card
 from classlens.deletion import RANDOM_DRAWS, steps
 from classlens.errors import InputError
-from classlens.extraction import SITES
+from classlens.explorer.tables import SHOWN_SITES
+from classlens.extraction import MOST_LIKELY, SITES
+from classlens.groups import LAYERS
+from classlens.memory_table import ACTIVE
 from classlens.plan import Model, Plan
 from classlens.relevance_table import METHODS, ORDERS
 from classlens.storage import NUMPY_DTYPES
+from classlens.transforms import output_size
 
 # Forward passes of an image that a stage takes, from docs/benchmarks.md (ViT-B/32).
 FORWARDS = {
@@ -109,6 +114,8 @@ IMAGE_BYTES = 6500
 """A generated image with its mask."""
 FIGURE_BYTES = 350_000
 """A figure in its four formats."""
+EXPLORER_SHARE, EXPLORER_SECONDS, PHOTOGRAPH_BYTES = 0.5, 6e-8, 0.3
+"""Of a byte that the explorer shows: what is left of it in its file, and seconds to pack it; and bytes of a photograph's pixel."""
 
 Add = Callable[..., None]
 
@@ -128,6 +135,10 @@ def _add_model(plan: Plan, model: Model, cost: Calibration, add: Add) -> None:
     for rule, images in (("extract_with_memory_keys" if keys else "extract", count), ("extract", of_probes)):
         add(rule, **{"size" if keep else "temporary": images * states})
     add("project", seconds=count * cost.projection, size=count * cost.projections)
+    shown = explored(card, plan.config["projection"]["top_k"], keys)
+    height, width = output_size(card.transform) or (0, 0)
+    explorer = EXPLORER_SHARE * shown + PHOTOGRAPH_BYTES * height * width
+    add("explorer_model", seconds=count * shown * EXPLORER_SECONDS, size=count * explorer)
     add("perturbations", seconds=count * cost.forward * sum(FORWARDS[name] for name in conditions(plan, model, cost)))
     if "relevance" in has:
         classes = len(set(plan.config["relevance"]["classes"]) | {"own"})
@@ -142,6 +153,12 @@ def _add_model(plan: Plan, model: Model, cost: Calibration, add: Add) -> None:
     if "probes" in has:
         share = probe_work(of_probes or count, count, card.width, card.classes) / probe_work(9100, 4550, 768, 1000)
         add("probes", seconds=PROBE_SECONDS * share * len(SITES) * card.depth * card.tokens)
+
+
+def explored(card: Card, top_k: int, memories: bool) -> int:
+    """Bytes of an image in the explorer: ranks, logits of classes of interest and largest classes of every token, and active memories."""
+    projected = len(SHOWN_SITES) * (2 + 2 * (1 + MOST_LIKELY) + 4 * top_k)
+    return card.tokens * card.depth * (projected + 4 * ACTIVE * len(LAYERS) * memories)
 
 
 def probe_work(train: int, test: int, width: int, classes: int) -> float:
