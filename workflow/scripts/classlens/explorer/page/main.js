@@ -17,12 +17,12 @@ async function render() {
     if (turn !== turns) return;
     renderControls(first, images);
     gallery.render(first);
-    shownViews.slice(0, images.length).forEach((view, number) => view.render(images[number], first));
-    byId("views").classList.toggle("two", images.length > 1);
-    const roots = shownViews.slice(0, images.length).map((view) => view.root);
-    if (byId("views").childElementCount !== roots.length || byId("views").firstChild !== roots[0]) byId("views").replaceChildren(...roots);
+    const current = shownViews.slice(0, images.length);
+    current.forEach((view, number) => view.render(images[number], first));
+    byId("views").classList.toggle("two", current.length > 1);
+    if (byId("views").childElementCount !== current.length) byId("views").replaceChildren(...current.map((view) => view.root));
     byId("status").classList.remove("error");
-    byId("status").textContent = shownViews.slice(0, images.length).map((view) => view.summary).join(" ");
+    byId("status").textContent = [...new Set(current.map((view) => view.summary))].join(" ");
   } catch (error) {
     byId("status").classList.add("error");
     byId("status").textContent = error.message;
