@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import REPOSITORY, Run
+from explorer_page import ExplorerPage
+from playwright.sync_api import Browser
 from test_staleness import planned
 
 FIGURE = "results/demo/figures/mean_evolution.svg"
@@ -96,6 +98,17 @@ def test_nothing_upstream_is_computed_again(adopted: Run, demo: Run, change: Cal
     for arguments in (of_publisher(adopted), []):  # the publisher's config, and the demo's own
         assert planned(adopted, FIGURE, *arguments) == {"figure_mean_evolution"}
         assert all(rule.startswith(("figure_", "explorer")) or rule in ("figures", "reproduction") for rule in planned(adopted, *arguments))
+
+
+def test_the_explorer_does_without_photographs(adopted: Run, demo: Run, browser: Browser) -> None:
+    adopted.complete("explorer", *of_publisher(adopted))
+    shown = []
+    for run in (adopted, demo):
+        with ExplorerPage(browser, run.folder / "results/demo/explorer") as page:
+            shown.append(page.open("image=30&block=7&site=attn_out").cells())
+            assert ("url" in str(page.page.locator(".photograph").evaluate("element => element.style.backgroundImage"))) == (run is demo)
+            assert page.violations() == []
+    assert shown[0] == shown[1]
 
 
 def test_a_lost_table_is_measured_from_the_projections(adopted: Run) -> None:
