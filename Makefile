@@ -9,7 +9,7 @@ SMK := Snakefile rules
 FAULTS := $(addprefix tests/test_,reliability.py fuzz.py cluster.py models.py data.py storage.py memory.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-cluster lint chaos bench quirks families reproduction estimate publish adopt lock
+.PHONY: help env demo test test-cluster lint chaos bench quirks tutorial families reproduction estimate publish adopt lock
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ bench: demo  ## Measure speed and memory; writes docs/benchmarks.md
 
 quirks: demo  ## Measure what each quirk of the published code changes; writes docs/quirks.md
 	PYTHONPATH=workflow/scripts $(BIN)/python tests/quirks.py --report docs/quirks.md
+
+tutorial: demo  ## Execute the tutorial on the demo's results; writes docs/tutorial.ipynb
+	$(BIN)/python tests/tutorial.py
 
 reproduction: env  ## Show what was reproduced in the README
 	$(BIN)/python workflow/scripts/readme.py --expected config/expected.yaml --results results --readme README.md

@@ -8,14 +8,12 @@ import io
 
 import numpy as np
 import polars as pl
-from matplotlib import colormaps
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from PIL import Image
 
-from classlens.figures import canvas
+from classlens.figures import canvas, patches
 from classlens.manifest_classes import classes_of
 from classlens.presentation import Inputs
 from classlens.protocol import Protocol
@@ -23,9 +21,6 @@ from classlens.series import Series, labelled
 
 COLUMNS = 3
 """Classes of one image that are drawn side by side."""
-
-STRONGEST = 0.8
-"""Opacity of the largest relevance over the photograph."""
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
@@ -82,7 +77,7 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
         row[0].set_title(f"image {image}")
         maps = of_image.group_by("class_name", "own_class", maintain_order=True)
         for axes, ((name, own), part) in zip(row[1:], maps, strict=False):
-            overlay(axes, pixels, part)
+            patches.relevance(axes, pixels, part["relevance"].to_numpy().reshape(part["row"].n_unique(), -1))
             axes.set_title(f"{short(str(name))}{' (its class)' if own else ''}")
         for axes in row:
             axes.axis("off")
@@ -95,13 +90,3 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
 def short(name: str) -> str:
     """The first of a class's names."""
     return name.split(",")[0]
-
-
-def overlay(axes: Axes, pixels: np.ndarray, patches: pl.DataFrame) -> None:
-    """A photograph with the relevance of each patch over it: hue by sign, opacity by size."""
-    values = patches["relevance"].to_numpy().reshape(patches["row"].n_unique(), -1)
-    values = values / max(np.abs(values).max(), np.finfo(np.float32).tiny)
-    colours = colormaps[canvas.DIVERGING](Normalize(-1, 1)(values))
-    colours[..., 3] = STRONGEST * np.abs(values)
-    axes.imshow(pixels)
-    axes.imshow(colours, extent=(0, pixels.shape[1], pixels.shape[0], 0), interpolation="nearest")

@@ -1,0 +1,42 @@
+"""What patches have, drawn over the photograph."""
+
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+from classlens.figures import patches
+
+PIXELS = np.zeros((40, 60, 3), np.uint8)  # two rows of three patches, 20 pixels each
+VALUES = np.array([[1.0, -2.0, 0.0], [0.5, 4.0, -4.0]])
+
+
+@pytest.fixture
+def axes() -> Axes:
+    return plt.figure().add_subplot()
+
+
+def test_relevance_has_the_hue_of_its_sign_and_the_opacity_of_its_size(axes: Axes) -> None:
+    patches.relevance(axes, PIXELS, VALUES)
+    colours = axes.images[1].get_array()
+    np.testing.assert_allclose(colours[..., 3], patches.STRONGEST * np.abs(VALUES) / 4)
+    red, blue = colours[..., 0], colours[..., 2]
+    assert ((red > blue) == (VALUES > 0))[VALUES != 0].all()
+
+
+def test_a_map_without_relevance_is_drawn(axes: Axes) -> None:
+    patches.relevance(axes, PIXELS, np.zeros((2, 3)))
+    assert not axes.images[1].get_array()[..., 3].any()
+
+
+def test_the_veil_covers_the_photograph(axes: Axes) -> None:
+    veil = patches.shade(axes, PIXELS, VALUES, -4, 4)
+    assert list(veil.get_extent()) == list(axes.images[0].get_extent())
+    assert veil.get_clim() == (-4, 4)
+
+
+def test_words_are_in_the_middle_of_their_patches(axes: Axes) -> None:
+    patches.write(axes, PIXELS, np.array([["a", "b", "c"], ["d", "e", "long name"]]), size=5)
+    last = axes.texts[-1]
+    assert last.get_text() == "long\nname"
+    assert last.get_position() == (49.5, 29.5)
