@@ -59,9 +59,9 @@ def test_it_runs_on_the_demo_and_leaves_out_only_the_hub(fresh: NotebookNode) ->
 def test_the_kept_outputs_are_those_of_its_code(fresh: NotebookNode) -> None:
     for kept, new in zip(code(tutorial.read()), code(fresh), strict=True):
         kinds, new_kinds = ([sorted(output.get("data", [output.output_type])) for output in cell.outputs] for cell in (kept, new))
-        assert kinds == new_kinds, kept.id
-        if "exact" in kept.metadata.get("tags", []):  # numbers of the model differ between processors: it is trained anew
-            assert texts(kept) == texts(new)
+        tags = kept.metadata.get("tags", [])
+        assert kinds == new_kinds or "hub" in tags, kept.id  # the one who kept them may have had a network
+        assert texts(kept) == texts(new) or "exact" not in tags  # the model is trained anew, and differs between processors
 
 
 def test_it_is_kept_executed_in_order_small_and_without_traces() -> None:
