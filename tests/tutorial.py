@@ -31,9 +31,8 @@ def executed(notebook: NotebookNode, **environment: str) -> NotebookNode:
         nbclient.exceptions.CellExecutionError: a cell fails.
     """
     result = nbformat.from_dict(notebook)
-    client = NotebookClient(
-        result, kernel_name="python3", timeout=600, record_timing=False, resources={"metadata": {"path": NOTEBOOK.parent}}
-    )
+    folder = {"metadata": {"path": NOTEBOOK.parent}}
+    client = NotebookClient(result, kernel_name="python3", timeout=600, startup_timeout=600, record_timing=False, resources=folder)
     kernel = client.create_kernel_manager()
     with tempfile.TemporaryDirectory() as sockets:  # in place of the network
         kernel.transport, kernel.ip = "ipc", f"{sockets}/kernel"
