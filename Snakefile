@@ -4,7 +4,6 @@
 #   snakemake --cores all --configfile my.yaml                          your own models and images
 #   snakemake --cores 2 results/demo/figures/mean_evolution.svg         one figure, and only what is stale under it
 import sys
-import time
 from pathlib import Path
 
 from snakemake.utils import min_version
@@ -39,24 +38,23 @@ include: "rules/analyses.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
 include: "rules/explorer.smk"
+include: "rules/report.smk"
 
 
 untime_cached_rules()
+describe_rules()
 
 
 rule all:
+    """Every figure and table, and what the report needs (this is what runs if no target is named)"""
     default_target: True
     input:
         rules.figures.input,
         rules.tables.input,
         rules.explorer.output,
         rules.reproduction.output if EXPECTED else [],
+        rules.report_pages.output,
 
 
 onstart:
     claim_results()
-
-
-onsuccess:
-    seconds = time.time() - STARTED
-    shell("python {workflow.basedir:q}/workflow/scripts/summary.py --results {results:q} --seconds {seconds}")

@@ -2,6 +2,7 @@
 
 
 rule identifiability:
+    """Class identifiability of every image, by block and kind of token"""
     input:
         projections=PROJECTIONS,
         card="<results>/models/{model}/model.json",
@@ -29,6 +30,7 @@ rule identifiability:
 
 
 rule context:
+    """Class identifiability of tokens on the object and beside it"""
     input:
         projections=PROJECTIONS,
         card="<results>/models/{model}/model.json",
@@ -56,6 +58,7 @@ rule context:
 
 
 rule building:
+    """What attention and MLP layers add to the class, and whose top class the stream takes on"""
     input:
         projections=PROJECTIONS,
         card="<results>/models/{model}/model.json",

@@ -1,4 +1,5 @@
 # What all rules share: the plan that the config stands for, wildcard constraints, and input functions.
+import json
 import os
 import re
 import shlex
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import yaml
 from classlens.config import resolve
-from classlens.catalogue import ANALYSES
+from classlens.catalogue import ANALYSES, CATEGORIES
 from classlens.errors import InputError
 from classlens.expected import of_run
 from classlens import gpus, run_folder
@@ -65,9 +66,14 @@ wildcard_constraints:
     shard=r"\d{5}",
 
 
+# sha256 of every program that a rule runs, by name.
+CODE = {}
+
+
 def code(script):
     """Hash of everything that a script executes, and of the pinned environment."""
-    return [code_sha256(SCRIPTS / script), LOCK]
+    CODE[script] = code_sha256(SCRIPTS / script)
+    return [CODE[script], LOCK]
 
 
 # Whether results of rules that run a model or fit probes are shared between runs and users: --cache, and a folder in SNAKEMAKE_OUTPUT_CACHE.
@@ -79,6 +85,16 @@ def untime_cached_rules():
     for item in workflow.rules:
         if item.cache and item.cache.output:
             item._benchmark = None
+
+
+def describe_rules():
+    """Say what rules that are made in loops make, for `snakemake --list`: titles of figures and tables, also under their letters."""
+    for kind, items in (("figure", FIGURES), ("table", TABLES)):
+        for item in items:
+            workflow.get_rule(f"{kind}_{item.name}").docstring = f"{item.letter}: {item.title}"
+            if plan.models_of(item):
+                letter = workflow.get_rule(item.letter)
+                letter.docstring = "; ".join(filter(None, [letter.docstring, item.title]))
 
 
 def claim_results():
@@ -113,8 +129,8 @@ def at_once(jobs, usual=None):
 
 
 def shared(jobs):
-    """Threads of one of so many jobs that share all cores."""
-    return max(1, (workflow.cores or 1) // max(1, jobs))
+    """Threads of one of so many jobs that share all cores; a report is made without any."""
+    return max(1, (workflow.global_resources["_cores"].value or 1) // max(1, jobs))
 
 
 def paired(jobs):
@@ -176,8 +192,9 @@ def kept(path):
 
 
 def style(wildcards, output):
-    """The style file of figures, a parameter that Snakemake does not remember; its contents are among those that it does."""
-    return str(plan.style_path())
+    """The style file of figures, where it is not the one that comes with classlens. A parameter that Snakemake does not remember, since it
+    depends on the output; its contents are among those that it does."""
+    return ["--style", str(plan.style_path())] if settings["figures"]["style"] else []
 
 
 def made_images(wildcards):
@@ -284,5 +301,46 @@ def settings_of(item, settings_of_models):
 
 
 def formats(figure):
-    """The files of a figure, by format."""
-    return {suffix: f"<results>/figures/{file_of(figure)}.{suffix}" for suffix in ("csv", "svg", "png", "pdf")}
+    """The files of a figure, by format; the report shows the first."""
+    files = {form: f"<results>/figures/{file_of(figure)}.{form}" for form in ("csv", *plan.formats)}
+    first = plan.formats[0]
+    return {**files, first: in_report(figure, f"figures/{figure.name}", files[first])}
+
+
+def drawings(wildcards, output):
+    """The part of a figure's command that says what to write."""
+    return [part for form in ("csv", *plan.formats) for part in (f"--{form}", output[form])]
+
+
+def drawn(names):
+    """Files that stand for figures: each of one format, the others come with it."""
+    return [f"<results>/figures/{name}.{plan.formats[0]}" for name in names]
+
+
+def in_report(item, caption, path):
+    """A figure or table that the report shows, with a caption of `workflow/report/`."""
+    return report(path, caption=f"../workflow/report/{caption}.rst", category=CATEGORIES[item.analysis], labels=labels_of(item))
+
+
+FIGURE_SPACE = "\N{FIGURE SPACE}"
+
+
+def labels_of(item):
+    """What the report lists an item under. It sorts by text: the space, as wide as a digit, puts F2 before F10."""
+    name = f"{item.letter[:1]}{item.letter[1:].rjust(2, FIGURE_SPACE)} {item.title}".strip()
+    if item.per_model:
+        return lambda wildcards: {"result": plain(f"{name}: {plan.models[wildcards.model].label}")}
+    return {"result": name}
+
+
+def plain(label):
+    """A model's label where the report makes neither HTML nor a wildcard of it: an invisible space follows what either begins with."""
+    return re.sub("([<{])", "\\1\N{ZERO WIDTH SPACE}", label)
+
+
+def facts_of_run():
+    """What `report_pages` wrote; nothing if it has not yet, or if that is damaged and about to be written again."""
+    try:
+        return json.loads(Path(f"{results}/report/facts.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}

@@ -3,6 +3,7 @@ DRAWN, UNPACKED = plan.made()
 
 
 rule shapes:
+    """The generated data set of the demo"""
     output:
         directory("<results>/data/{dataset}/images"),
     log:
@@ -29,6 +30,7 @@ rule shapes:
 
 
 rule cifar:
+    """Images of CIFAR, unpacked from the official archive"""
     output:
         directory("<results>/data/{dataset}/images/{split}"),
     log:
@@ -57,6 +59,7 @@ rule cifar:
 
 
 rule manifest:
+    """The table of a split's images, each of which is decoded once"""
     input:
         made_images,
     output:

@@ -1,4 +1,4 @@
-# The paper's figures. Each is written as svg, png and pdf, beside the csv that it is drawn from. Letters are aliases: `snakemake F2`.
+# The paper's figures. Each is written in the formats that the config asks for, beside the csv that it is drawn from. Letters are aliases: `snakemake F2`.
 from classlens.catalogue import FIGURES
 
 # What each figure's program reads: a path of every model that it shows, by argument.
@@ -65,6 +65,7 @@ for figure in FIGURES:
             settings=settings_of(figure, plan.figure_settings),
             inputs=read_inputs(FIGURE_INPUTS[figure.name]),
             style=style,
+            drawings=drawings,
             script=f"figure_{figure.name}.py",
             code=code(f"figure_{figure.name}.py"),
         message:
@@ -72,14 +73,15 @@ for figure in FIGURES:
         shell:
             'python "$SCRIPTS"/{params.script} --log {log:q} --threads {threads} --models {params.settings[models]:q}'
             " --seed {params.settings[seed]} --protocol {params.settings[protocol]}"
-            " --style {params.style:q} --width {params.settings[width]}"
+            " {params.style:q} --width {params.settings[width]}"
             " {params.inputs:q}"
-            " --csv {output.csv:q} --svg {output.svg:q} --png {output.png:q} --pdf {output.pdf:q}"
+            " {params.drawings:q}"
 
 
 rule figures:
+    """All figures"""
     input:
-        [f"<results>/figures/{name}.svg" for names in plan.figures().values() for name in names],
+        [path for names in plan.figures().values() for path in drawn(names)],
 
 
 for letter, names in plan.figures().items():
@@ -88,4 +90,4 @@ for letter, names in plan.figures().items():
         name:
             letter
         input:
-            [f"<results>/figures/{name}.svg" for name in names],
+            drawn(names),

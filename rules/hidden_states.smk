@@ -3,6 +3,7 @@ ruleorder: extract_with_memory_keys > extract
 
 
 rule extract:
+    """Hidden states of a shard of images, in one forward pass"""
     input:
         manifest="<results>/data/{dataset}/{split}/manifest.parquet",
         weights="<results>/models/{model}/model.safetensors",
@@ -41,6 +42,7 @@ rule extract:
 
 
 use rule extract as extract_with_memory_keys with:
+    """The same, and the memories that each token uses most"""
     output:
         states=kept("<results>/hidden_states/{model}/{dataset}/{split}/{shard}.parquet"),
         predictions="<results>/predictions/{model}/{dataset}/{split}/{shard}.parquet",
@@ -51,6 +53,7 @@ use rule extract as extract_with_memory_keys with:
 
 
 rule predictions:
+    """What a model predicts for every image"""
     input:
         shards_of("<results>/predictions/{model}/{dataset}/{split}/{shard}.parquet"),
     output:

@@ -2,6 +2,7 @@
 
 
 rule memories:
+    """Which memories of a layer stand for classes, and which tokens use"""
     input:
         weights="<results>/models/{model}/model.safetensors",
         card="<results>/models/{model}/model.json",

@@ -2,6 +2,7 @@
 
 
 rule model:
+    """A model from the hub, a checkpoint or a seed, which must pass a self-check"""
     input:
         classes_manifest,
     output:
@@ -40,6 +41,7 @@ rule model:
 
 
 rule train:
+    """A model trained on the data set's train split"""
     input:
         manifest=train_manifest,
     output:

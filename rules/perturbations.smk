@@ -2,6 +2,7 @@
 
 
 rule perturbations:
+    """Class identifiability without attention to others, without context, without the object"""
     input:
         manifest=eval_manifest,
         weights="<results>/models/{model}/model.safetensors",

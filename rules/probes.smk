@@ -2,6 +2,7 @@
 
 
 rule probes:
+    """Linear probes of every site, block and token position"""
     input:
         card="<results>/models/{model}/model.json",
         manifest=eval_manifest,

@@ -2,6 +2,7 @@
 
 
 rule project:
+    """Hidden states of a shard projected onto the class embedding"""
     input:
         manifest="<results>/data/{dataset}/{split}/manifest.parquet",
         weights="<results>/models/{model}/model.safetensors",
@@ -38,6 +39,7 @@ rule project:
 
 
 rule tokens:
+    """Whether each image token lies on the object, by the masks"""
     input:
         manifest=eval_manifest,
         card="<results>/models/{model}/model.json",

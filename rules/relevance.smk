@@ -2,6 +2,7 @@
 
 
 rule relevance:
+    """Relevance maps of every method"""
     input:
         manifest=eval_manifest,
         weights="<results>/models/{model}/model.safetensors",
@@ -42,6 +43,7 @@ rule relevance:
 
 
 rule deletion:
+    """What a model predicts as tokens are removed by relevance"""
     input:
         manifest=eval_manifest,
         weights="<results>/models/{model}/model.safetensors",
@@ -79,6 +81,7 @@ rule deletion:
 
 
 rule deletion_curves:
+    """Accuracy over removed tokens, and the areas under it"""
     input:
         "<results>/deletion/{model}/{dataset}_images.parquet",
     output:
@@ -105,6 +108,7 @@ rule deletion_curves:
 
 
 rule segmentation:
+    """How well relevance maps agree with the masks"""
     input:
         manifest=eval_manifest,
         card="<results>/models/{model}/model.json",

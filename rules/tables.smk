@@ -61,6 +61,7 @@ for table in TABLES:
 
 
 rule reproduction:
+    """The run's tables beside the numbers that they should hold"""
     input:
         [f"<results>/tables/{name}.csv" for name in COMPARED],
     output:
@@ -85,6 +86,7 @@ rule reproduction:
 
 
 rule tables:
+    """All tables"""
     input:
         [f"<results>/tables/{name}.csv" for names in plan.tables().values() for name in names],
 

@@ -1,34 +1,85 @@
-"""Name the figures and tables of a run, once it is complete."""
+"""Sum up a run once it has ended well: what it made and where, how long it took, and what it left out."""
 
 import argparse
-import csv
+from collections.abc import Iterator
 from pathlib import Path
 
+from classlens import cli, run_facts
+from classlens.card import Card
 
-def print_reproduction(path: Path) -> None:
-    """How many of the expected numbers were reproduced, and which were not."""
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["status"] != "not run"]
-    print(f"Reproduction ({path}): {sum(row['status'] == 'pass' for row in rows)} of {len(rows)} numbers within tolerance")
-    for row in rows:
-        if row["status"] == "fail":
-            print(f"  {row['quantity']} of {row['model']}: {row['ours']} instead of {row['published']} (tolerance {row['tolerance']})")
+STAGES = 5
+"""How many of the longest stages are named."""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def arguments() -> argparse.Namespace:
+    parser = cli.parser(__doc__, protocol=False)
     parser.add_argument("--results", type=Path, required=True, help="folder of the run's results")
     parser.add_argument("--seconds", type=float, required=True, help="how long the run took")
-    args = parser.parse_args()
-    print(f"\nThe run {args.results.name} is complete ({args.seconds / 60:.1f} minutes).")
-    for kind, pattern in (("Figures", "figures/*.svg"), ("Tables", "tables/*.csv")):
-        print(f"{kind}:")
-        for path in sorted(args.results.glob(pattern)):
-            print(f"  {path}")
-    reproduction = args.results / "reproduction.csv"
-    if reproduction.is_file():
-        print_reproduction(reproduction)
+    parser.add_argument("--figures", nargs="*", default=[], help="names of all figures")
+    parser.add_argument("--formats", nargs="+", default=["svg"], help="what each is written as")
+    parser.add_argument("--tables", nargs="*", default=[], help="names of all tables")
+    parser.add_argument("--left-out", nargs="*", default=[], help="what was asked for and cannot be made")
+    parser.add_argument("--arguments", default="", help="what to add to commands that are about this run")
+    return parser.parse_args()
+
+
+def made(args: argparse.Namespace) -> Iterator[str]:
+    """What there is of the figures and tables, in the order of the paper."""
+    shown = {
+        f"Figures ({', '.join(args.formats)}; numbers as csv)": [f"figures/{name}.{args.formats[0]}" for name in args.figures],
+        "Tables": [f"tables/{name}.csv" for name in args.tables],
+    }
+    paths = {title: [args.results / name for name in names] for title, names in shown.items()}
+    there = {title: [path for path in found if path.is_file()] for title, found in paths.items()}
+    if there == paths:
+        yield f"The run {args.results.name} is complete ({run_facts.minutes(args.seconds)})."
+    else:
+        yield f"Done ({run_facts.minutes(args.seconds)}). What there is of the run {args.results.name}:"
+    for title, found in there.items():
+        yield from [f"{title}:", *(f"  {path}" for path in found)] if found else []
+    page = args.results / "explorer" / "index.html"
+    if page.is_file():
+        yield f"Explorer: {page}"
+
+
+def times(results: Path) -> Iterator[str]:
+    """The longest stages."""
+    stages = [f"{stage.name} {run_facts.minutes(stage.seconds)}" for stage in run_facts.stages(results / "benchmarks")[:STAGES]]
+    if stages:
+        yield f"Longest stages (sums over their jobs): {', '.join(stages)}"
+
+
+def left_out(args: argparse.Namespace) -> Iterator[str]:
+    """Images that cannot be used, and what needs masks or [CLS] where there are none."""
+    for path in sorted(args.results.glob("data/*/*/manifest.parquet")):
+        split = run_facts.split(path)
+        if split.left_out:
+            log = args.results / "logs" / "manifest" / split.dataset / f"{split.name}.log"
+            yield f"Left out: {split.left_out} images of {split.dataset}, {split.name}; {log} says why"
+    without = [path.parent.name for path in sorted(args.results.glob("models/*/model.json")) if not Card.read(path).cls_token]
+    if without:
+        yield f"Left out: [CLS] and `no_cls` of {', '.join(without)} (no [CLS])"
+    if args.left_out:
+        yield f"Left out: {', '.join(args.left_out)}"
+
+
+def reproduced(path: Path) -> Iterator[str]:
+    """How many of the expected numbers were reproduced, and which were not."""
+    rows = [row for row in run_facts.comparison(path) if row["status"] != "not run"]
+    if rows:
+        yield f"Reproduction ({path}): {sum(row['status'] == 'pass' for row in rows)} of {len(rows)} numbers within tolerance"
+    for row in rows:
+        if row["status"] == "fail":
+            yield f"  {row['quantity']} of {row['model']}: {row['ours']} instead of {row['published']} (tolerance {row['tolerance']})"
+
+
+def main(args: argparse.Namespace) -> None:
+    print()
+    for line in (*made(args), *times(args.results), *left_out(args), *reproduced(args.results / "reproduction.csv")):
+        print(line)
+    if (args.results / "report").is_dir():
+        print(f"Report: snakemake --report report.zip {args.arguments}".rstrip())
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main, arguments())

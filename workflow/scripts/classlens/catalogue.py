@@ -1,4 +1,4 @@
-"""The paper's figures and tables: letter, name, and which models they show. Neither torch nor any table library is imported here.
+"""The paper's figures and tables: letter, name, title, and which models they show. Neither torch nor any table library is imported here.
 
 Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, and its notebooks; methods, section 13.
 """
@@ -6,6 +6,20 @@ Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, and its notebooks; methods, s
 from dataclasses import dataclass
 
 ANALYSES = ("identifiability", "context", "building", "memories", "attention", "tokens", "relevance", "deletion", "probes")
+
+CATEGORIES = {
+    "identifiability": "1 Class identifiability",
+    "context": "2 Class and context tokens",
+    "building": "3 Building of classes",
+    "memories": "4 Key-value memories",
+    "attention": "5 Perturbations",
+    "tokens": "5 Perturbations",
+    "relevance": "6 Relevance maps",
+    "deletion": "7 Deletion curves",
+    "probes": "8 Linear probes",
+    "reproduction": "9 Reproduction",
+}
+"""Where the report shows an analysis; numbered, because the report sorts by name."""
 
 
 @dataclass(frozen=True)
@@ -15,6 +29,7 @@ class Item:
     Attributes:
         letter: its alias, as in `snakemake F3`.
         name: what it shows; the name of its files.
+        title: what it shows, for people.
         analysis: the analysis whose models it shows.
         per_model: whether there is one of each model, called `{name}_{model}`.
         masks: whether it shows only models whose images have masks.
@@ -22,6 +37,7 @@ class Item:
 
     letter: str
     name: str
+    title: str
     analysis: str
     per_model: bool = False
     masks: bool = False
@@ -32,28 +48,28 @@ class Item:
 
 
 FIGURES = (
-    Item("F1", "identifiability_evolution", "identifiability"),
-    Item("F2", "mean_evolution", "identifiability"),
-    Item("F3", "change_rate", "identifiability"),
-    Item("F4", "class_vs_context", "context", per_model=True, masks=True),
-    Item("F5", "class_building", "building", per_model=True),
-    Item("F6", "class_value_agreement", "memories"),
-    Item("F7", "key_value_agreement", "memories"),
-    Item("F8", "memory_comparison", "memories"),
-    Item("F9", "agreement_difference", "memories"),
-    Item("F10", "compositionality", "memories"),
-    Item("F11", "relevance_maps", "relevance", per_model=True),
-    Item("F11", "relevance_heads", "relevance", per_model=True),
-    Item("F12", "deletion_curves", "deletion"),
-    Item("F12", "segmentation_scores", "relevance", masks=True),
-    Item("F13", "probes_vs_projection", "probes"),
+    Item("F1", "identifiability_evolution", "Class identifiability in each block, against random weights", "identifiability"),
+    Item("F2", "mean_evolution", "Mean class identifiability of all models", "identifiability"),
+    Item("F3", "change_rate", "Tokens that gain class information in a block", "identifiability"),
+    Item("F4", "class_vs_context", "Class against context tokens", "context", per_model=True, masks=True),
+    Item("F5", "class_building", "What attention and MLP layers contribute", "building", per_model=True),
+    Item("F6", "class_value_agreement", "Whether memories stand for classes", "memories"),
+    Item("F7", "key_value_agreement", "Tokens that use memories of their class", "memories"),
+    Item("F8", "memory_comparison", "Memories of all models", "memories"),
+    Item("F9", "agreement_difference", "Use of memories in right against wrong images", "memories"),
+    Item("F10", "compositionality", "Layers whose class is that of one memory", "memories"),
+    Item("F11", "relevance_maps", "Relevance maps over photographs", "relevance", per_model=True),
+    Item("F11", "relevance_heads", "Relevance maps of every block and head", "relevance", per_model=True),
+    Item("F12", "deletion_curves", "Accuracy as tokens are removed by relevance", "deletion"),
+    Item("F12", "segmentation_scores", "How well relevance maps find the object", "relevance", masks=True),
+    Item("F13", "probes_vs_projection", "Linear probes against the projection", "probes"),
 )
 TABLES = (
-    Item("T1", "identifiability", "identifiability"),
-    Item("T2", "attention_perturbation", "attention"),
-    Item("T3", "token_perturbation", "tokens", masks=True),
-    Item("T4", "context_difference", "building", masks=True),
-    Item("T5", "interpretable_values", "memories"),
-    Item("T6", "deletion_area", "deletion"),
-    Item("T7", "segmentation_scores", "relevance", masks=True),
+    Item("T1", "identifiability", "Class identifiability and accuracy of every model", "identifiability"),
+    Item("T2", "attention_perturbation", "Class identifiability where attention is cut", "attention"),
+    Item("T3", "token_perturbation", "Class identifiability without context, or without the object", "tokens", masks=True),
+    Item("T4", "context_difference", "Whether layers raise the class more on the object", "building", masks=True),
+    Item("T5", "interpretable_values", "Memories in words", "memories"),
+    Item("T6", "deletion_area", "Areas under the deletion curves", "deletion"),
+    Item("T7", "segmentation_scores", "Scores of relevance maps against masks", "relevance", masks=True),
 )

@@ -241,6 +241,14 @@ class Plan:
         """Names of the tables of this run, by letter."""
         return self.files_of(TABLES)
 
+    def without_masks(self) -> dict[str, list[Item]]:
+        """The figures and tables that were asked for and are not made for lack of masks, by data set."""
+        lacking: dict[str, list[Item]] = {}
+        for dataset in (dataset for dataset in self.used() if not dataset.has_masks):
+            asked = {name for model in self.models.values() if model.dataset == dataset.name for name in model.config["analyses"]}
+            lacking[dataset.name] = [item for item in FIGURES + TABLES if item.masks and item.analysis in asked]
+        return lacking
+
     def models_of(self, item: Item) -> list[str]:
         """Names of the models that a figure or table shows."""
         models = self.models_with(item.analysis)
@@ -252,12 +260,17 @@ class Plan:
             {"name": item.name, "label": item.label, "twin_of": item.twin_of, "twin": item.twin if item.twin in models else None}
             for item in map(self.models.__getitem__, models)
         ]
-        return {"models": json.dumps(named), "seed": self.config["seed"], "protocol": self.protocol.name}
+        return {"models": json.dumps(named).replace("<", "\\u003c"), "seed": self.config["seed"], "protocol": self.protocol.name}
 
     def figure_settings(self, models: list[str]) -> dict[str, Any]:
         """What a figure of these models depends on, beside their measures."""
         style = self.fingerprints.of([self.style_path()])[0]
-        return {**self.statistics_settings(models), "style": style, "width": self.config["figures"]["width"]}
+        return {**self.statistics_settings(models), "style": style, "width": self.config["figures"]["width"], "formats": self.formats}
+
+    @property
+    def formats(self) -> list[str]:
+        """The formats of figures, those first that a browser shows best."""
+        return [form for form in ("svg", "png", "pdf") if form in self.config["figures"]["formats"]]
 
     def explorer_settings(self) -> dict[str, Any]:
         """What the explorer's page depends on, beside its models' files: the run, and its models as JSON."""

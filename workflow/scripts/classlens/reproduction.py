@@ -19,6 +19,7 @@ SCHEMA = {
     "tolerance": pl.Float64,
     "status": pl.String,
     "source": pl.String,
+    "table": pl.String,
 }
 
 
@@ -53,6 +54,7 @@ def _compared(group: Group, row: dict[str, Any], table: pl.DataFrame | None) -> 
         "tolerance": group["tolerance"],
         "status": "not run" if difference is None else "pass" if abs(difference) <= group["tolerance"] else "fail",
         "source": group["source"],
+        "table": group["table"],
     }
 
 

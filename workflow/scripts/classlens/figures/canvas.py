@@ -83,17 +83,17 @@ def draw_figure(description: str | None, data: Data, draw: Callable[[pl.DataFram
     parser.add_argument("--style", type=Path, default=STYLE, help="matplotlib style file")
     parser.add_argument("--width", choices=list(WIDTHS), default="double", help="width of the figure, in columns")
     for form in FORMATS:
-        parser.add_argument(f"--{form}", type=Path, required=True, help=f"figure to write as {form}")
+        parser.add_argument(f"--{form}", type=Path, help=f"figure to write as {form}")
     cli.run(lambda args: save(presentation.table(args, data, inputs), draw, args), parser.parse_args())
 
 
 def save(frame: pl.DataFrame, draw: Callable[[pl.DataFrame, float], Figure], args: argparse.Namespace) -> None:
-    """Write a figure's table, draw the figure from it, and write that in every format; equal tables give equal bytes."""
+    """Write a figure's table, draw the figure from it, and write that in every format asked for; equal tables give equal bytes."""
     storage.write_csv(frame, args.csv)
     os.environ.setdefault("SOURCE_DATE_EPOCH", "0")
     with _style(args.style):
         figure = draw(pl.read_csv(args.csv, schema=frame.schema), WIDTHS[args.width])
-        for form in FORMATS:
+        for form in (form for form in FORMATS if getattr(args, form)):
             with storage.whole(getattr(args, form)) as path:
                 figure.savefig(path, metadata={"Date": None} if form == "svg" else None)
         plt.close(figure)

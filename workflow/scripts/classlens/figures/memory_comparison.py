@@ -28,6 +28,8 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
         for measure, layer, frame, scale in parts:
             frame = paired_blocks(frame, "value") if protocol.pair_blocks_of_deep_models else frame
             means = statistics.by_block(frame, "value", seed).with_columns(pl.col("mean", "low", "high") * scale)
+            if measure == "class_value":  # whose units are classes
+                means = means.with_columns(images=pl.lit(None, means["images"].dtype))
             depth = (pl.col("block") + 1) / (pl.col("block").max().add(1) if relative else 1)
             names = {"measure": measure, "layer": layer}
             columns = [pl.lit(value).alias(name) for name, value in names.items()]

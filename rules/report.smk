@@ -1,0 +1,70 @@
+# The report, `snakemake --report report.zip`: tables as pages, and what captions and the front page say of this run.
+import json
+
+from classlens.catalogue import Item
+from classlens.provenance import sha256_of
+
+
+report: "../workflow/report/summary.rst"
+
+
+# Captions and front page are templates that see nothing of a run but its config: what they say of it is put there.
+config["report"] = facts_of_run()
+
+# Models that some figure or table shows, and their data sets.
+PRESENTED = [name for name in plan.models if any(name in plan.models_of(item) for item in FIGURES + TABLES)]
+TABLE_PAGES = [table for table in TABLES if plan.models_of(table)]
+COMPARISON = Item("", "reproduction", "Expected numbers and those of this run", "reproduction")
+
+
+rule report_pages:
+    """Tables as pages, and the facts in the report's captions and on its front page"""
+    input:
+        cards=[f"<results>/models/{model}/model.json" for model in PRESENTED],
+        manifests=sorted({of_model(model, "<results>/data/{dataset}/{split}/manifest.parquet") for model in PRESENTED}),
+        figures=[f"<results>/figures/{name}.csv" for names in plan.figures().values() for name in names],
+        tables=[f"<results>/tables/{table.name}.csv" for table in TABLE_PAGES],
+        reproduction=rules.reproduction.output if EXPECTED else [],
+    output:
+        facts="<results>/report/facts.json",
+        pages=[in_report(table, f"tables/{table.name}", f"<results>/report/{table.name}.html") for table in TABLE_PAGES]
+        + ([in_report(COMPARISON, "reproduction", "<results>/report/reproduction.html")] if EXPECTED else []),
+    log:
+        "<logs>/report_pages.log",
+    benchmark:
+        "<benchmarks>/report_pages.tsv"
+    conda:
+        "../envs/classlens.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2),
+        runtime=30,
+    params:
+        settings=plan.statistics_settings(PRESENTED),
+        titles=json.dumps([f"{item.letter} {item.title}".strip() for item in [*TABLE_PAGES, *([COMPARISON] if EXPECTED else [])]]),
+        hashes=json.dumps({"code": sha256_of(*CODE.values()), "lock": LOCK}),
+        benchmarks=f"{results}/benchmarks",
+        code=code("report_pages.py"),
+    message:
+        "Writing tables and facts for the report"
+    shell:
+        'python "$SCRIPTS"/report_pages.py --log {log:q} --threads {threads} --models {params.settings[models]:q}'
+        " --seed {params.settings[seed]} --protocol {params.settings[protocol]} --hashes {params.hashes:q} --benchmarks {params.benchmarks:q}"
+        " --cards {input.cards:q} --manifests {input.manifests:q} --figures {input.figures:q} --tables {input.tables:q}"
+        " --titles {params.titles:q} --pages {output.pages:q} --facts {output.facts:q}"
+        + (" --reproduction {input.reproduction:q}" if EXPECTED else "")
+
+
+onsuccess:
+    seconds = time.time() - STARTED
+    figures, tables = ([name for names in items.values() for name in names] for items in (plan.figures(), plan.tables()))
+    without_masks = [f"{item.letter} of {name} (no masks)" for name, items in plan.without_masks().items() for item in items]
+    same = " ".join(f"--configfile {shlex.quote(str(path))}" for path in workflow.overwrite_configfiles)
+    shell(
+        "python {workflow.basedir:q}/workflow/scripts/summary.py --results {results:q} --seconds {seconds} --figures {figures:q}"
+        " --formats {plan.formats} --tables {tables:q} --left-out {without_masks:q} --arguments={same:q}"
+    )
+
+
+onerror:
+    print("The run has stopped. Above, `Error in rule` names each failed job and its log; the same command goes on from what is done.")

@@ -1,0 +1,174 @@
+"""What Snakemake's report shows of a run beside its figures: tables as pages, and the facts in its captions and on its front page.
+
+Captions and front page are templates in `workflow/report/`; what they say of the run comes from here.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import asdict
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from classlens import run_facts
+from classlens.card import Card
+from classlens.errors import printable
+
+TOLD_ELSEWHERE = ("random", "permutations", "resamples", "seed", "protocol", "source")
+"""Columns of tables that their caption, or another column, tells."""
+
+STYLE = """
+body { font: 14px/1.4 system-ui, sans-serif; margin: 1.5em; color: #1a1a1a; background: #fff }
+h1 { font-size: 1.2em }
+table { border-collapse: collapse }
+th, td { padding: .3em .8em; white-space: nowrap; text-align: left; vertical-align: top; border-bottom: 1px solid #ddd }
+th { position: sticky; top: 0; background: #fff; border-bottom: 2px solid #888 }
+td.number { text-align: right; font-variant-numeric: tabular-nums }
+"""
+
+
+# Tables
+
+
+def page(title: str, frame: pl.DataFrame) -> str:
+    """A table as an HTML page that needs nothing else; whatever comes from data is escaped.
+
+    Args:
+        title: its heading.
+        frame: a table as it is written for people; a column followed by those of its interval becomes one.
+    """
+    named = frame.drop("model").rename({"label": "model"}) if "label" in frame.columns else frame
+    shown = compact(named.drop(TOLD_ELSEWHERE, strict=False))
+    head = "".join(f"<th scope=col>{escape(name.replace('_', ' '))}</th>" for name in shown.columns)
+    body = "\n".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in shown.iter_rows())
+    return (
+        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n<style>{STYLE}</style>\n'
+        f"<h1>{escape(title)}</h1>\n<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</html>\n"
+    )
+
+
+def _cell(value: object) -> str:
+    text = escape(_text(value))
+    return f"<td class=number>{text}</td>" if re.match(r"[-\d]", text) else f"<td>{text}</td>"
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def compact(frame: pl.DataFrame) -> pl.DataFrame:
+    """The table with intervals in brackets behind what they are of: columns `x`, `x_low`, `x_high`, or `x`, `low`, `high`, become `x`."""
+    names, columns = frame.columns, []
+    while names:
+        name, *rest = names
+        if [other.removeprefix(f"{name}_") for other in rest[:2]] == ["low", "high"]:
+            values = frame.select(name, *rest[:2]).iter_rows()
+            columns.append(pl.Series(name, [_with_interval(*row) for row in values], pl.String))
+            rest = rest[2:]
+        else:
+            columns.append(frame[name])
+        names = rest
+    return pl.DataFrame(columns)
+
+
+def _with_interval(value: float | None, low: float | None, high: float | None) -> str:
+    return _text(value) if low is None else f"{_text(value)} [{_text(low)}, {_text(high)}]"
+
+
+# Captions
+
+
+def facts_of(frame: pl.DataFrame, cards: dict[str, Card], expected: list[dict[str, str]]) -> str:
+    """What a caption says of this run, as reStructuredText: n, settings, and expected numbers beside ours.
+
+    Args:
+        frame: the figure's or table's numbers.
+        cards: of all models of the run.
+        expected: rows of `reproduction.csv` that compare this table.
+    """
+    parts = [_counts(frame, cards), _settings(frame), _expected(frame, expected)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _counts(frame: pl.DataFrame, cards: dict[str, Card]) -> str:
+    """The numbers of images, or of classes, and of each image's tokens; models with equal numbers together."""
+    models: dict[str, list[str]] = {}
+    for (model, label), rows in frame.group_by("model", "label", maintain_order=True):
+        if count := _count(rows, cards[str(model)]):
+            models.setdefault(count, []).append(str(label))
+    return "**n**: " + ". ".join(f"{count} ({literal('; '.join(labels))})" for count, labels in models.items()) + "." if models else ""
+
+
+def _count(rows: pl.DataFrame, card: Card) -> str | None:
+    images = None
+    if "images" in rows.columns:
+        images = rows["images"].to_numpy().max()
+    elif "images_right" in rows.columns:
+        images = rows["images_right"][0] + rows["images_wrong"][0]
+    elif "image_id" in rows.columns:
+        images = rows["image_id"].n_unique()
+    if images:
+        tokens = f"{card.image_tokens} image tokens" + (r" and \[CLS\]" if card.cls_token else "")
+        return f"{images} {'image' if images == 1 else 'images'} with {tokens} each"
+    return f"{rows['classes'][0]} classes" if rows.schema.get("classes") == pl.Int64 else None
+
+
+def _settings(frame: pl.DataFrame) -> str:
+    """Protocol, seed, and how often was drawn at random."""
+    draws = [f"{frame[name][0]} {name}" for name in ("permutations", "resamples") if name in frame.columns]
+    return f"**Protocol**: {', '.join([literal(frame['protocol'][0]), 'seed ' + str(frame['seed'][0]), *draws])}."
+
+
+def _expected(frame: pl.DataFrame, rows: list[dict[str, str]]) -> str:
+    """A list of the numbers that the table should hold, those that it does hold, and where the former come from."""
+    labels = dict(frame.select("model", "label").iter_rows())
+    parts = []
+    for source in dict.fromkeys(row["source"] for row in rows):
+        items = [
+            f"- {literal(row['quantity'])}, {literal(labels.get(row['model'], row['model']))}:"
+            f" {float(row['published']):g}, here {_text(float(row['ours'])) if row['ours'] else 'not run'}"
+            for row in rows
+            if row["source"] == source
+        ]
+        parts.append("\n".join([f"**Expected** ({literal(source)}):", "", *items]))
+    return "\n\n".join(parts)
+
+
+def literal(text: str) -> str:
+    """A text in reStructuredText, without meaning there whatever it holds."""
+    return re.sub(r"([^A-Za-z0-9\s])", r"\\\1", printable(text))
+
+
+# Front page
+
+
+def summary(
+    cards: dict[str, Card], labels: dict[str, str], manifests: Iterable[Path], accuracies: dict[str, float], expected: list[dict[str, str]]
+) -> dict[str, Any]:
+    """The front page's facts about models, data sets and reproduced numbers.
+
+    Args:
+        cards: by model, in the order of the config.
+        labels: of the models, by model.
+        manifests: of the splits that were analysed.
+        accuracies: in per cent by model, where they are known.
+        expected: rows of `reproduction.csv`.
+    """
+    models = [
+        {
+            "name": name,
+            "label": labels[name],
+            "arch": card.arch,
+            "weights": card.source,
+            "sha256": card.sha256,
+            "accuracy": f"{accuracies[name]:.4g} %" if name in accuracies else None,
+        }
+        for name, card in cards.items()
+    ]
+    statuses = [row["status"] for row in expected]
+    counts = {status: statuses.count(status) for status in ("pass", "fail", "not run") if status in statuses}
+    return {"models": models, "splits": [asdict(run_facts.split(path)) for path in manifests], "expected": counts}
