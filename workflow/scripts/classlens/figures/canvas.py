@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 from classlens import cli, presentation, storage
@@ -24,6 +26,9 @@ from classlens.series import Series
 
 WIDTHS = {"single": 3.5, "double": 7.0}
 """Widths of figures, inches: one column, and two."""
+
+LEAST_WIDTH = 2.2
+"""Width that a panel with an axis of its own needs, inches."""
 
 DIVERGING = "RdBu_r"
 """Colours of relevance: red is for the class, blue against it."""
@@ -93,6 +98,7 @@ def save(frame: pl.DataFrame, draw: Callable[[pl.DataFrame, float], Figure], arg
     os.environ.setdefault("SOURCE_DATE_EPOCH", "0")
     with _style(args.style):
         figure = draw(pl.read_csv(args.csv, schema=frame.schema), WIDTHS[args.width])
+        wrap_texts(figure)
         for form in (form for form in FORMATS if getattr(args, form)):
             with storage.whole(getattr(args, form)) as path:
                 figure.savefig(path, metadata={"Date": None} if form == "svg" else None)
@@ -136,19 +142,47 @@ def reference_line(axes: Axes, value: float, label: str | None = None) -> None:
 
 
 def legend_below(figure: Figure, axes: Axes, columns: int = 4) -> None:
-    """One legend for all panels, under them, from the entries of one of them, each label once."""
+    """One legend for all panels, under them, from the entries of one of them, each label once, in as many columns as fit."""
     handles, labels = axes.get_legend_handles_labels()
     entries = dict(zip(reversed(labels), reversed(handles), strict=True))  # of equal labels the first stays
     names = [name for name in dict.fromkeys(labels) if name != RANDOM_TWINS]
     if RANDOM_TWINS in entries:
         entries[RANDOM_TWINS] = Line2D([], [], color=COLOURS["random"], linestyle="--")
         names.append(RANDOM_TWINS)
-    figure.legend([entries[name] for name in names], names, loc="outside lower center", ncols=min(columns, len(names)))
+    for count in range(min(columns, len(names)), 0, -1):
+        legend = figure.legend([entries[name] for name in names], names, loc="outside lower center", ncols=count)
+        if count == 1 or legend.get_window_extent().width < figure.bbox.width:
+            break
+        legend.remove()
 
 
-def grid_of_panels(count: int, width: float, height: float, columns: int, share_x: bool = True) -> tuple[Figure, list[Axes]]:
-    """A figure with so many panels that share their axes; unused places stay empty."""
-    columns = min(columns, count)
+def abreast(panels: int, width: float, least: float = LEAST_WIDTH) -> int:
+    """How many of so many panels a figure has room for side by side, each of which needs a width, in inches."""
+    return max(1, min(panels, int(width / least)))
+
+
+def wrap_texts(figure: Figure) -> None:
+    """Break titles and axis labels that are longer than the side of the panel that they stand at; at its left there is room to spare."""
+    figure.draw_without_rendering()  # settles how large panels are
+    for axes in (axes for axes in figure.axes if axes.get_visible()):
+        box = axes.get_window_extent()
+        titles = [child for child in axes.get_children() if isinstance(child, Text)]
+        for text, side in (*((title, box.width) for title in titles), (axes.xaxis.label, box.width), (axes.yaxis.label, 1.25 * box.height)):
+            _wrap(text, side)
+
+
+def _wrap(text: Text, side: float) -> None:
+    words = text.get_text()
+    extent = text.get_window_extent()
+    if words and (length := max(extent.width, extent.height)) > side:
+        text.set_text(textwrap.fill(words, max(1, int(0.9 * len(words) * side / length)), break_long_words=False))
+
+
+def grid_of_panels(
+    count: int, width: float, height: float, columns: int, share_x: bool = True, least: float = LEAST_WIDTH
+) -> tuple[Figure, list[Axes]]:
+    """A figure with so many panels that share their axes, in as many columns as there is room for; unused places stay empty."""
+    columns = abreast(min(columns, count), width, least)
     rows = -(-count // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(width, height * rows), sharex=share_x, sharey=True, squeeze=False)
     for spare in axes.ravel()[count:]:

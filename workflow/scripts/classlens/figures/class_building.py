@@ -40,8 +40,10 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
 def draw(frame: pl.DataFrame, width: float) -> Figure:
     """Change rates by position, by mask where there are masks, and residual composition."""
     panels = [panel for panel in TITLES if panel in frame["panel"]]
-    figure, axes_row = plt.subplots(1, len(panels), figsize=(width, 3.3), sharex=True)
-    for axes, panel in zip(axes_row, panels, strict=True):
+    columns = canvas.abreast(len(panels), width)
+    deep = -(-len(panels) // columns)
+    figure, grid = plt.subplots(deep, columns, figsize=(width, 3.3 * deep), squeeze=False)
+    for axes, panel in zip(grid.ravel(), panels, strict=False):
         for (quantity, tokens), rows in frame.filter(panel=panel).group_by("quantity", "tokens", maintain_order=True):
             name = canvas.NAMES[str(quantity)] + (f", {canvas.NAMES[str(tokens)]}" if tokens != "all" else "")
             canvas.band(axes, rows["block"] + 1, rows, canvas.COLOURS[str(quantity)], name, STYLES.get(str(tokens), "-"))

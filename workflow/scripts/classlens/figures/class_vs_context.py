@@ -34,11 +34,11 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
     canvas.reference_line(left, frame["chance"][0], "chance")
     left.set_ylabel("class identifiability")
     left.set_title(f"{frame['label'][0]} (n = {max(frame['images'])} images)")
-    left.legend(loc="best")
     rows = frame.filter(quantity="difference")
     canvas.band(right, rows["block"] + 1, rows, canvas.COLOURS["previous"])
     canvas.reference_line(right, 0)
     right.set_ylabel("difference, class - context")
     for axes in (left, right):
         canvas.block_axis(axes)
+    canvas.legend_below(figure, left)
     return figure

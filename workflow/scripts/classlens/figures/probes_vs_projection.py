@@ -67,15 +67,20 @@ def _panel(panel: str, method: str, frame: pl.DataFrame, item: Series) -> pl.Dat
 
 
 def draw(frame: pl.DataFrame, width: float) -> Figure:
-    """A row per model: accuracy over blocks, and deletion curves where there are any."""
+    """A row per model: accuracy over blocks, and deletion curves where there are any; without room beside, these come below."""
     models, panels = frame["model"].unique(maintain_order=True), frame["panel"].unique(maintain_order=True)
-    figure, grid = plt.subplots(len(models), len(panels), figsize=(width, 0.4 + 2.4 * len(models)), squeeze=False, sharex="col")
+    beside = canvas.abreast(len(panels), width) == len(panels)
+    deep, across = (len(models), len(panels)) if beside else (len(models) * len(panels), 1)
+    size = (width, 0.4 + 2.4 * deep)
+    figure, grid = plt.subplots(deep, across, figsize=size, squeeze=False, sharex="col" if beside else False)
+    grid = grid if beside else grid.reshape(len(panels), len(models)).T
     for row, model in zip(grid, models, strict=True):
         rows = frame.filter(model=model)
         _accuracy(row[0], rows.filter(panel="accuracy"))
         row[0].set_title(f"{rows['label'][0]} (n = {rows['images'][0]} images)")
         if len(panels) > 1:
             _deletion(row[1], rows.filter(panel="deletion"))
+            row[1].set_title("" if beside else rows["label"][0])
     grid[-1, 0].set_xlabel("block")
     for axes in grid[-1, 1:]:
         axes.set_xlabel("image tokens removed")

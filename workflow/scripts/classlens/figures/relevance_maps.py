@@ -68,7 +68,8 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
     """A row per image: the photograph, and over it the map of each class, each relative to its largest value."""
     images = frame["image_id"].unique(maintain_order=True)
     most = max(frame.filter(image_id=image)["class_index"].n_unique() for image in images)
-    size = (width, len(images) * (width / (most + 1.3) + 0.2))
+    titles = 0.2 if canvas.abreast(1 + most, width, least=1.3) > most else 0.5  # inches, of one line or of three
+    size = (width, len(images) * (width / (most + 1.3) + titles))
     figure, grid = plt.subplots(len(images), 1 + most, figsize=size, squeeze=False)
     for row, image in zip(grid, images, strict=True):
         of_image = frame.filter(image_id=image)

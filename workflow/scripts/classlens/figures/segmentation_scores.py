@@ -4,7 +4,6 @@ Beyond the paper; methods, section 9.
 """
 
 import polars as pl
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from classlens.figures import canvas
@@ -26,7 +25,7 @@ MARKERS = "osD^vPX"
 def draw(frame: pl.DataFrame, width: float) -> Figure:
     """A panel per measure, a row per method, a marker per model, with intervals."""
     methods, models = (frame[name].unique(maintain_order=True) for name in ("method", "model"))
-    figure, panels = plt.subplots(1, len(MEASURES), figsize=(width, 0.7 + 0.32 * len(methods)), sharey=True)
+    figure, panels = canvas.grid_of_panels(len(MEASURES), width, 0.7 + 0.32 * len(methods), len(MEASURES), share_x=False, least=1.3)
     for axes, measure in zip(panels, MEASURES, strict=True):
         for index, model in enumerate(models):
             rows = frame.filter(model=model)
