@@ -13,6 +13,7 @@ def explorer_memory_keys(wildcards):
 
 
 rule explorer_model:
+    """What the explorer shows of a model"""
     input:
         manifest=lambda wildcards: of_model(wildcards.model, "<results>/data/{dataset}/{split}/manifest.parquet"),
         card="<results>/models/{model}/model.json",
@@ -52,6 +53,7 @@ rule explorer_model:
 
 
 rule explorer:
+    """A page on which every image, token and layer can be looked at"""
     input:
         expand("<results>/explorer/{model}", model=plan.models),
     output:

@@ -69,6 +69,8 @@ def test_defaults_are_not_shared() -> None:
         ("run", "../elsewhere", "`run`"),
         ("compute.batch_size", 0, "`compute.batch_size`"),
         ("compute.jobs_per_gpu", 0, "`compute.jobs_per_gpu`"),
+        ("figures.formats", ["svgz"], "`figures.formats.0` is 'svgz', and must be one of svg, png, pdf: did you mean `svg`?"),
+        ("figures.formats", [], "`figures.formats`"),
     ],
 )
 def test_errors_are_one_line_that_names_the_key(path: str, value: Any, message: str) -> None:

@@ -43,8 +43,9 @@ LIBRARY = "workflow/scripts/classlens"
 
 
 def with_comparison(stale: set[str]) -> set[str]:
-    """Stale rules of the demo, and the comparison with its expected numbers, where a table that it reads is among them."""
-    return stale | {"reproduction"} if stale & COMPARED else stale
+    """Stale rules of the demo and those after them: the comparison with expected numbers, where it reads a table of them, and the report."""
+    compared = stale | {"reproduction"} if stale & COMPARED else stale
+    return compared | {"report_pages"} if compared else compared
 
 
 def planned(run: Run, *arguments: str) -> set[str]:
@@ -92,6 +93,8 @@ CHANGED_FILES = {
     "files of the explorer": (f"{LIBRARY}/explorer/tables.py", EXPLORED),
     "style of the explorer": (f"{LIBRARY}/explorer/page/style.css", {"explorer"}),
     "comparison with expected numbers": (f"{LIBRARY}/reproduction.py", {"reproduction"}),
+    "pages of the report": (f"{LIBRARY}/report.py", {"report_pages"}),
+    "caption in the report": ("workflow/report/figures/change_rate.rst", set()),
     "comment beside the expected numbers": ("config/expected.yaml", set()),
     "module of the plan": (f"{LIBRARY}/plan.py", set()),
     "summary": ("workflow/scripts/summary.py", set()),
@@ -111,7 +114,7 @@ def test_changed_files(demo: Run, changing: Callable[[str, str], None], what: st
 def test_another_expected_number(demo: Run, changing: Callable[[str, str], None]) -> None:
     group = "  - {what: x, table: token_perturbation, column: rate, tolerance: 1, source: x, rows: [{model: cls, value: 1}]}\n"
     changing("config/expected.yaml", group)
-    assert planned(demo) == {"reproduction"}
+    assert planned(demo) == {"reproduction", "report_pages"}
 
 
 def test_a_module_that_nothing_uses(demo: Run) -> None:
@@ -170,6 +173,7 @@ CHANGED_SETTINGS = {
     "classes of maps": ("relevance.classes", ["own", "predicted"], EXPLAINED),
     "steps of deletion": ("deletion.steps", 7, DELETED),
     "width of figures": ("figures.width", "single", FIGURES),
+    "formats of figures": ("figures.formats", ["pdf"], FIGURES),
     "batch size": ("compute.batch_size", 7, set()),
     "workers": ("compute.workers", 2, set()),
     "device": ("compute.device", "cpu", set()),

@@ -1,0 +1,213 @@
+"""Snakemake's report of a run: what it holds, what it says, and how it looks in a browser without any network."""
+
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from conftest import Run, small_config
+from PIL import Image
+from playwright.sync_api import Browser, Page
+
+from classlens import report, run_facts
+from classlens.catalogue import CATEGORIES, FIGURES, TABLES
+
+
+class Report:
+    """A report that has been made and unpacked.
+
+    Args:
+        run: the run that it is of, finished.
+        folder: where to put it.
+    """
+
+    def __init__(self, run: Run, folder: Path, *arguments: str | Path):
+        archive = folder / "report.zip"
+        self.log = run.complete("--report", archive, *arguments)
+        with zipfile.ZipFile(archive) as file:
+            file.extractall(folder)
+        self.page = folder / "report" / "report.html"
+        self.text = self.page.read_text(encoding="utf-8")
+        self.front, self.results, self.categories = (self._value(name) for name in ("workflow_desc", "results", "categories"))
+
+    def _value(self, name: str) -> Any:
+        found = re.search(rf"^    var {name} = (.*);$", self.text, re.MULTILINE)
+        assert found
+        return json.loads(found[1])
+
+    def caption(self, path: str) -> str:
+        """The text of a result's caption, in one line."""
+        return " ".join(unescape(re.sub("<[^>]+>", " ", self.results[path]["caption"])).split())
+
+    def names(self, category: str) -> list[str]:
+        """What is listed in a category, in no order."""
+        return [self.results[path]["labels"]["result"] for paths in self.categories[category].values() for path in paths]
+
+
+@pytest.fixture(scope="module")
+def demos(demo: Run, tmp_path_factory: pytest.TempPathFactory) -> Report:
+    return Report(demo, tmp_path_factory.mktemp("report"))
+
+
+EVIL = "</script><script>document.title = 'no'</script> {x} <b>`x`_"
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """The report of a run without masks and with a single analysis, whose names would like to be more than names."""
+    home = tmp_path_factory.mktemp("small")
+    for name in ("<b>cat", "dog & 'co'"):
+        folder = home / "images" / "validation" / name
+        folder.mkdir(parents=True)
+        Image.new("RGB", (32, 32), (9, len(name), 99)).save(folder / "0.png")
+    data = {"kind": "imagefolder", "root": str(home / "images"), "images_per_class": None}
+    config = small_config(analyses=["memories"], datasets={"d": data}, figures={"formats": ["png"]})
+    config["models"]["m"] |= {"label": EVIL, "random_twin": False}
+    run = Run(home / "work")
+    arguments = ("report_pages", "--configfile", run.configure(config))
+    run.complete(*arguments)
+    return Report(run, home, *arguments)
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page that may write nothing to the console but the report's own remark on its style sheets, and ask for files only."""
+    context = browser.new_context(viewport={"width": 1400, "height": 900}, offline=True)
+    page = context.new_page()
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    yield page
+    context.close()
+    assert [text for text in said if "cdn.tailwindcss.com should not be used in production" not in text] == []
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+
+
+def test_figures_and_tables_are_in_the_order_of_the_paper(demos: Report) -> None:
+    assert sorted(demos.categories) == list(dict.fromkeys(CATEGORIES.values()))
+    letters = [name[:3].replace("\N{FIGURE SPACE}", "") for category in sorted(demos.categories) for name in sorted(demos.names(category))]
+    assert set(letters) == {item.letter for item in FIGURES + TABLES} | {"Exp"}
+    assert list(dict.fromkeys(letter for letter in letters if letter[0] == "F")) == list(dict.fromkeys(item.letter for item in FIGURES))
+    assert len(demos.results) == sum(len(item.files(["cls", "pooled"])) for item in FIGURES + TABLES) + 1
+
+
+def test_every_caption_says_what_to_see_and_how_it_was_made(demos: Report) -> None:
+    for path in demos.results:
+        text = demos.caption(path)
+        assert len(text) > 100, path
+        assert "{{" not in text
+        assert "system-message" not in demos.results[path]["caption"], path
+        assert "Protocol : corrected, seed 0" in text or "reproduction" in path
+    assert "n : 200 images with 49 image tokens and [CLS] each (ViT, [CLS])." in demos.caption(
+        "results/demo/figures/class_vs_context_cls.svg"
+    )
+    assert "n : 10 classes (ViT, [CLS]; ViT, pooled)." in demos.caption("results/demo/figures/class_value_agreement.svg")
+
+
+def test_captions_of_tables_name_expected_numbers_beside_ours(demos: Report, demo: Run) -> None:
+    text = demos.caption("results/demo/report/identifiability.html")
+    rows = pl.read_csv(demo.folder / "results/demo/reproduction.csv").filter(table="identifiability")
+    assert len(rows) == 6
+    for row in rows.iter_rows(named=True):
+        assert f": {row['published']:g}, here {row['ours']:.4g}" in text
+
+
+def test_the_front_page_sums_up_the_run(demos: Report, demo: Run) -> None:
+    for card in (demo.folder / "results/demo/models").glob("*/model.json"):
+        model = json.loads(card.read_text(encoding="utf-8"))
+        assert model["sha256"] in demos.front
+        assert model["arch"] in demos.front
+    assert "<td>shapes</td><td>validation</td><td>200</td><td>0</td>" in demos.front
+    for fact in (
+        "ViT, [CLS] (random)",
+        "protocol corrected, seed 0",
+        "12 pass",
+        "<td>extract</td><td>6</td>",
+        "torch 2",
+        "snakemake 9",
+        "code",
+    ):
+        assert fact in demos.front
+
+
+def test_no_path_of_this_machine_is_in_it(demos: Report, demo: Run) -> None:
+    assert str(demo.folder.parent) not in demos.text
+
+
+def test_nothing_is_wrong_for_snakemake(demos: Report, small: Report) -> None:
+    for log in (demos.log, small.log):
+        assert "Report created." in log
+        assert not re.search("WARNING|ERROR|Missing metadata", log)
+
+
+def test_every_result_is_seen_in_a_browser(demos: Report, page: Page) -> None:
+    page.goto(demos.page.as_uri())
+    assert page.get_by_role("heading", name="classlens").bounding_box()["y"] > 0  # type: ignore[index]
+    for category in sorted(demos.categories):
+        page.evaluate("app.setView({navbarMode: 'menu'})")
+        page.get_by_text(category, exact=True).click()
+        names = sorted(demos.names(category))
+        assert [row.strip() for row in page.locator("table:has(th:text-is('result')) tbody tr").all_inner_texts()] == names
+        for name in names:
+            row = page.get_by_role("row", name=name, exact=True)
+            row.get_by_role("link").first.click()
+            shown = page.locator(".h-screen img, .h-screen iframe")
+            shown.wait_for()
+            if name[0] == "F":
+                page.wait_for_function("document.querySelector('.h-screen img').naturalWidth > 300")
+            else:
+                assert shown.content_frame.locator("tbody tr").count() > 2
+
+
+def test_a_run_of_one_analysis_without_masks(small: Report) -> None:
+    assert list(small.categories) == ["4 Key-value memories"]
+    shown = [item for item in FIGURES + TABLES if item.analysis == "memories"]
+    assert len(small.results) == len(shown)
+    assert "<td>d</td><td>validation</td><td>2</td><td>0</td>" in small.front
+
+
+def test_figures_are_written_as_the_config_says(small: Report) -> None:
+    figures = small.page.parent.parent / "work" / "results" / "small" / "figures"
+    names = {item.name for item in FIGURES if item.analysis == "memories"}
+    assert {path.name for path in figures.iterdir()} == {f"{name}.{form}" for name in names for form in ("csv", "png")}
+
+
+def test_names_from_data_stay_names(small: Report, page: Page) -> None:
+    page.goto(small.page.as_uri())
+    assert page.title() == "Snakemake Report"
+    assert EVIL in page.locator("body").inner_text()
+    page.goto((small.page.parent / small.results["results/small/report/interpretable_values.html"]["data_uri"]).as_uri())
+    assert page.title() == "T5 Memories in words"
+    text = page.locator("tbody tr").first.inner_text()
+    assert EVIL in text
+    assert "<b>cat" in text
+    assert "dog & 'co'" in text
+
+
+def test_an_interval_goes_behind_what_it_is_of() -> None:
+    frame = pl.DataFrame(
+        {"x": [1.23456, 2.0], "x_low": [1.0, None], "x_high": [2.0, None], "y": [0.5, 0.25], "low": [0.0, 0.1], "n": [3, 4]}
+    )
+    assert report.compact(frame).to_dict(as_series=False) == {
+        "x": ["1.235 [1, 2]", "2"],
+        "y": [0.5, 0.25],
+        "low": [0.0, 0.1],
+        "n": [3, 4],
+    }
+
+
+def test_stages_sum_their_jobs_and_the_longest_comes_first(tmp_path: Path) -> None:
+    for name, seconds in (("a/x.tsv", 2), ("a/deep/y.tsv", 3.5), ("b.tsv", 7)):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"s\th:m:s\n{seconds}\t0:00:01\n", encoding="utf-8")
+    assert run_facts.stages(tmp_path) == [run_facts.Stage("b", 1, 7), run_facts.Stage("a", 2, 5.5)]
+    assert run_facts.stages(tmp_path / "none") == []
+    assert [run_facts.minutes(seconds) for seconds in (41.2, 312, 12240)] == ["41 s", "5.2 min", "3.4 h"]

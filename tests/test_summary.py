@@ -1,0 +1,111 @@
+"""What a run says at its end, and what its targets are said to be."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import yaml
+from conftest import REPOSITORY, Run, small_config
+
+from classlens.card import Card
+from classlens.catalogue import FIGURES, TABLES
+from classlens.config import resolve
+from classlens.plan import Plan
+from classlens.storage import write_table
+
+SCHEMA = yaml.safe_load((REPOSITORY / "config" / "schema.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """What is left of a run on 197 of 200 images: two of three figures, and times."""
+    folder = tmp_path / "results" / "mine"
+    for name in ("figures/one.png", "figures/two.png", "explorer/index.html", "report/facts.json"):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    manifest = folder / "data" / "photos" / "validation" / "manifest.parquet"
+    write_table(manifest, pa.table({"image_id": range(197)}), {"images_left_out": "3"})
+    Card("a", {}, 5, 2, 8, 2, (7, 7), 0, False, "mean", {}, "random", "0" * 64).write(folder / "models" / "pooled" / "model.json")
+    for stage, seconds in (("extract", 90), ("model", 4)):
+        path = folder / "benchmarks" / f"{stage}.tsv"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"s\n{seconds}\n", encoding="utf-8")
+    rows = "quantity,model,published,ours,tolerance,status\nrate,pooled,1,2,0.5,fail\nrate,other,1,,0.5,not run\n"
+    (folder / "reproduction.csv").write_text(rows, encoding="utf-8")
+    return folder
+
+
+def summary(results: Path, *arguments: str) -> str:
+    command = [
+        sys.executable,
+        REPOSITORY / "workflow/scripts/summary.py",
+        "--results",
+        results,
+        "--seconds",
+        "75",
+        "--formats",
+        "png",
+        "pdf",
+    ]
+    done = subprocess.run([str(part) for part in (*command, *arguments)], capture_output=True, text=True, check=True)
+    return done.stdout.replace(f"{results}/", "")
+
+
+def test_the_end_of_a_run_says_what_was_made_and_what_was_not(results: Path) -> None:
+    said = summary(results, "--figures", "one", "three", "two", "--left-out", "F4 of photos (no masks)", "--arguments=--configfile my.yaml")
+    assert said.strip().splitlines() == [
+        "Done (1.2 min). What there is of the run mine:",
+        "Figures (png, pdf; numbers as csv):",
+        "  figures/one.png",
+        "  figures/two.png",
+        "Explorer: explorer/index.html",
+        "Longest stages (sums over their jobs): extract 1.5 min, model 4 s",
+        "Left out: 3 images of photos, validation; logs/manifest/photos/validation.log says why",
+        "Left out: [CLS] and `no_cls` of pooled (no [CLS])",
+        "Left out: F4 of photos (no masks)",
+        "Reproduction (reproduction.csv): 0 of 1 numbers within tolerance",
+        "  rate of pooled: 2 instead of 1 (tolerance 0.5)",
+        "Report: snakemake --report report.zip --configfile my.yaml",
+    ]
+
+
+def test_a_run_of_which_everything_is_there_is_complete(results: Path) -> None:
+    assert summary(results, "--figures", "one", "two").strip().startswith("The run mine is complete (1.2 min).")
+
+
+def test_what_needs_masks_is_left_out_only_where_there_are_none(tmp_path: Path) -> None:
+    (tmp_path / "validation" / "cat").mkdir(parents=True)
+    (tmp_path / "validation" / "cat" / "0.png").touch()
+    photos = {"kind": "imagefolder", "root": str(tmp_path), "images_per_class": None}
+    config = small_config(analyses=["identifiability", "context", "building"])
+    small = Plan(resolve(config, SCHEMA), "results/small")
+    assert small.without_masks() == {}
+    mine = Plan(resolve({**config, "datasets": {"photos": photos}}, SCHEMA), "results/small")
+    assert {name: [item.letter for item in items] for name, items in mine.without_masks().items()} == {"photos": ["F4", "T4"]}
+
+
+def test_a_failed_run_says_where_to_look(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    config = small_config()
+    config["models"]["m"]["arch"] = "no_such_model"
+    done = run.snakemake("results/small/models/m/model.json", "--configfile", run.configure(config))
+    assert done.returncode == 1
+    said = done.stdout + done.stderr
+    assert said.count("The run has stopped. Above, `Error in rule` names each failed job and its log") == 1
+    assert "Error in rule model:" in said
+    assert "results/small/logs/model/m.log" in said
+
+
+def test_every_target_is_listed_with_what_it_makes(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    listed = run.snakemake("--list", "--configfile", run.configure(small_config())).stdout
+    told = dict(re.findall(r"^(\w+) \((.+)\)$", listed, re.MULTILINE))
+    assert len(told) == listed.count("\n")
+    for kind, items in (("figure", FIGURES), ("table", TABLES)):
+        for item in items:
+            assert told[f"{kind}_{item.name}"] == f"{item.letter}: {item.title}"
+            assert item.title in told[item.letter]
