@@ -26,6 +26,19 @@ $(STAMP): envs/installer.lock $(LOCKS)
 demo: env  ## Run the whole workflow on the generated demo
 	$(BIN)/snakemake --cores all --configfile config/config.yaml
 
+CONFIG := config/config.yaml
+
+estimate: env  ## Say what a run will take: make estimate CONFIG=config/paper.yaml
+	$(BIN)/python workflow/scripts/estimate.py --configfile $(CONFIG) --snakefile Snakefile
+
+publish: env  ## Pack the results of a run for others: make publish CONFIG=config/paper.yaml
+	$(BIN)/snakemake --cores all --configfile $(CONFIG)
+	$(BIN)/python workflow/scripts/publish.py --configfile $(CONFIG) --schema config/schema.yaml
+
+adopt: env  ## Take over published results: make adopt FILE=results/paper.tar
+	@test -n "$(FILE)" || { echo "error: say which archive: make adopt FILE=paper.tar"; exit 1; }
+	$(BIN)/python workflow/scripts/adopt.py --archive $(FILE)
+
 test: env  ## Run all tests
 	$(BIN)/python -m pytest --numprocesses logical --dist loadgroup --no-loadscope-reorder
 
@@ -53,19 +66,6 @@ tutorial: demo  ## Execute the tutorial on the demo's results; writes docs/tutor
 
 reproduction: env  ## Show what was reproduced in the README
 	$(BIN)/python workflow/scripts/readme.py --expected config/expected.yaml --results results --readme README.md
-
-CONFIG := config/config.yaml
-
-estimate: env  ## Say what a run will take: make estimate CONFIG=config/paper.yaml
-	$(BIN)/python workflow/scripts/estimate.py --configfile $(CONFIG) --snakefile Snakefile
-
-publish: env  ## Pack the results of a run for others: make publish CONFIG=config/paper.yaml
-	$(BIN)/snakemake --cores all --configfile $(CONFIG)
-	$(BIN)/python workflow/scripts/publish.py --configfile $(CONFIG) --schema config/schema.yaml
-
-adopt: env  ## Take over published results: make adopt FILE=results/paper.tar
-	@test -n "$(FILE)" || { echo "error: say which archive: make adopt FILE=paper.tar"; exit 1; }
-	$(BIN)/python workflow/scripts/adopt.py --archive $(FILE)
 
 families: env  ## Try every family of models; writes docs/families.md
 	PYTHONPATH=workflow/scripts $(BIN)/python tests/families.py --report docs/families.md

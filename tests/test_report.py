@@ -45,8 +45,9 @@ class Report:
         return " ".join(unescape(re.sub("<[^>]+>", " ", self.results[path]["caption"])).split())
 
     def names(self, category: str) -> list[str]:
-        """What is listed in a category, in no order."""
-        return [self.results[path]["labels"]["result"] for paths in self.categories[category].values() for path in paths]
+        """What is listed in a category, in the order of a list: F2 before F10."""
+        names = [self.results[path]["labels"]["result"] for paths in self.categories[category].values() for path in paths]
+        return sorted(names, key=lambda name: name.replace("\N{FIGURE SPACE}", " "))
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +60,14 @@ EVIL = "</script><script>document.title = 'no'</script> {x} <b>`x`_"
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    """The report of a run without masks and with a single analysis, whose names would like to be more than names."""
+    """The report of a run without masks and with two analyses, whose names would like to be more than names."""
     home = tmp_path_factory.mktemp("small")
     for name in ("<b>cat", "dog & 'co'"):
         folder = home / "images" / "validation" / name
         folder.mkdir(parents=True)
         Image.new("RGB", (32, 32), (9, len(name), 99)).save(folder / "0.png")
     data = {"kind": "imagefolder", "root": str(home / "images"), "images_per_class": None}
-    config = small_config(analyses=["memories"], datasets={"d": data}, figures={"formats": ["png"]})
+    config = small_config(analyses=["building", "memories"], datasets={"d": data}, projection={"top_k": 2}, figures={"formats": ["png"]})
     config["models"]["m"] |= {"label": EVIL, "random_twin": False}
     run = Run(home / "work")
     arguments = ("report_pages", "--configfile", run.configure(config))
@@ -92,7 +93,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 def test_figures_and_tables_are_in_the_order_of_the_paper(demos: Report) -> None:
     assert sorted(demos.categories) == list(dict.fromkeys(CATEGORIES.values()))
-    letters = [name[:3].replace("\N{FIGURE SPACE}", "") for category in sorted(demos.categories) for name in sorted(demos.names(category))]
+    letters = [name[:3].replace("\N{FIGURE SPACE}", "") for category in sorted(demos.categories) for name in demos.names(category)]
     assert set(letters) == {item.letter for item in FIGURES + TABLES} | {"Exp"}
     assert list(dict.fromkeys(letter for letter in letters if letter[0] == "F")) == list(dict.fromkeys(item.letter for item in FIGURES))
     assert len(demos.results) == sum(len(item.files(["cls", "pooled"])) for item in FIGURES + TABLES) + 1
@@ -153,29 +154,29 @@ def test_every_result_is_seen_in_a_browser(demos: Report, page: Page) -> None:
     for category in sorted(demos.categories):
         page.evaluate("app.setView({navbarMode: 'menu'})")
         page.get_by_text(category, exact=True).click()
-        names = sorted(demos.names(category))
+        names = demos.names(category)
         assert [row.strip() for row in page.locator("table:has(th:text-is('result')) tbody tr").all_inner_texts()] == names
         for name in names:
             row = page.get_by_role("row", name=name, exact=True)
             row.get_by_role("link").first.click()
-            shown = page.locator(".h-screen img, .h-screen iframe")
+            shown = page.locator(".justify-center img, .justify-center iframe")
             shown.wait_for()
             if name[0] == "F":
-                page.wait_for_function("document.querySelector('.h-screen img').naturalWidth > 300")
+                page.wait_for_function("document.querySelector('.justify-center img').naturalWidth > 300")
             else:
                 assert shown.content_frame.locator("tbody tr").count() > 2
 
 
-def test_a_run_of_one_analysis_without_masks(small: Report) -> None:
-    assert list(small.categories) == ["4 Key-value memories"]
-    shown = [item for item in FIGURES + TABLES if item.analysis == "memories"]
+def test_a_run_of_two_analyses_without_masks(small: Report) -> None:
+    assert sorted(small.categories) == ["3 Building of classes", "4 Key-value memories"]
+    shown = [item for item in FIGURES + TABLES if item.analysis in ("building", "memories") and not item.masks]
     assert len(small.results) == len(shown)
     assert "<td>d</td><td>validation</td><td>2</td><td>0</td>" in small.front
 
 
 def test_figures_are_written_as_the_config_says(small: Report) -> None:
     figures = small.page.parent.parent / "work" / "results" / "small" / "figures"
-    names = {item.name for item in FIGURES if item.analysis == "memories"}
+    names = {"class_building_m", *(item.name for item in FIGURES if item.analysis == "memories")}
     assert {path.name for path in figures.iterdir()} == {f"{name}.{form}" for name in names for form in ("csv", "png")}
 
 
@@ -183,6 +184,8 @@ def test_names_from_data_stay_names(small: Report, page: Page) -> None:
     page.goto(small.page.as_uri())
     assert page.title() == "Snakemake Report"
     assert EVIL in page.locator("body").inner_text()
+    page.get_by_text("3 Building of classes").click()
+    assert EVIL in page.get_by_role("row").filter(has_text="What attention").inner_text().replace("\N{ZERO WIDTH SPACE}", "")
     page.goto((small.page.parent / small.results["results/small/report/interpretable_values.html"]["data_uri"]).as_uri())
     assert page.title() == "T5 Memories in words"
     text = page.locator("tbody tr").first.inner_text()

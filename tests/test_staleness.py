@@ -43,7 +43,7 @@ LIBRARY = "workflow/scripts/classlens"
 
 
 def with_comparison(stale: set[str]) -> set[str]:
-    """Stale rules of the demo and those after them: the comparison with expected numbers, where it reads a table of them, and the report."""
+    """Stale rules of the demo and those after them: the comparison with expected numbers, where it reads one of them, and the report."""
     compared = stale | {"reproduction"} if stale & COMPARED else stale
     return compared | {"report_pages"} if compared else compared
 
