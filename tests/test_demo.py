@@ -1,6 +1,8 @@
 """The demo as it is delivered: what it writes, and what it shows."""
 
 import json
+from importlib import import_module
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +10,10 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 from conftest import Run
+from matplotlib.text import Text
 
-from classlens.catalogue import FIGURES, TABLES
+from classlens.catalogue import FIGURES, TABLES, Item
+from classlens.figures import canvas
 from classlens.storage import read_states
 
 MODELS, TWINS = ("cls", "pooled"), ("cls_random", "pooled_random")
@@ -184,6 +188,23 @@ def test_logs_are_plain_lines(results: Path) -> None:
     assert "hidden states: 200 images in" in log
     assert "\r" not in log
     assert "\x1b" not in log
+
+
+@pytest.mark.parametrize("item", FIGURES, ids=lambda item: item.name)
+def test_texts_of_figures_fit_a_single_column(results: Path, item: Item) -> None:
+    frame = pl.read_csv(results / "figures" / f"{item.files(['cls'])[0]}.csv", infer_schema_length=None)
+    with canvas.styled():
+        figure = import_module(f"classlens.figures.{item.name}").draw(frame, canvas.WIDTHS["single"])
+        canvas.wrap_texts(figure)
+        figure.draw_without_rendering()
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    texts = [text for axes in panels for text in (*axes.get_children(), axes.xaxis.label, axes.yaxis.label) if isinstance(text, Text)]
+    boxes = {text.get_text(): text.get_window_extent() for text in texts if text.get_text() and text.get_visible()}
+    for box in (*boxes.values(), *(legend.get_window_extent() for legend in figure.legends)):
+        assert figure.bbox.expanded(1.01, 1.01).contains(box.x0, box.y0)
+        assert figure.bbox.expanded(1.01, 1.01).contains(box.x1, box.y1)
+    for (one, box), (other, over) in combinations(boxes.items(), 2):
+        assert not box.overlaps(over), (one, other)
 
 
 def test_figures_are_the_same_bytes_when_drawn_again(demo: Run, results: Path) -> None:

@@ -96,7 +96,7 @@ def save(frame: pl.DataFrame, draw: Callable[[pl.DataFrame, float], Figure], arg
     """Write a figure's table, draw the figure from it, and write that in every format asked for; equal tables give equal bytes."""
     storage.write_csv(frame, args.csv)
     os.environ.setdefault("SOURCE_DATE_EPOCH", "0")
-    with _style(args.style):
+    with styled(args.style):
         figure = draw(pl.read_csv(args.csv, schema=frame.schema), WIDTHS[args.width])
         wrap_texts(figure)
         for form in (form for form in FORMATS if getattr(args, form)):
@@ -106,7 +106,8 @@ def save(frame: pl.DataFrame, draw: Callable[[pl.DataFrame, float], Figure], arg
 
 
 @contextmanager
-def _style(style: Path) -> Iterator[None]:
+def styled(style: Path = STYLE) -> Iterator[None]:
+    """Within the block, figures are drawn with a style file, over that of classlens."""
     with mpl.rc_context():
         plt.style.use(["default", STYLE] if style == STYLE else ["default", STYLE, style])
         yield
