@@ -10,7 +10,6 @@ import polars as pl
 
 from classlens import cli, report, run_facts, storage
 from classlens.card import Card
-from classlens.provenance import library_versions
 
 
 def arguments() -> argparse.Namespace:
@@ -44,10 +43,15 @@ def main(args: argparse.Namespace) -> None:
         "protocol": args.protocol,
         **report.summary(cards, labels, args.manifests, dict(rates.select("model", "accuracy").iter_rows()), expected),
         "stages": [{**asdict(stage), "time": run_facts.minutes(stage.seconds)} for stage in run_facts.stages(args.benchmarks)],
-        "versions": {**library_versions(), **{name: version(name) for name in ("matplotlib", "snakemake")}},
+        "versions": {**measured_with(args.manifests[0]), **{name: version(name) for name in ("matplotlib", "snakemake")}},
         "hashes": args.hashes,
     }
     write(args, tables, facts)
+
+
+def measured_with(manifest: Path) -> dict[str, str]:
+    """Versions of the libraries that the results were made with, which need not be those here: others may have published them."""
+    return json.loads(storage.StoredTable(manifest).metadata[b"versions"])
 
 
 def write(args: argparse.Namespace, tables: dict[str, pl.DataFrame], facts: dict[str, object]) -> None:
