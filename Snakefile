@@ -46,7 +46,7 @@ describe_rules()
 
 
 rule all:
-    """Every figure and table, and what the report needs (this is what runs if no target is named)"""
+    """Every figure and table, the explorer, and what the report needs (this is what runs if no target is named)"""
     default_target: True
     input:
         rules.figures.input,

@@ -256,6 +256,17 @@ def probe_ranks(wildcards):
     return f"<results>/probes/{wildcards.model}/{wildcards.dataset}.parquet" if has else []
 
 
+def if_analysed(analyses, pattern):
+    """Input function: a path of the wildcard's model, where it has one of some analyses."""
+    return lambda wildcards: of_model(wildcards.model, pattern) if analyses & set(plan.models[wildcards.model].analyses) else []
+
+
+def explorer_memory_keys(wildcards):
+    """Active memories of the wildcard's model, where it has them: they are not published."""
+    has = "memories" in plan.models[wildcards.model].analyses and not plan.published
+    return shards_of("<results>/memory_keys/{model}/{dataset}/{split}/{shard}.parquet")(wildcards) if has else []
+
+
 def file_of(item):
     """Name of the files of a figure or table, without suffix; of one per model with the wildcard."""
     return f"{item.name}_{{model}}" if item.per_model else item.name

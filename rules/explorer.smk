@@ -1,17 +1,6 @@
 # The explorer: files of every model, and the page that shows them.
 
 
-def of_explorer(analyses, pattern):
-    """Input function: a path of the wildcard's model, where it has one of some analyses."""
-    return lambda wildcards: of_model(wildcards.model, pattern) if analyses & set(plan.models[wildcards.model].analyses) else []
-
-
-def explorer_memory_keys(wildcards):
-    """Active memories of the wildcard's model, where it has them: they are not published."""
-    has = "memories" in plan.models[wildcards.model].analyses and not plan.published
-    return shards_of("<results>/memory_keys/{model}/{dataset}/{split}/{shard}.parquet")(wildcards) if has else []
-
-
 rule explorer_model:
     """What the explorer shows of a model"""
     input:
@@ -21,11 +10,11 @@ rule explorer_model:
         projections=PROJECTIONS,
         class_logits=shards_of("<results>/class_logits/{model}/{dataset}/{split}/{shard}.parquet"),
         memory_keys=explorer_memory_keys,
-        interpretable_values=of_explorer({"memories"}, "<results>/memories/{model}/{dataset}/interpretable_values.parquet"),
-        tokens=of_explorer({"context", "tokens"}, "<results>/tokens/{model}/{dataset}.parquet"),
-        ranks=of_explorer({"attention", "tokens"}, "<results>/perturbations/{model}/{dataset}.parquet"),
-        accuracy=of_explorer({"attention", "tokens"}, "<results>/perturbations/{model}/{dataset}_accuracy.parquet"),
-        relevance=of_explorer({"relevance"}, "<results>/relevance/{model}/{dataset}.parquet"),
+        interpretable_values=if_analysed({"memories"}, "<results>/memories/{model}/{dataset}/interpretable_values.parquet"),
+        tokens=if_analysed({"context", "tokens"}, "<results>/tokens/{model}/{dataset}.parquet"),
+        ranks=if_analysed({"attention", "tokens"}, "<results>/perturbations/{model}/{dataset}.parquet"),
+        accuracy=if_analysed({"attention", "tokens"}, "<results>/perturbations/{model}/{dataset}_accuracy.parquet"),
+        relevance=if_analysed({"relevance"}, "<results>/relevance/{model}/{dataset}.parquet"),
     output:
         directory("<results>/explorer/{model}"),
     log:
