@@ -4,12 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LOCKS := envs/workflow.lock envs/dev.lock
-CODE := workflow/scripts tests
+CODE := workflow/scripts tests docs/conf.py docs/_extensions
 SMK := Snakefile rules
 FAULTS := $(addprefix tests/test_,reliability.py fuzz.py cluster.py models.py data.py storage.py memory.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-cluster lint chaos bench quirks tutorial families reproduction estimate publish adopt lock
+.PHONY: help env demo test test-cluster lint chaos bench quirks tutorial families reproduction estimate publish adopt docs lock
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,10 @@ tutorial: demo  ## Execute the tutorial on the demo's results; writes docs/tutor
 
 reproduction: env  ## Show what was reproduced in the README
 	$(BIN)/python workflow/scripts/readme.py --expected config/expected.yaml --results results --readme README.md
+
+docs: demo  ## Build the documentation; docs/_build/html/index.html is its first page
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs docs/_build/html
+	@echo "Open docs/_build/html/index.html"
 
 families: env  ## Try every family of models; writes docs/families.md
 	PYTHONPATH=workflow/scripts $(BIN)/python tests/families.py --report docs/families.md

@@ -1,0 +1,78 @@
+"""Print the workflow's rules, and which of them depend on which in a run of the demo, as JSON.
+
+A program of its own, because Snakemake changes the folder and the log of the process that it runs in.
+"""
+
+import json
+import re
+import sys
+import tempfile
+from collections import defaultdict
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from snakemake.api import SnakemakeApi
+from snakemake.io import strip_wildcard_constraints
+from snakemake.settings.types import DAGSettings, OutputSettings, Quietness, ResourceSettings
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+
+
+def general(paths: list[str], config: dict[str, Any]) -> list[str]:
+    """Paths with wildcards in place of the names that a config gives to its run, models and data sets, each once."""
+    models = [f"{name}{twin}" for name in config["models"] for twin in ("_random", "")]
+    found = []
+    for path in paths:
+        path = re.sub(rf"^results/{re.escape(config['run'])}/", "results/{run}/", path)
+        for names, wildcard in ((models, "model"), (config["datasets"], "dataset")):
+            path = re.sub(rf"/({'|'.join(map(re.escape, names))})(?=[/_.])", f"/{{{wildcard}}}", path)
+        found.append(re.sub(r"/\d{5}(?=\.)", "/{shard}", path))
+    return list(dict.fromkeys(found))
+
+
+def program(rule: Any) -> str | None:
+    """The script that a rule runs, where it runs one."""
+    if rule.shellcmd is None:
+        return None
+    named = re.search(r"\w+\.py", rule.shellcmd)
+    return named[0] if named else rule.params["script"]
+
+
+def words(message: str | None) -> str | None:
+    """A rule's message with plain names of wildcards and parameters."""
+    return message and re.sub(r"\{[\w.\[]*?(\w+)\]?\}", r"{\1}", message)
+
+
+def described(workflow: Any, config: dict[str, Any]) -> list[dict[str, Any]]:
+    """Name, file, message, program, inputs, outputs and predecessors of every rule."""
+    inputs, after = defaultdict(list), defaultdict(set)
+    for job in sorted(workflow.dag.jobs, key=lambda job: (job.rule.name, sorted(map(str, job.output)))):
+        inputs[job.rule.name] += map(str, job.input)
+        after[job.rule.name] |= {other.rule.name for other in workflow.dag.dependencies[job]}
+    return [
+        {
+            "name": rule.name,
+            "file": str(Path(rule.snakefile).relative_to(REPOSITORY)),
+            "message": words(rule.message),
+            "program": program(rule),
+            "inputs": general(inputs[rule.name], config),
+            "outputs": general([strip_wildcard_constraints(str(path)) for path in rule.output], config),
+            "after": sorted(after[rule.name]),
+        }
+        for rule in workflow.rules
+    ]
+
+
+def main() -> None:
+    """Print the rules of the demo's workflow."""
+    with tempfile.TemporaryDirectory() as folder, SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
+        workflow = api.workflow(ResourceSettings(cores=1), snakefile=REPOSITORY / "Snakefile", workdir=Path(folder))
+        with redirect_stdout(sys.stderr):
+            workflow.dag(DAGSettings(forceall=True)).printrulegraph()
+        found = workflow._workflow
+        print(json.dumps(described(found, found.globals["config"])))
+
+
+if __name__ == "__main__":
+    main()

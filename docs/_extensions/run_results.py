@@ -1,0 +1,66 @@
+"""The directives `result-figure` and `result-table`: figures and tables of a run, the demo's unless another folder is given."""
+
+import csv
+import os
+from pathlib import Path
+from typing import ClassVar
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.application import Sphinx
+from sphinx.directives.patches import Figure
+from sphinx.environment import BuildEnvironment
+from sphinx.errors import ConfigError
+from sphinx.util.docutils import SphinxDirective
+
+
+class ResultFigure(Figure):
+    """A figure of the run by its name; the text under it is its caption."""
+
+    def run(self) -> list[nodes.Node]:
+        env = self.state.document.settings.env
+        path = _file(env, f"figures/{self.arguments[0]}.svg")
+        self.arguments[0] = os.path.relpath(path, env.doc2path(env.docname).parent)
+        return super().run()
+
+
+class ResultTable(SphinxDirective):
+    """Some columns of a table of the run by its name; texts stay, numbers are rounded."""
+
+    required_arguments = 1
+    option_spec: ClassVar = {
+        "columns": directives.unchanged_required,
+        "digits": directives.nonnegative_int,
+        "rows": directives.positive_int,
+    }
+
+    def run(self) -> list[nodes.Node]:
+        path = _file(self.env, f"tables/{self.arguments[0]}.csv")
+        columns, digits = self.options["columns"].split(), self.options.get("digits", 1)
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [[_rounded(row[column], digits) for column in columns] for row in csv.DictReader(file)][: self.options.get("rows")]
+        lines = [[column.replace("_", " ") for column in columns], ["---"] * len(columns), *rows]
+        return self.parse_text_to_nodes("\n".join(f"| {' | '.join(line)} |" for line in lines))
+
+
+def _rounded(text: str, digits: int) -> str:
+    try:
+        return str(int(text)) if text.isdigit() else f"{float(text):.{digits}f}"
+    except ValueError:
+        return text
+
+
+def _file(env: BuildEnvironment, name: str) -> Path:
+    path = Path(env.config.results).resolve() / name
+    if not path.is_file():
+        raise ConfigError(f"{path} is missing: run `make demo` first, or give another run's folder with -D results=FOLDER")
+    env.note_dependency(str(path))
+    return path
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Called by Sphinx."""
+    app.add_config_value("results", "results/demo", "env", str)
+    app.add_directive("result-figure", ResultFigure)
+    app.add_directive("result-table", ResultTable)
+    return {"parallel_read_safe": True}

@@ -1,0 +1,54 @@
+"""How Sphinx builds the documentation: `make docs`, or `sphinx-build docs TARGET -D results=FOLDER` with a run's results."""
+
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).parent
+sys.path[:0] = [str(DOCS), str(DOCS.parent / "workflow" / "scripts")]
+
+project = "classlens"
+author = "The classlens authors"
+copyright = "The classlens authors"
+exclude_patterns = ["_build", "**.ipynb_checkpoints"]
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "_extensions.library",
+    "_extensions.mathml",
+    "_extensions.configuration",
+    "_extensions.workflow",
+    "_extensions.run_results",
+]
+
+# Pages ask no other host for anything: formulas are MathML, and notebooks bring no scripts.
+html_math_renderer = "mathml"
+nb_ipywidgets_js: dict[str, dict[str, str]] = {}
+default_role = "code"
+nb_execution_mode = "off"
+myst_enable_extensions = ["amsmath", "dollarmath", "colon_fence", "deflist", "fieldlist"]
+myst_heading_anchors = 3
+
+html_theme = "furo"
+html_title = "classlens"
+html_static_path = ["_static"]
+html_css_files = ["classlens.css"]
+html_show_sourcelink = False
+html_copy_source = False
+
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True}
+autodoc_typehints_format = "short"
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+python_maximum_signature_line_length = 100
+
+nitpicky = True
+# Types of other libraries, whose documentation is elsewhere, type variables, and what is read as a type without being one.
+OTHERS = "torch|np|numpy|pa|pyarrow|pl|polars|matplotlib|PIL|argparse|pathlib|collections|contextlib|typing"
+VARIABLES = "measures.Ranks|model_run.Result|cli.Item|compute.Module|out_of_memory.Part|out_of_memory.Result"
+NO_TYPES = r"dict\[str|object_both|rest_both"
+nitpick_ignore_regex = [("py:.*", rf"({OTHERS})\..*|classlens\.({VARIABLES})|{NO_TYPES}")]
+suppress_warnings = ["ref.python"]  # the type `bytes` and attributes of that name
