@@ -11,6 +11,8 @@ author = "The classlens authors"
 copyright = "The classlens authors"
 exclude_patterns = ["_build", "**.ipynb_checkpoints"]
 
+results = str(DOCS.parent / "results" / "demo")
+
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
@@ -28,7 +30,7 @@ html_math_renderer = "mathml"
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}
 default_role = "code"
 nb_execution_mode = "off"
-myst_enable_extensions = ["amsmath", "dollarmath", "colon_fence", "deflist", "fieldlist"]
+myst_enable_extensions = ["dollarmath", "deflist", "fieldlist"]
 myst_heading_anchors = 3
 
 html_theme = "furo"
@@ -37,6 +39,7 @@ html_static_path = ["_static"]
 html_css_files = ["classlens.css"]
 html_show_sourcelink = False
 html_copy_source = False
+html_show_search_summary = False  # the search would fetch each page, which browsers refuse for files
 
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}

@@ -19,7 +19,7 @@ class ResultFigure(Figure):
 
     def run(self) -> list[nodes.Node]:
         env = self.state.document.settings.env
-        path = _file(env, f"figures/{self.arguments[0]}.svg")
+        path = file_of(env, f"figures/{self.arguments[0]}.svg")
         self.arguments[0] = os.path.relpath(path, env.doc2path(env.docname).parent)
         return super().run()
 
@@ -35,7 +35,7 @@ class ResultTable(SphinxDirective):
     }
 
     def run(self) -> list[nodes.Node]:
-        path = _file(self.env, f"tables/{self.arguments[0]}.csv")
+        path = file_of(self.env, f"tables/{self.arguments[0]}.csv")
         columns, digits = self.options["columns"].split(), self.options.get("digits", 1)
         with path.open(encoding="utf-8", newline="") as file:
             rows = [[_rounded(row[column], digits) for column in columns] for row in csv.DictReader(file)][: self.options.get("rows")]
@@ -50,8 +50,13 @@ def _rounded(text: str, digits: int) -> str:
         return text
 
 
-def _file(env: BuildEnvironment, name: str) -> Path:
-    path = Path(env.config.results).resolve() / name
+def file_of(env: BuildEnvironment, name: str) -> Path:
+    """A file of the run, on which the page then depends.
+
+    Raises:
+        ConfigError: it is not there.
+    """
+    path = Path(env.config.results) / name
     if not path.is_file():
         raise ConfigError(f"{path} is missing: run `make demo` first, or give another run's folder with -D results=FOLDER")
     env.note_dependency(str(path))
@@ -60,7 +65,7 @@ def _file(env: BuildEnvironment, name: str) -> Path:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
-    app.add_config_value("results", "results/demo", "env", str)
+    app.add_config_value("results", "", "env", str)
     app.add_directive("result-figure", ResultFigure)
     app.add_directive("result-table", ResultTable)
     return {"parallel_read_safe": True}

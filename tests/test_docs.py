@@ -1,0 +1,299 @@
+"""The documentation: it builds, it is complete, it asks nobody else for anything, and what it tells people to type works."""
+
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from conftest import REPOSITORY, Run, copy_of_checkout
+from markdown_it import MarkdownIt
+from sphinx.errors import ConfigError
+
+import classlens
+from classlens.catalogue import FIGURES, TABLES
+from classlens.config import resolve
+
+DOCS = REPOSITORY / "docs"
+PAGES = [REPOSITORY / "README.md", *sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)]
+SCHEMA = yaml.safe_load((REPOSITORY / "config" / "schema.yaml").read_text(encoding="utf-8"))
+
+
+# The site
+
+
+@pytest.fixture(scope="module")
+def site(demo: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pages, built with the demo's figures; whatever Sphinx warns of is an error."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "sphinx", "--builder", "html", "--fail-on-warning", "--keep-going", "--quiet", "--jobs", "2"]
+    done = subprocess.run(
+        [*command, "-D", f"results={demo.folder / 'results' / 'demo'}", "-d", folder / "doctrees", DOCS, folder / "html"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "html"
+
+
+def text_of(site: Path, *pages: str) -> str:
+    """What a reader sees of some pages, without tags."""
+    sources = [(site / f"{page}.html").read_text(encoding="utf-8") for page in pages]
+    return unescape(re.sub(r"<[^>]+>", "", "\n".join(sources)))
+
+
+LINKS = ("index", "search", "next", "prev")
+"""Relations of a page to others, which browsers do not fetch."""
+
+
+class Resources(HTMLParser):
+    """What a browser fetches for a page: everything but links."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        if tag != "a" and given.get("rel") not in LINKS:
+            self.found += [given[name] for name in ("src", "href", "srcset") if name in given]
+
+
+def fetched(site: Path) -> Iterator[str]:
+    """Addresses that pages and their styles fetch."""
+    for page in site.rglob("*.html"):
+        parser = Resources()
+        parser.feed(page.read_text(encoding="utf-8"))
+        yield from parser.found
+    for style in site.rglob("*.css"):
+        yield from re.findall(r"(?:url\(|@import )\s*[\"']?([^\"')]+)", style.read_text(encoding="utf-8"))
+
+
+def test_pages_ask_no_other_host_for_anything(site: Path) -> None:
+    addresses = set(fetched(site))
+    assert "_static/classlens.css" in {address.partition("?")[0].removeprefix("../") for address in addresses}
+    assert not [address for address in addresses if re.match(r"(\w+:)?//", address)]
+
+
+def test_formulas_need_no_script(site: Path) -> None:
+    page = (site / "concepts.html").read_text(encoding="utf-8")
+    assert "<math" in page
+    assert "mathjax" not in page.lower()
+
+
+def test_figures_are_those_of_the_run(site: Path, demo: Run) -> None:
+    figure = demo.folder / "results" / "demo" / "figures" / "mean_evolution.svg"
+    assert (site / "_images" / "mean_evolution.svg").read_bytes() == figure.read_bytes()
+
+
+def test_a_figure_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(DOCS)
+    from _extensions import run_results
+
+    with pytest.raises(ConfigError, match=f"{tmp_path}/figures/mean_evolution.svg is missing: run `make demo` first"):
+        run_results.file_of(SimpleNamespace(config=SimpleNamespace(results=str(tmp_path))), "figures/mean_evolution.svg")
+
+
+def keys(schema: dict[str, Any], path: str = "") -> Iterator[str]:
+    """Every key that a config may have, with its place."""
+    for name, inner in schema.get("properties", {}).items():
+        yield f"{path}{name}"
+        yield from keys(inner, f"{path}{name}.")
+    if isinstance(named := schema.get("additionalProperties"), dict):
+        yield from keys(named, f"{path}NAME.")
+
+
+def test_every_key_of_a_config_is_explained(site: Path) -> None:
+    text = text_of(site, "configuration")
+    explained = set(re.findall(r"^([\w.]+)$", text, re.MULTILINE))
+    assert set(keys(SCHEMA)) - explained == set()
+    assert "What the products are divided by" in text
+
+
+def rules() -> set[str]:
+    """Names of all rules that are written in the workflow, or made by its loops."""
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in [REPOSITORY / "Snakefile", *REPOSITORY.glob("rules/*.smk")])
+    written = re.findall(r"^(?:rule (\w+):|use rule \w+ as (\w+))", sources, re.MULTILINE)
+    made = {f"{kind}_{item.name}" for kind, items in (("figure", FIGURES), ("table", TABLES)) for item in items}
+    return {one or other for one, other in written} | made | {item.letter for item in (*FIGURES, *TABLES)}
+
+
+def test_every_rule_is_described(site: Path) -> None:
+    text = text_of(site, "workflow")
+    assert [name for name in rules() if not re.search(rf"\b{name}\b", text)] == []
+    page = (site / "workflow.html").read_text(encoding="utf-8")
+    links = set(re.findall(r'<a href="#(rule-[\w-]+)"><rect', page))
+    assert links
+    assert links <= set(re.findall(r'id="([\w-]+)"', page))
+
+
+def test_every_module_and_public_name_is_documented(site: Path) -> None:
+    pages = "\n".join(path.read_text(encoding="utf-8") for path in site.glob("library/*.html"))
+    modules = {module.name for module in pkgutil.walk_packages(classlens.__path__, "classlens.")}
+    assert modules == set(re.findall(r'id="module-([\w.]+)"', pages))
+    assert [name for name in classlens.__all__ if f"classlens.{name}" not in text_of(site, "library")] == []
+
+
+# The contract of results
+
+
+def promised() -> list[tuple[str, list[str]]]:
+    """Files and columns that the page about results promises."""
+    rows = re.findall(r"^\| `([^`]+\.parquet)` \| [^|]+ \| (.+) \|$", (DOCS / "results.md").read_text(encoding="utf-8"), re.MULTILINE)
+    return [(path, re.findall(r"`([^`]+)`", columns)) for path, columns in rows]
+
+
+def test_results_have_the_columns_that_are_promised(demo: Run) -> None:
+    results = demo.folder / "results" / "demo"
+    names = {"model": "cls", "dataset": "shapes", "split": "validation", "shard": "00000"}
+    seen = set()
+    for pattern, columns in promised():
+        path = results / pattern.format(**names)
+        found = [re.sub(r"^(resid_post|attn_out|mlp_out)\.\d+$", "{site}.{block}", name) for name in pq.read_schema(path).names]
+        assert list(dict.fromkeys(found)) == columns, pattern
+        seen.add(path.relative_to(results).parts[0])
+    assert seen == {path.relative_to(results).parts[0] for path in results.rglob("*.parquet")}
+
+
+# What people are told to type
+
+
+def blocks(*languages: str) -> list[tuple[str, str]]:
+    """Fenced blocks in these languages: the page, and the text."""
+    tokens = [(page.relative_to(REPOSITORY), token) for page in PAGES for token in MarkdownIt().parse(page.read_text(encoding="utf-8"))]
+    return [(str(page), token.content) for page, token in tokens if token.type == "fence" and token.info.strip() in languages]
+
+
+def commands() -> list[str]:
+    """Every command line, without comments and in one line."""
+    lines = [line for _, text in blocks("sh", "bash", "console", "shell") for line in text.replace("\\\n", " ").splitlines()]
+    stripped = [" ".join(re.sub(r"(^|\s)#.*", "", line).split()) for line in lines]
+    return list(dict.fromkeys(line for line in stripped if line))
+
+
+@pytest.fixture(scope="module")
+def checkout(demo: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout as a reader has it after the demo: its environment, its results, and a config `my.yaml` of the same run."""
+    folder = copy_of_checkout(tmp_path_factory.mktemp("reader") / "classlens")
+    (folder / "Makefile").symlink_to(REPOSITORY / "Makefile")
+    (folder / ".venv").symlink_to(sys.prefix)
+    for name in ("results", ".snakemake"):
+        (folder / name).symlink_to(demo.folder / name)
+    (folder / "my.yaml").write_bytes((folder / "config" / "config.yaml").read_bytes())
+    return folder
+
+
+def typed(command: str, checkout: Path) -> subprocess.CompletedProcess[str]:
+    """A command as a reader types it in an activated environment."""
+    path = f"{checkout / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path}
+    return subprocess.run(["bash", "-c", command], cwd=checkout, env=environment, capture_output=True, text=True, check=False)
+
+
+DONE = {
+    "source .venv/bin/activate",
+    "snakemake --cores all",
+    "snakemake --cores 2 results/demo/figures/mean_evolution.svg",
+    "snakemake --cores 2 results/demo/figures/deletion_curves.svg",
+    "snakemake --cores 2 F1 T1",
+    "snakemake --cores 2 F12",
+    "snakemake --dry-run",
+    "snakemake --dry-run F12",
+    "snakemake --profile profiles/slurm --configfile my.yaml --dry-run",
+}
+"""Commands that end well where the demo is complete."""
+
+MISSING = "error: data set folder data/ImageNetS/ImageNetS919"
+
+REFUSED = {
+    "snakemake --dry-run --configfile config/paper.yaml": MISSING,
+    "snakemake --cores all --configfile config/paper.yaml": MISSING,
+    "make estimate CONFIG=config/paper.yaml": MISSING,
+    "make publish CONFIG=config/paper.yaml": MISSING,
+    "make adopt FILE=paper.tar": "error: there is no archive paper.tar",
+}
+"""Commands that need data from elsewhere, and what they say is missing. Where it is not, tests/test_paper.py, test_estimate.py and
+test_publish.py run the same programs."""
+
+TARGETS = {"make env", "make demo", "make test"}
+"""Targets that continuous integration and the tests' own run of the demo stand for; here only what they would do is printed."""
+
+ELSEWHERE = {
+    "snakemake --cores 2 results/paper/figures/mean_evolution.svg --configfile results/paper/config.yaml": ("test_publish.py", "adopted"),
+    "nohup snakemake --profile profiles/slurm --configfile my.yaml > run.txt 2>&1 &": ("test_cluster.py", "profiles"),
+    'squeue --me --format="%.8i %.9T %.10M %.4C %.6m %k"': ("slurm_cluster.py", "squeue"),
+    "squeue --me --name=classlens_27c98b67-eac7-4013-bf22-20df04e027a2": ("slurm_cluster.py", "squeue"),
+    "scancel --me --name=classlens_27c98b67-eac7-4013-bf22-20df04e027a2": ("test_cluster.py", "scancel"),
+    "tail -f run.txt": ("test_cluster.py", "printed"),
+    'grep "SLURM run ID" run.txt': ("test_cluster.py", "printed"),
+    "export SNAKEMAKE_STORAGE_S3_ACCESS_KEY=... SNAKEMAKE_STORAGE_S3_SECRET_KEY=...": ("test_s3.py", "SNAKEMAKE_STORAGE_S3"),
+    "snakemake --cores all --configfile my.yaml --default-storage-provider s3 --default-storage-prefix s3://lab"
+    " --storage-s3-endpoint-url https://s3.example.org": ("test_s3.py", "--storage-s3-endpoint-url"),
+    "export SNAKEMAKE_OUTPUT_CACHE=/shared/classlens-cache": ("test_caching.py", "SNAKEMAKE_OUTPUT_CACHE"),
+    "snakemake --cores all --configfile my.yaml --cache": ("test_caching.py", "--cache"),
+}
+"""Commands that want a cluster, a bucket, or what others have made: the test that has one, and a word of it."""
+
+
+def test_every_command_is_tried_somewhere() -> None:
+    known = [*DONE, *REFUSED, *TARGETS, *ELSEWHERE]
+    assert sorted(commands()) == sorted(known)
+
+
+@pytest.mark.parametrize("command", sorted(DONE))
+def test_a_command_ends_well(command: str, checkout: Path) -> None:
+    done = typed(command, checkout)
+    assert done.returncode == 0, done.stderr
+    assert "Nothing to be done" in done.stdout + done.stderr or "snakemake" not in command
+
+
+@pytest.mark.parametrize("command", sorted(REFUSED))
+def test_a_command_that_needs_more_says_what(command: str, checkout: Path) -> None:
+    recipe = typed(f"{command} --dry-run --old-file .venv/.installed", checkout).stdout if command.startswith("make ") else command
+    done = typed(f"set -e\n{recipe}", checkout)
+    said = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith(REFUSED[command])]
+    assert done.returncode != 0
+    assert len(said) == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", sorted(TARGETS))
+def test_a_target_is_there(command: str, checkout: Path) -> None:
+    done = typed(f"{command} --dry-run", checkout)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("command", "where"), sorted(ELSEWHERE.items()))
+def test_another_test_has_what_a_command_wants(command: str, where: tuple[str, str]) -> None:
+    assert where[1] in (REPOSITORY / "tests" / where[0]).read_text(encoding="utf-8")
+
+
+def test_every_target_that_is_mentioned_is_there() -> None:
+    mentioned = {name for page in PAGES for name in re.findall(r"`make ([a-z-]+)", page.read_text(encoding="utf-8"))}
+    targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert mentioned
+    assert mentioned <= targets
+
+
+@pytest.mark.parametrize(("page", "text"), blocks("yaml"))
+def test_a_config_is_one(page: str, text: str) -> None:
+    assert resolve(yaml.safe_load(text), SCHEMA)["run"]
+
+
+@pytest.mark.parametrize(("page", "text"), blocks("python"))
+def test_a_piece_of_python_runs(page: str, text: str, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.chdir(checkout)
+    given = {"images": torch.zeros(1, 3, 224, 224), "labels": torch.tensor([0])}
+    exec(compile(text.replace("pretrained=True", "pretrained=False"), page, "exec"), given)
