@@ -20,7 +20,7 @@ class ResultFigure(Figure):
     def run(self) -> list[nodes.Node]:
         env = self.state.document.settings.env
         path = file_of(env, f"figures/{self.arguments[0]}.svg")
-        self.arguments[0] = os.path.relpath(path, env.doc2path(env.docname).parent)
+        self.arguments[0] = os.path.relpath(path, env.doc2path(env.docname).parent).replace(" ", r"\ ")
         return super().run()
 
 
