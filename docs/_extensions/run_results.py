@@ -25,7 +25,7 @@ class ResultFigure(Figure):
 
 
 class ResultTable(SphinxDirective):
-    """Some columns of a table of the run by its name; texts stay, numbers are rounded."""
+    """Some columns of a table of the run by its name: texts, and rounded numbers with their intervals where the table has them."""
 
     required_arguments = 1
     option_spec: ClassVar = {
@@ -38,16 +38,26 @@ class ResultTable(SphinxDirective):
         path = file_of(self.env, f"tables/{self.arguments[0]}.csv")
         columns, digits = self.options["columns"].split(), self.options.get("digits", 1)
         with path.open(encoding="utf-8", newline="") as file:
-            rows = [[_rounded(row[column], digits) for column in columns] for row in csv.DictReader(file)][: self.options.get("rows")]
+            rows = [[_cell(row, column, digits) for column in columns] for row in csv.DictReader(file)][: self.options.get("rows")]
         lines = [[column.replace("_", " ") for column in columns], ["---"] * len(columns), *rows]
         return self.parse_text_to_nodes("\n".join(f"| {' | '.join(line)} |" for line in lines))
 
 
+def _cell(row: dict[str, str], column: str, digits: int) -> str:
+    low, high = row.get(f"{column}_low"), row.get(f"{column}_high")
+    interval = f" ({_rounded(low, digits)} to {_rounded(high, digits)})" if low and high else ""
+    return _rounded(row[column], digits) + interval
+
+
 def _rounded(text: str, digits: int) -> str:
+    """A number with so many decimals, or with one digit where they would all be 0; any other text as it is."""
     try:
-        return str(int(text)) if text.isdigit() else f"{float(text):.{digits}f}"
+        value = float(text)
     except ValueError:
         return text
+    if text.isdigit():
+        return text
+    return f"{value:.{digits}f}" if value == 0 or abs(value) >= 0.5 / 10**digits else f"{value:.1g}"
 
 
 def file_of(env: BuildEnvironment, name: str) -> Path:
