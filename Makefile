@@ -40,7 +40,7 @@ adopt: env  ## Take over published results: make adopt FILE=results/paper.tar
 	$(BIN)/python workflow/scripts/adopt.py --archive $(FILE)
 
 test: env  ## Run all tests
-	$(BIN)/python -m pytest --numprocesses logical --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -rs --numprocesses logical --dist loadgroup --no-loadscope-reorder
 
 test-cluster: env  ## Test runs on a throw-away Slurm cluster (as root, with Slurm installed)
 	$(BIN)/python -m pytest -m cluster -rs tests/test_cluster.py
