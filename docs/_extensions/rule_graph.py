@@ -23,6 +23,12 @@ COLOURS = (
     "#2a7f86",
 )
 
+
+def anchor(name: str) -> str:
+    """Where a rule is described on the page."""
+    return f"rule-{name.replace('_', '-')}"
+
+
 Place = tuple[float, float, float]
 """Left, middle and width of a box."""
 
@@ -99,4 +105,4 @@ def _box(name: str, label: str, place: Place, colour: str) -> str:
     left, middle, width = place
     box = f'<rect x="{left:.0f}" y="{middle - 8:.1f}" width="{width:.0f}" height="16" rx="4" stroke="{colour}"/>'
     text = f'<text x="{left + PADDING:.0f}" y="{middle + 3.5:.1f}">{html.escape(label)}</text>'
-    return f'<a href="#rule-{name.replace("_", "-")}">{box}{text}</a>'
+    return f'<a href="#{anchor(name)}">{box}{text}</a>'

@@ -26,7 +26,7 @@ def general(paths: list[str], config: dict[str, Any]) -> list[str]:
     for path in paths:
         path = re.sub(rf"^results/{re.escape(config['run'])}/", "results/{run}/", path)
         for names, wildcard in ((models, "model"), (config["datasets"], "dataset")):
-            path = re.sub(rf"/({'|'.join(map(re.escape, names))})(?=[/_.])", f"/{{{wildcard}}}", path)
+            path = re.sub(rf"/({'|'.join(map(re.escape, names))})(?=[/_.]|$)", f"/{{{wildcard}}}", path)
         found.append(re.sub(r"/\d{5}(?=\.)", "/{shard}", path))
     return list(dict.fromkeys(found))
 

@@ -12,6 +12,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from _extensions import rule_graph
+from _extensions.rule_graph import anchor
 from classlens.catalogue import FIGURES, TABLES
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -37,11 +38,6 @@ def introduction(file: str) -> str:
     lines = (REPOSITORY / file).read_text(encoding="utf-8").splitlines()
     count = next(index for index, line in enumerate(lines) if not line.startswith("#"))
     return " ".join(line.removeprefix("#").strip() for line in lines[:count])
-
-
-def anchor(name: str) -> str:
-    """Where a rule is on the page."""
-    return f"rule-{name.replace('_', '-')}"
 
 
 def described(rule: dict[str, Any]) -> list[str]:
