@@ -39,13 +39,8 @@ def program(rule: Any) -> str | None:
     return named[0] if named else rule.params["script"]
 
 
-def words(message: str | None) -> str | None:
-    """A rule's message with plain names of wildcards and parameters."""
-    return message and re.sub(r"\{[\w.\[]*?(\w+)\]?\}", r"{\1}", message)
-
-
 def described(workflow: Any, config: dict[str, Any]) -> list[dict[str, Any]]:
-    """Name, file, message, program, inputs, outputs and predecessors of every rule."""
+    """Name, file, what it makes, program, inputs, outputs and predecessors of every rule."""
     inputs, after = defaultdict(list), defaultdict(set)
     for job in sorted(workflow.dag.jobs, key=lambda job: (job.rule.name, sorted(map(str, job.output)))):
         inputs[job.rule.name] += map(str, job.input)
@@ -54,7 +49,7 @@ def described(workflow: Any, config: dict[str, Any]) -> list[dict[str, Any]]:
         {
             "name": rule.name,
             "file": str(Path(rule.snakefile).relative_to(REPOSITORY)),
-            "message": words(rule.message),
+            "makes": rule.docstring,
             "program": program(rule),
             "inputs": general(inputs[rule.name], config),
             "outputs": general([strip_wildcard_constraints(str(path)) for path in rule.output], config),

@@ -42,7 +42,7 @@ def introduction(file: str) -> str:
 
 def described(rule: dict[str, Any]) -> list[str]:
     """A rule's heading and what there is to say about it."""
-    lines = [f"({anchor(rule['name'])})=", f"### {rule['name']}", "", f"{rule['message']}.", ""]
+    lines = [f"({anchor(rule['name'])})=", f"### {rule['name']}", "", f"{rule['makes']}.", ""]
     lines += [f":Program: `workflow/scripts/{rule['program']}`"]
     lines += [f":{title}: {_paths(rule[key])}" for title, key in (("Reads", "inputs"), ("Writes", "outputs")) if rule[key]]
     needed = ", ".join(f"[{name}](#{anchor(name)})" for name in rule["after"])
@@ -61,8 +61,8 @@ def markdown(found: list[dict[str, Any]]) -> str:
         lines += [f"## {file}", "", introduction(file), ""]
         for rule in found:
             lines += described(rule) if rule["file"] == file and rule["program"] else []
-    targets = ", ".join(f"`{rule['name']}`" for rule in found if not rule["program"])
-    return "\n".join([*lines, "## Targets", "", f"Names that stand for files of other rules: {targets}.", ""])
+    targets = [f"- `{rule['name']}`: {rule['makes']}" for rule in found if not rule["program"]]
+    return "\n".join([*lines, "## Targets", "", "Names that stand for files of other rules.", "", *targets, ""])
 
 
 class Rules(SphinxDirective):
