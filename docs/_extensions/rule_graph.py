@@ -21,6 +21,7 @@ COLOURS = (
     "#5a7d2a",
     "#7f7f7f",
     "#2a7f86",
+    "#c2185b",
 )
 
 
@@ -38,22 +39,23 @@ def layers(graph: nx.DiGraph) -> list[list[str]]:
     columns = _columns(graph)
     place = {name: index / len(column) for column in columns for index, name in enumerate(column)}
     for _ in range(20):
-        for ordered, near in ((columns, graph.predecessors), (columns[::-1], graph.successors)):
+        for ordered, near in ((columns[::-1], graph.successors), (columns, graph.predecessors)):
             for column in ordered:
                 mean = {name: _mean([place[other] for other in near(name)], place[name]) for name in column}
-                column.sort(key=lambda name: (mean[name], name))
+                column.sort(key=lambda name: (mean[name], place[name]))
                 place |= {name: (index + 0.5) / len(column) for index, name in enumerate(column)}
     return columns
 
 
 def _columns(graph: nx.DiGraph) -> list[list[str]]:
-    """Rules by the number of steps before them; what is drawn or written for people, in the end."""
+    """Rules by the number of steps before them; figures and tables together behind the others, and what is made of them at the end."""
     steps = {name: step for step, layer in enumerate(nx.topological_generations(graph)) for name in layer}
-    last = max(steps[name] for name in graph if graph.out_degree(name))
+    shown = {name for name in graph if name.startswith(("figure_", "table_"))}
+    after = set().union(*(nx.descendants(graph, name) for name in shown)) - shown
+    last = max(steps[name] for name in graph if name not in shown | after)
     columns = defaultdict(list)
     for name, step in steps.items():
-        shown = name.startswith(("figure_", "table_"))
-        columns[last + 1 if shown else step if graph.out_degree(name) else last + 2].append(name)
+        columns[last + 1 if name in shown else last + 1 + step if name in after else step].append(name)
     return [columns[step] for step in sorted(columns)]
 
 
