@@ -26,7 +26,7 @@ def projections(known: Card, seed: int = 0) -> Projections:
     rng = np.random.default_rng(seed)
     shape = (IMAGES, known.tokens, len(SITES), known.depth)
     ranks, top = rng.integers(0, CLASSES, (2, *shape))
-    return Projections(list(range(IMAGES)), ranks, rng.normal(size=shape).astype(np.float32), top)
+    return Projections(list(range(IMAGES)), ranks, rng.normal(size=shape).astype(np.float32), top[..., None])
 
 
 def labels(known: Card) -> TokenLabels:
