@@ -21,7 +21,7 @@ def test_every_figure_and_table_shares_jobs() -> None:
     shown = (
         {f"figure_{figure.name}" for figure in FIGURES}
         | {f"table_{table.name}" for table in TABLES}
-        | {"reproduction", "explorer"}
+        | {"reproduction"}
     )
     assert {rule for rule, group in groups.items() if group == "shown"} == shown
 
