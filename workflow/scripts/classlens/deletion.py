@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from classlens import kept_tokens
+from classlens.cli import progress
 from classlens.lens import Lens
 from classlens.protocol import Protocol
 from classlens.relevance import random_map
@@ -63,7 +64,7 @@ def correct_after_removal(model: ViT, lens: Lens, images: Tensor, classes: Tenso
     curves, count, tokens = orders.shape
     prefix = torch.arange(lens.prefix_tokens, device=orders.device)
     result = torch.empty(curves, count, len(removed), dtype=torch.bool, device=images.device)
-    for step, number in enumerate(removed):
+    for step, number in enumerate(progress(removed, len(removed), f"removing tokens of {count} images", "steps")):
         # All curves begin and end alike: with everything, and with nothing.
         distinct = orders if 0 < number < tokens else orders[:1]
         kept = distinct[:, :, number:].sort(dim=-1).values + lens.prefix_tokens
