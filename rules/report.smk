@@ -58,7 +58,9 @@ rule report_pages:
 onsuccess:
     seconds = time.time() - STARTED
     figures, tables = ([name for names in items.values() for name in names] for items in (plan.figures(), plan.tables()))
-    without_masks = [f"{item.letter} {item.name} of {name} (no masks)" for name, items in plan.without_masks().items() for item in items]
+    without_masks = [
+        f"{item.letter} {item.name} of {name} (no masks)" for name, items in plan.without_masks().items() for item in items
+    ]
     same = " ".join(f"--configfile {shlex.quote(str(path))}" for path in workflow.overwrite_configfiles)
     shell(
         "python {workflow.basedir:q}/workflow/scripts/summary.py --results {results:q} --seconds {seconds} --figures {figures:q}"
