@@ -109,7 +109,9 @@ def stages(compute: Compute, folder: Path) -> tuple[list[dict[str, Any]], dict[s
     model.to(compute.device).requires_grad_(False)
     transform = Transform(card.transform)
     decoded = list(batches(images, folder / "images", transform, BATCH, compute.workers, compute.device))
-    states, keys, predictions = (folder / f"{name}.parquet" for name in ("states", "keys", "predictions"))
+    states, keys, predictions, projections, class_logits = (
+        folder / f"{name}.parquet" for name in ("states", "keys", "predictions", "projections", "class_logits")
+    )
 
     @torch.inference_mode()
     def forward() -> None:
@@ -122,8 +124,7 @@ def stages(compute: Compute, folder: Path) -> tuple[list[dict[str, Any]], dict[s
 
     def project() -> None:
         interest = projection.classes_of_interest(images, storage.read_table(predictions), [])
-        projected, logits = folder / "projections.parquet", folder / "class_logits.parquet"
-        projection.project(Lens.from_model(model), card, states, interest, 5, compute, projected, logits, {})
+        projection.project(Lens.from_model(model), card, states, interest, 5, compute, projections, class_logits, {})
 
     def naive() -> None:
         naive_extraction(model, images.slice(0, NAIVE_IMAGES), folder, transform, compute.device)
@@ -137,8 +138,8 @@ def stages(compute: Compute, folder: Path) -> tuple[list[dict[str, Any]], dict[s
         *explanations(model, card, decoded[0]),
     ]
     rows = timed(measured, compute.device)
-    sizes = {name: path.stat().st_size / IMAGES for name, path in (("hidden states", states), ("memory keys", keys))}
-    sizes["projections"] = (folder / "projections.parquet").stat().st_size / IMAGES
+    stored = {"hidden states": states, "memory keys": keys, "projections": projections, "logits of classes of interest": class_logits}
+    sizes = {name: path.stat().st_size / IMAGES for name, path in stored.items()}
     sizes["hidden states as float32, for comparison"] = len(extraction.columns(card.depth)) * card.tokens * card.width * 4
     return rows, sizes
 
