@@ -131,6 +131,21 @@ def test_missing_folders_are_named(tmp_path: Path) -> None:
         Dataset("imagefolder", tmp_path, masks=tmp_path / "none").mask_folder("validation")
 
 
+def test_folders_of_other_names_are_answered_with_what_there_is(tmp_path: Path) -> None:
+    for name in ("train", "val"):
+        picture(tmp_path / name / "cat" / "0.jpg")
+    with pytest.raises(InputError, match=r"validation does not exist; .* holds train, val: .* `eval_split`"):
+        build(Dataset("imagefolder", tmp_path))
+    assert len(Dataset("imagefolder", tmp_path).images("val", None)) == 1
+
+
+def test_a_class_without_images_is_no_class_unless_it_may_be_left_out(folder: Path) -> None:
+    (folder / "validation" / "aardvark").mkdir()
+    with pytest.raises(InputError, match="aardvark has no images"):
+        build(images_of(folder))
+    assert "aardvark" not in {row["class_id"] for row in build(images_of(folder, skip=True))}
+
+
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:200])
 

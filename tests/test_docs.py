@@ -218,9 +218,12 @@ DONE = {
     "snakemake --cores all explorer": NOTHING,
     "snakemake --cores 2 results/demo/figures/mean_evolution.svg": NOTHING,
     "snakemake --cores 2 F1 T1": NOTHING,
+    "snakemake --cores all --configfile my.yaml": NOTHING,
+    "snakemake --cores all explorer --configfile my.yaml": NOTHING,
     "snakemake --dry-run": NOTHING,
     "snakemake --list": "F13",
     "snakemake --report report.zip": "Report created",
+    "snakemake --report report.zip --configfile my.yaml": "Report created",
     "snakemake --profile profiles/slurm --configfile my.yaml --dry-run": NOTHING,
 }
 """Commands that end well where the demo is complete, and what they then say."""

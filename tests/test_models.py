@@ -62,6 +62,8 @@ def spoil(state: dict[str, torch.Tensor], fault: str) -> dict[str, torch.Tensor]
         state["norm.bias"] = torch.zeros(3)
     elif fault == "classes":
         state |= {"head.weight": torch.zeros(9, 48), "head.bias": torch.zeros(9)}
+    elif fault == "prefixed":
+        return {f"module.{key}": value for key, value in state.items()}
     elif fault == "not finite":
         state["norm.bias"] = torch.full((48,), torch.nan)
     return state
@@ -72,7 +74,8 @@ def spoil(state: dict[str, torch.Tensor], fault: str) -> dict[str, torch.Tensor]
     [
         ("missing", r"1 missing \(norm.bias\)"),
         ("misshapen", r"1 of another shape \(norm.bias is \[3\], not \[48\]\)"),
-        ("classes", "tells 9 classes apart and the data set has 7"),
+        ("classes", "tells 9 classes apart and the data set has 7: .*`classes`"),
+        ("prefixed", "set the model's `key_prefix: module.`$"),
         ("not finite", "output is not finite"),
     ],
 )

@@ -67,7 +67,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Report:
         folder.mkdir(parents=True)
         Image.new("RGB", (32, 32), (9, len(name), 99)).save(folder / "0.png")
     data = {"kind": "imagefolder", "root": str(home / "images"), "images_per_class": None}
-    config = small_config(analyses=["building", "memories"], datasets={"d": data}, projection={"top_k": 2}, figures={"formats": ["png"]})
+    config = small_config(analyses=["building", "memories"], datasets={"d": data}, figures={"formats": ["png"]})
     config["models"]["m"] |= {"label": EVIL, "random_twin": False}
     run = Run(home / "work")
     arguments = ("report_pages", "--configfile", run.configure(config))

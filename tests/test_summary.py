@@ -98,6 +98,8 @@ def test_a_failed_run_says_where_to_look(tmp_path: Path) -> None:
     assert said.count("The run has stopped. Above, `Error in rule` names each failed job and its log") == 1
     assert "Error in rule model:" in said
     assert "results/small/logs/model/m.log" in said
+    (reason,) = [line for line in said.splitlines() if line.startswith("What went wrong: ")]
+    assert "no_such_model" in reason
 
 
 def test_every_target_is_listed_with_what_it_makes(tmp_path: Path) -> None:

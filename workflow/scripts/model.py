@@ -7,7 +7,7 @@ from classlens import class_embedding, cli, models, storage
 from classlens.hub import Architecture, Hub
 from classlens.manifest_classes import classes_of
 from classlens.protocol import Protocol
-from classlens.provenance import check_sha256
+from classlens.provenance import check_sha256, sha256
 from classlens.trace import ViT
 
 
@@ -67,7 +67,7 @@ def main(args: argparse.Namespace) -> None:
         (lambda model: give_head(model, args)) if args.class_embedding else None,
     )
     models.save(model, args.model)
-    source = args.checkpoint.name if args.checkpoint else args.weights
+    source = (args.checkpoint.name if args.checkpoint else args.weights) + (f", sha256 {sha256(file)}" if file else "")
     kwargs = {**architecture.kwargs, **args.kwargs}
     card = models.describe(model, architecture.name, kwargs, source, args.transform, Protocol.named(args.protocol), args.model)
     card.write(args.card)

@@ -25,7 +25,7 @@ class Card:
         cls_token: whether the first of them is [CLS].
         pooling: `token`, or `mean` of the image tokens.
         transform: image transform (`transforms`).
-        source: where the weights come from.
+        source: where the weights come from; with the sha256 of their file, if there is one.
         sha256: of model.safetensors.
         class_embedding: what `class_embedding.restored` needs; None for a model with a head of its own.
     """

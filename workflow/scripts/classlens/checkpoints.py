@@ -32,7 +32,8 @@ def read(path: Path) -> dict[str, Tensor]:
     except SafetensorError as error:
         raise InputError(f"checkpoint {path} cannot be read ({first_line(error)}): download it again") from None
     except Exception as error:  # torch.load raises whatever the damaged archive makes its parts raise
-        reason = "it holds Python objects beside tensors" if "weights_only" in str(error).lower() else first_line(error)
+        damaged = f"it is damaged, or no checkpoint: {first_line(error)}"
+        reason = "it holds Python objects beside tensors" if "weights_only" in str(error).lower() else damaged
         raise InputError(
             f"checkpoint {path} cannot be read ({reason}): save its state_dict as .safetensors, or download it again"
         ) from None
@@ -66,13 +67,21 @@ def load(model: ViT, weights: dict[str, Tensor], name: str, key_prefix: str = ""
     if "head.weight" in shapes and shapes["head.weight"][0][0] != shapes["head.weight"][1][0] and not missing and not extra:
         have, want = shapes["head.weight"]
         raise InputError(
-            f"checkpoint {name} tells {have[0]} classes apart and the data set has {want[0]}: use the data set that it was trained on"
+            f"checkpoint {name} tells {have[0]} classes apart and the data set has {want[0]}: use the data set that it was trained on, "
+            "or list all of its classes, one folder name per line, in a file that the data set's `classes` names"
         )
     complaints = [_count("missing", missing), _count("left over", extra), _count("of another shape", misshapen)]
     if any(complaints):
-        advice = "set the model's `key_prefix`, `ignore_keys`, `kwargs` or `arch` to fit"
-        raise InputError(f"checkpoint {name} does not fit the model: {'; '.join(filter(None, complaints))}: {advice}")
+        prefix = _common_prefix(missing, extra)
+        keys = f"`key_prefix: {prefix}`" if prefix else "`key_prefix`, `ignore_keys`, `kwargs` or `arch` to fit"
+        raise InputError(f"checkpoint {name} does not fit the model: {'; '.join(filter(None, complaints))}: set the model's {keys}")
     model.load_state_dict({key: weights[key] for key in own})
+
+
+def _common_prefix(missing: list[str], extra: list[str]) -> str | None:
+    """What has to be taken off names that are left over to get all that are missing; None where nothing does it."""
+    prefixes = {key.removesuffix(missing[0]) for key in extra if missing and key.endswith(missing[0])}
+    return next((prefix for prefix in sorted(prefixes) if {prefix + key for key in missing} <= set(extra)), None)
 
 
 def _count(what: str, keys: list[str]) -> str:

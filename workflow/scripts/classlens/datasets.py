@@ -92,9 +92,7 @@ class Dataset:
         """
         folder = self.home / split
         if not folder.is_dir():
-            raise InputError(
-                f"data set folder {folder} does not exist: set the data set's `root` to the folder of {folder.relative_to(self.root)}"
-            )
+            raise InputError(self._no_folder(folder))
         info = self.home / f"{split}_stim_info.csv"
         rows = _listed_rows(info, folder) if self.kind == "imagenet_s" and info.is_file() else self._rows_by_folder(folder)
         names: dict[str, list[str]] = {}
@@ -109,20 +107,39 @@ class Dataset:
         return [_image(*places, class_id, name) for class_id, name in rows if name in chosen.get(class_id, ())]
 
     def _rows_by_folder(self, folder: Path) -> list[tuple[str, str]]:
-        rows = []
-        for class_id in self.class_folders(folder.name):
-            names = [name for name in os.listdir(folder / class_id) if is_image(name)]
-            rows += [(class_id, name) for name in (names if self.protocol.directory_order else sorted(names))]
-        return rows
+        found = {class_id: list(filter(is_image, os.listdir(folder / class_id))) for class_id in self.class_folders(folder.name)}
+        empty = [class_id for class_id, names in found.items() if not names]
+        if empty and len(empty) < len(found) and not self._skips_small_classes:
+            raise InputError(
+                f"class folder {folder / empty[0]} has no images: add some, remove it, or set on_bad_image: skip to leave such classes out"
+            )
+        ordered = {class_id: names if self.protocol.directory_order else sorted(names) for class_id, names in found.items()}
+        return [(class_id, name) for class_id, names in ordered.items() for name in names]
+
+    @property
+    def _skips_small_classes(self) -> bool:
+        return self.skip or self.protocol.skip_small_classes
 
     def _chosen(self, folder: Path, names: list[str], per_class: int | None) -> list[str]:
         if per_class is None or len(names) >= per_class:
             return names[:per_class]
-        if self.skip or self.protocol.skip_small_classes:
+        if self._skips_small_classes:
             return []
         raise InputError(
-            f"class folder {folder} has {len(names)} images and {per_class} are asked for: lower images_per_class, add images, "
-            "or set on_bad_image: skip to leave such classes out"
+            f"class folder {folder} has {len(names)} images and {per_class} are asked for: set images_per_class to a smaller number, or to "
+            "null for all; add images; or set on_bad_image: skip to leave such classes out"
+        )
+
+    def _no_folder(self, folder: Path) -> str:
+        """What to do about the folder of a split that is not there."""
+        missing = f"data set folder {folder} does not exist"
+        if not self.home.is_dir():
+            return f"{missing}: set the data set's `root` to the folder of {folder.relative_to(self.root)}"
+        there = sorted(entry.name for entry in self.home.iterdir() if entry.is_dir())
+        shown = ", ".join(there[:5]) + (", ..." if len(there) > 5 else "")
+        return (
+            f"{missing}; {self.home} holds {shown or 'no folders'}: name the folder of class folders as the data set's `eval_split` "
+            "(`train_split`, `probe_split`), and the one above it as `root`"
         )
 
     def class_folders(self, split: str) -> list[str]:

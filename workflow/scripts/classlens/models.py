@@ -150,7 +150,7 @@ def describe(
         model: the model.
         arch: its name in timm.
         kwargs: the arguments that it was built with.
-        source: where its weights come from.
+        source: where its weights come from; with the sha256 of their file, if there is one.
         transform: the config's transform, or None for the default.
         protocol: settles the default transform.
         weights: the file that holds the weights.

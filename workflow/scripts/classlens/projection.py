@@ -18,7 +18,6 @@ from classlens import out_of_memory, storage
 from classlens.card import Card
 from classlens.cli import progress
 from classlens.compute import Compute
-from classlens.errors import InputError
 from classlens.lens import Lens, rank
 from classlens.projection_table import SITES, class_schema, schema
 
@@ -66,17 +65,16 @@ def project(
         card: the model's card.
         states_path: shard of hidden states.
         interest: classes of interest of each image id, the true one first, each once.
-        top_k: how many classes with the largest logits to keep.
+        top_k: how many classes with the largest logits to keep; all where there are fewer.
         compute: how to run.
         path: shard of projections to write.
         classes_path: shard of the logits of the classes of interest to write.
         provenance: schema metadata.
 
     Raises:
-        InputError: the shard is damaged, is not this model's, or `top_k` exceeds the number of classes.
+        InputError: the shard is damaged, or is not this model's.
     """
-    if top_k > card.classes:
-        raise InputError(f"config key `projection.top_k` is {top_k}, and the model has {card.classes} classes: lower it")
+    top_k = min(top_k, card.classes)
     compute.place(lens)
 
     def work(states: States) -> list[pa.RecordBatch]:

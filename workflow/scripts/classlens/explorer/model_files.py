@@ -142,7 +142,7 @@ class ModelFiles:
             "photographs": self._root is not None,
             "images": {
                 "id": list(identified),
-                "path": [self._rows[image]["path"].rsplit("/", 1)[-1] for image in identified],
+                "path": ["/".join(self._rows[image]["path"].split("/")[-2:]) for image in identified],
                 "class": [row["class_index"] for row in images],
                 "predicted": [row["predicted"] for row in images],
                 "identified": [round(rate, 4) for rate in identified.values()],

@@ -33,10 +33,10 @@ function ink(colour) {
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? "#000" : "#fff";
 }
 
-/** A bar of the sequential colours with its ends named, and a mark at a value from 0 to 1. */
-function legend(low, high, mark = null) {
+/** A bar of the sequential colours with its ends named, and a mark at chance, a value from 0 to 1, where there is one. */
+function legend([low, high], chance) {
   const stops = SEQUENTIAL.map((colour) => rgb(colour)).join(", ");
   const bar = h("span", { class: "bar", style: `background: linear-gradient(to right, ${stops})` });
-  if (mark !== null) bar.append(h("span", { class: "mark", style: `left: ${100 * mark}%` }));
-  return h("span", { class: "scale" }, low, bar, high);
+  if (chance !== null) bar.append(h("span", { class: "mark", style: `left: ${100 * chance}%` }));
+  return h("span", { class: "scale" }, fixed(low, 1), bar, fixed(high, 1), chance === null ? null : h("span", { class: "key-mark" }, `chance ${fixed(chance)}`));
 }

@@ -94,7 +94,7 @@ class Gallery {
       "button", { type: "button", "data-image": id, title: model.images.path[place], click: () => change({ image: id }) },
       photograph ? h("img", { src: photograph, alt: "", loading: "lazy", decoding: "async" }) : h("span", { class: "blank" }, String(id)),
       h("span", {}, model.classes[model.images.class[place]]),
-      h("span", { class: isRight ? "right" : "wrong" }, isRight ? "right" : `not ${model.classes[model.images.predicted[place]]}`),
+      h("span", { class: isRight ? "right" : "wrong" }, isRight ? "right" : `output: ${model.classes[model.images.predicted[place]]}`),
     );
   }
 }

@@ -18,7 +18,8 @@ async function render() {
     renderControls(first, images);
     gallery.render(first);
     const current = shownViews.slice(0, images.length);
-    current.forEach((view, number) => view.render(images[number], first));
+    const logits = sharedRange(views().map(({ colour }, number) => [state[colour], images[number]]));
+    current.forEach((view, number) => view.render(images[number], first, logits));
     byId("views").classList.toggle("two", current.length > 1);
     if (byId("views").childElementCount !== current.length) byId("views").replaceChildren(...current.map((view) => view.root));
     byId("status").classList.remove("error");

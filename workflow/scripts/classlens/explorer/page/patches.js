@@ -1,19 +1,14 @@
 // The image with its patches: colours, names of classes, and which token is chosen.
 
-/** What a choice of colour shows of tokens: share [0, 1] of the scale and text of a token's value, what the value is, and the ends of the scale. */
+/** What a choice of colour shows of tokens: a token's value, what that is, and its chance level, which only identifiability has. */
 function measure(choice, image) {
   if (choice === "identifiability") {
-    const share = (site, block, token) => image.identifiability(site, block, token);
-    return { share, text: fixed, value: share, name: `identifiability of ${image.model.classes[image.own]}`, ends: ["0", "1"], chance: image.model.chance };
+    const value = (site, block, token) => image.identifiability(site, block, token);
+    return { value, name: `identifiability of ${image.model.classes[image.own]}`, chance: image.model.chance };
   }
   const index = chosenClass(choice, image);
-  const [low, high] = logitRange(image, index, state.site);
   const value = (site, block, token) => image.logit(index, site, block, token);
-  const share = (site, block, token) => {
-    const logit = value(site, block, token);
-    return logit === null ? null : (logit - low) / (high - low || 1);
-  };
-  return { share, text: fixed, value, name: `logit of ${image.model.classes[index]}`, ends: [fixed(low, 1), fixed(high, 1)], chance: null };
+  return { value, name: `logit of ${image.model.classes[index]}`, chance: null };
 }
 
 /** The same under a condition. */
@@ -23,7 +18,13 @@ function perturbedMeasure(image) {
     return rank < 0 ? null : 1 - rank / image.model.classes.length;
   };
   const name = `identifiability of ${image.model.classes[image.own]}, ${CONDITIONS[state.condition]}`;
-  return { share: value, text: fixed, value, name, ends: ["0", "1"], chance: image.model.chance };
+  return { value, name, chance: image.model.chance };
+}
+
+/** Ends of the scale of logits: one for all views that show logits, so that their colours can be compared. */
+function sharedRange(shown) {
+  const ranges = shown.filter(([choice]) => choice !== "identifiability").map(([choice, image]) => logitRange(image, chosenClass(choice, image), state.site));
+  return [Math.min(...ranges.map(([low]) => low)), Math.max(...ranges.map(([, high]) => high))];
 }
 
 /** Smallest and largest logit of a class over all blocks and tokens of a site, so that colours can be compared between blocks. */
@@ -92,7 +93,7 @@ class Patches {
     this.grid.style.setProperty("--columns", model.columns);
   }
 
-  render(choice, image, first, site, block, chosen) {
+  render(choice, image, first, site, block, chosen, logits) {
     const { model } = image;
     if (this.model !== model) this.build(model);
     [this.model, this.first] = [model, first];
@@ -100,18 +101,19 @@ class Patches {
     this.photograph.style.backgroundImage = photograph ? `url("${photograph}")` : "none";
     this.grid.setAttribute("aria-label", `Tokens of ${image.path}, ${model.label}`);
     const shown = state.condition === "none" ? measure(choice, image) : perturbedMeasure(image);
-    for (const cell of this.cells.flat()) this.renderCell(cell, image, shown, site, block, chosen);
+    const range = shown.chance === null ? logits : [0, 1];
+    for (const cell of this.cells.flat()) this.renderCell(cell, image, shown, range, site, block, chosen);
     renderOutline(this.outline, image);
-    this.legend.replaceChildren(`Colour: ${shown.name}`, legend(...shown.ends, shown.chance));
+    this.legend.replaceChildren(`Colour: ${shown.name}`, legend(range, shown.chance));
   }
 
-  renderCell(cell, image, shown, site, block, chosen) {
+  renderCell(cell, image, shown, [low, high], site, block, chosen) {
     const token = Number(cell.dataset.token);
-    const share = shown.share(site, block, token);
+    const value = shown.value(site, block, token);
     const [text, said] = this.caption(image, shown, site, block, token);
-    const colour = share === null ? null : sequential(share);
+    const colour = value === null ? null : sequential((value - low) / (high - low || 1));
     const isTrue = this.isFirst(image, site, block, token);
-    cell.className = `${share === null ? "unknown" : ""} ${isTrue ? "true" : ""}`.trim();
+    cell.className = `${value === null ? "unknown" : ""} ${isTrue ? "true" : ""}`.trim();
     cell.style.backgroundColor = colour && rgb(colour, image.model.photographs ? state.strength / 100 : 1);
     cell.style.setProperty("--patch", colour ? rgb(colour) : "#fff");
     cell.style.setProperty("--ink", colour ? ink(colour) : "#000");

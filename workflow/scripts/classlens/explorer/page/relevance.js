@@ -7,11 +7,12 @@ class Relevance {
     this.threshold = h("input", { type: "range", min: 0, max: 100, step: 1, input: () => change({ threshold: Number(this.threshold.value) }) });
     this.level = h("output");
     this.cards = h("div", { class: "cards" });
+    this.missing = h("p");
     this.root = root;
     root.append(
       h("h3", {}, "Relevance maps"),
       h("p", {}, h("label", {}, "For class ", this.choice), " ", h("label", { class: "wide" }, "Only patches above ", this.threshold, " ", this.level)),
-      this.cards,
+      this.cards, this.missing,
     );
   }
 
@@ -24,8 +25,10 @@ class Relevance {
     fillSelect(this.choice, classes.map((known) => [String(known), className(known, image)]), String(index));
     this.threshold.value = state.threshold;
     this.level.textContent = state.threshold ? `${state.threshold} % of the largest` : "no threshold";
-    const shown = image.model.methods.map((method) => maps.find((map) => map.method === method && (map.index === index || FOR_ANY_CLASS.includes(method))));
-    this.cards.replaceChildren(...shown.filter((map) => map).map((map) => mapCard(map, image)));
+    const mapOf = (method) => maps.find((map) => map.method === method && (map.index === index || FOR_ANY_CLASS.includes(method)));
+    const missing = image.model.methods.filter((method) => !mapOf(method)).map((method) => METHODS[method]);
+    this.cards.replaceChildren(...image.model.methods.map(mapOf).filter((map) => map).map((map) => mapCard(map, image)));
+    this.missing.textContent = missing.length ? `Only for the true class: ${missing.join(", ")}.` : "";
   }
 }
 

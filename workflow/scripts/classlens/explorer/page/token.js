@@ -13,7 +13,8 @@ class Token {
       h("h3", {}, capital(model.tokenName(token)) + (state.condition === "none" ? "" : ", undisturbed")),
       this.classes(image, site, block, token),
       ...this.path(choice, image, block, token),
-      ...(model.conditions.length > 1 ? [this.conditions(image, token)] : []),
+      model.conditions.length > 1 ? this.conditions(image, token) : "",
+      this.absent(model),
     );
     if (model.active) this.addMemories(image, block, token);
   }
@@ -22,16 +23,18 @@ class Token {
   classes(image, site, block, token) {
     const { model } = image;
     const top = image.top(site, block, token);
-    const low = Math.min(0, ...top.map((item) => item.logit));
-    const width = (logit) => `${(100 * (logit - low)) / (Math.max(...top.map((item) => item.logit)) - low || 1)}%`;
+    const logits = top.map((item) => item.logit);
+    const [low, high] = [Math.min(0, ...logits), Math.max(0, ...logits)];
+    const share = (value) => `${(100 * value) / (high - low || 1)}%`;
+    const bar = (logit) => `margin-left: ${share(Math.min(0, logit) - low)}; width: ${share(Math.abs(logit))}`; // from 0, to either side
     const row = ({ index, logit }) =>
       h(
         "tr", { class: index === image.own ? "own" : false },
         h("th", { scope: "row" }, model.classes[index]), h("td", { class: "number" }, fixed(logit)),
-        h("td", { class: "bar-cell" }, h("span", { style: `width: ${width(logit)}` })),
+        h("td", { class: "bar-cell" }, h("span", { style: bar(logit) })),
         h("td", {}, h("button", { type: "button", "aria-label": `Colour by ${model.classes[index]}`, click: () => change({ [this.colour]: String(index) }) }, "colour")),
       );
-    const own = `${model.classes[image.own]}, the true class: rank ${image.rank(site, block, token)}, logit ${fixed(image.logit(image.own, site, block, token))}, identifiability ${fixed(image.identifiability(site, block, token))}`;
+    const own = `${model.classes[image.own]}, the true class: rank ${image.rank(site, block, token)} (0 is first), logit ${fixed(image.logit(image.own, site, block, token))}, identifiability ${fixed(image.identifiability(site, block, token))}`;
     return h("div", {}, table(`Largest logits, ${SITES[site]} of block ${block + 1}`, ["class", "logit", "", ""], top.map(row)), h("p", {}, own));
   }
 
@@ -43,7 +46,7 @@ class Token {
     return [
       h("h4", {}, `Path over blocks: ${shown.name}`),
       pathChart(lines, block, shown),
-      h("p", { class: "key" }, ...lines.map(([name]) => h("span", { class: `key-${name}` }, SITES[name]))),
+      h("p", { class: "key" }, ...lines.map(([name]) => h("span", { class: `key-${name}` }, SITES[name])), shown.chance === null ? null : h("span", { class: "key-chance" }, "chance")),
       h(
         "details", { class: "numbers" }, h("summary", {}, "Numbers of the path"),
         table("", ["block", ...lines.map(([name]) => SITES[name])], blocks.map((index) =>
@@ -60,7 +63,15 @@ class Token {
       const right = { 1: "right", 0: "wrong" }[image.perturbedRight(name)] ?? "–";
       return h("tr", {}, h("th", { scope: "row" }, CONDITIONS[name] ?? name), h("td", { class: "number" }, text), h("td", {}, right));
     };
-    return table("Rank of the true class in the last block", ["condition", "rank", "output"], image.model.conditions.map(row));
+    return table("Rank of the true class in the last block (0 is first)", ["condition", "rank", "output"], image.model.conditions.map(row));
+  }
+
+  /** What other models of a run may have, and this one has not: random twins have none of it. */
+  absent(model) {
+    const missing = [
+      model.conditions.length > 1 ? null : "ranks when attention is cut or tokens are removed", model.active ? null : "active memories", model.methods.length ? null : "relevance maps",
+    ].filter((part) => part);
+    return missing.length ? h("p", { class: "absent" }, `Not computed for this model: ${missing.join(", ")}.`) : "";
   }
 
   /** The token's active memories with the classes that they write, once those are there. */

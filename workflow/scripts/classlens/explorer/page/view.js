@@ -13,7 +13,7 @@ class View {
     this.root = h(
       "section", { class: "view" },
       h("div", { class: "view-head" }, this.heading, this.output, h("label", {}, "Colour by ", this.colour)),
-      h("div", { class: "columns" }, this.left, this.right), this.below,
+      h("div", { class: "columns" }, this.left, this.right, this.below),
     );
     this.patches = new Patches(this.left, (token) => this.look(token));
     this.token = new Token(this.right, names.colour);
@@ -26,7 +26,8 @@ class View {
     this.token.render(state[this.names.colour], this.image, this.site, this.block, token ?? this.chosen);
   }
 
-  render(image, first) {
+  /** @param logits are the ends of the scale of logits. */
+  render(image, first, logits) {
     const { model } = image;
     this.image = image;
     this.site = state.condition === "none" ? state.site : "resid_post";
@@ -37,9 +38,9 @@ class View {
     this.heading.textContent = `${model.label}, block ${this.block + 1} of ${model.depth}`;
     this.output.replaceChildren(...outputOf(image));
     const choice = state[this.names.colour];
-    fillSelect(this.colour, colourChoices(choice, image), colourChoice(choice, image));
+    fillSelect(this.colour, colourChoices(choice, image), state.condition === "none" ? colourChoice(choice, image) : "identifiability");
     this.colour.disabled = state.condition !== "none";
-    this.patches.render(choice, image, first, this.site, this.block, this.chosen);
+    this.patches.render(choice, image, first, this.site, this.block, this.chosen, logits);
     this.look(null);
     this.relevance.render(image);
   }
@@ -60,7 +61,7 @@ function outputOf(image) {
   const right = image.own === image.predicted;
   const others = image.output.map(({ index, logit }) => `${model.classes[index]} ${fixed(logit)}`).join(", ");
   return [
-    h("strong", {}, model.classes[image.own]), ` in ${image.path}. Output: `, h("span", { class: right ? "right" : "wrong" }, right ? "right" : "wrong"), ` (${others})`,
+    h("strong", {}, model.classes[image.own]), ` in ${image.path}. ${state.condition === "none" ? "Output" : "Undisturbed output"}: `, h("span", { class: right ? "right" : "wrong" }, right ? "right" : "wrong"), ` (${others})`,
   ];
 }
 
