@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from conftest import Run, small_config
 from PIL import Image
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, FloatRect, Locator, Page
 
 from classlens import report, run_facts
 from classlens.catalogue import CATEGORIES, FIGURES, TABLES
@@ -194,12 +194,39 @@ def test_names_from_data_stay_names(small: Report, page: Page) -> None:
     assert "dog & 'co'" in text
 
 
+def test_the_button_of_the_menu_lies_over_nothing(small: Report, page: Page) -> None:
+    page.goto(small.page.as_uri())
+    button = page.locator("div.fixed.z-50")
+    heading = page.get_by_role("heading", name="classlens")
+    assert _box(button)["x"] + _box(button)["width"] <= 0  # with the menu open it waits outside the window
+    page.evaluate("app.setView({hideNavbar: true})")
+    page.wait_for_function("document.querySelector('nav').offsetWidth == 0")
+    shown = _box(button)
+    assert (shown["x"], shown["y"]) == (0, 0)
+    assert shown["height"] <= _box(heading)["y"]
+
+
+def _box(element: Locator) -> FloatRect:
+    found = element.bounding_box()
+    assert found
+    return found
+
+
+def test_intervals_of_a_table_wrap_where_there_is_little_room(page: Page) -> None:
+    columns = {f"x{index}{end}": [12.34] for index in range(5) for end in ("", "_low", "_high")}
+    page.set_content(report.page("A table", pl.DataFrame(columns)))
+    wide = _box(page.locator("table"))
+    page.set_viewport_size({"width": 640, "height": 480})
+    assert wide["width"] > 640 >= _box(page.locator("table"))["width"]
+    assert page.locator("td").first.inner_text() == "12.34 [12.34,\N{NO-BREAK SPACE}12.34]"
+
+
 def test_an_interval_goes_behind_what_it_is_of() -> None:
     frame = pl.DataFrame(
         {"x": [1.23456, 2.0], "x_low": [1.0, None], "x_high": [2.0, None], "y": [0.5, 0.25], "low": [0.0, 0.1], "n": [3, 4]}
     )
     assert report.compact(frame).to_dict(as_series=False) == {
-        "x": ["1.235 [1, 2]", "2"],
+        "x": ["1.235 [1,\N{NO-BREAK SPACE}2]", "2"],
         "y": [0.5, 0.25],
         "low": [0.0, 0.1],
         "n": [3, 4],

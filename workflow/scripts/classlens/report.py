@@ -20,10 +20,10 @@ TOLD_ELSEWHERE = ("random", "permutations", "resamples", "seed", "protocol", "so
 """Columns of tables that their caption, or another column, tells."""
 
 STYLE = """
-body { font: 14px/1.4 system-ui, sans-serif; margin: 1.5em; color: #1a1a1a; background: #fff }
+body { font: 14px/1.4 system-ui, sans-serif; margin: 3em 1em 1em; color: #1a1a1a; background: #fff }
 h1 { font-size: 1.2em }
 table { border-collapse: collapse }
-th, td { padding: .3em .8em; white-space: nowrap; text-align: left; vertical-align: top; border-bottom: 1px solid #ddd }
+th, td { padding: .3em .5em; text-align: left; vertical-align: top; border-bottom: 1px solid #ddd }
 th { position: sticky; top: 0; background: #fff; border-bottom: 2px solid #888 }
 td.number { text-align: right; font-variant-numeric: tabular-nums }
 """
@@ -76,7 +76,7 @@ def compact(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_interval(value: float | None, low: float | None, high: float | None) -> str:
-    return _text(value) if low is None else f"{_text(value)} [{_text(low)}, {_text(high)}]"
+    return _text(value) if low is None else f"{_text(value)} [{_text(low)},\N{NO-BREAK SPACE}{_text(high)}]"
 
 
 # Captions
