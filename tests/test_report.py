@@ -130,6 +130,9 @@ def test_the_front_page_sums_up_the_run(demos: Report, demo: Run) -> None:
         "ViT, [CLS] (random)",
         "protocol corrected, seed 0",
         "12 pass",
+        "<td>ViT, [CLS]; ViT, [CLS] (random); ViT, pooled; ViT, pooled (random)</td>"
+        "<td>shortest side to 124, centre crop 112×112, bicubic; mean 0.5, 0.5, 0.5; std 0.5, 0.5, 0.5</td>",
+        "<li>[CLS] and `no_cls` of ViT, pooled; ViT, pooled (random) (no [CLS])</li>",
         "<td>extract</td><td>6</td>",
         "torch 2",
         "snakemake 9",
@@ -172,6 +175,7 @@ def test_a_run_of_two_analyses_without_masks(small: Report) -> None:
     shown = [item for item in FIGURES + TABLES if item.analysis in ("building", "memories") and not item.masks]
     assert len(small.results) == len(shown)
     assert "<td>d</td><td>validation</td><td>2</td><td>0</td>" in small.front
+    assert "<li>T4 context_difference of d (no masks)</li>" in small.front
 
 
 def test_figures_are_written_as_the_config_says(small: Report) -> None:
@@ -231,6 +235,18 @@ def test_an_interval_goes_behind_what_it_is_of() -> None:
         "low": [0.0, 0.1],
         "n": [3, 4],
     }
+
+
+@pytest.mark.parametrize(
+    ("resize", "crop", "said"),
+    [
+        ([224, 192], None, "resize to 224×192, bilinear"),
+        (256, [224, 192], "shortest side to 256, centre crop 224×192, bilinear"),
+    ],
+)
+def test_a_transform_in_words(resize: int | list[int], crop: list[int] | None, said: str) -> None:
+    settings = {"resize": resize, "crop": crop, "interpolation": "bilinear", "mean": [0.485, 0.456, 0], "std": [0.229, 1.0, 0.225]}
+    assert report.transform(settings) == f"{said}; mean 0.485, 0.456, 0; std 0.229, 1, 0.225"
 
 
 def test_stages_sum_their_jobs_and_the_longest_comes_first(tmp_path: Path) -> None:
