@@ -9,7 +9,7 @@ report: "../workflow/report/summary.rst"
 
 
 # Captions and front page are templates that see nothing of a run but its config: what they say of it is put there.
-config["report"] = facts_of_run()
+config["report"] = {**facts_of_run(), "protocol": plan.protocol.name}
 
 # Models that some figure or table shows, and their data sets.
 PRESENTED = [name for name in plan.models if any(name in plan.models_of(item) for item in FIGURES + TABLES)]
@@ -52,7 +52,7 @@ rule report_pages:
         "Writing tables and facts for the report"
     shell:
         'python "$SCRIPTS"/report_pages.py --log {log:q} --threads {threads} --models {params.settings[models]:q}'
-        " --seed {params.settings[seed]} --protocol {params.settings[protocol]} --hashes {params.hashes:q} --benchmarks {params.benchmarks:q}"
+        " --seed {params.settings[seed]} --hashes {params.hashes:q} --benchmarks {params.benchmarks:q}"
         " --cards {input.cards:q} --manifests {input.manifests:q} --figures {input.figures:q} --tables {input.tables:q}"
         " --titles {params.titles:q} --pages {output.pages:q} --facts {output.facts:q} --without-masks {params.without_masks:q}"
         + (" --reproduction {input.reproduction:q}" if EXPECTED else "")

@@ -60,7 +60,7 @@ EVIL = "</script><script>document.title = 'no'</script> {x} <b>`x`_"
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    """The report of a run without masks and with two analyses, whose names would like to be more than names."""
+    """The report of a run without masks, with two analyses and in protocol `paper`, whose names would like to be more than names."""
     home = tmp_path_factory.mktemp("small")
     for name in ("<b>cat", "dog & 'co'"):
         folder = home / "images" / "validation" / name
@@ -69,6 +69,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Report:
     data = {"kind": "imagefolder", "root": str(home / "images"), "images_per_class": None}
     config = small_config(analyses=["building", "memories"], datasets={"d": data}, projection={"top_k": 2}, figures={"formats": ["png"]})
     config["models"]["m"] |= {"label": EVIL, "random_twin": False}
+    config["protocol"] = "paper"
     run = Run(home / "work")
     arguments = ("report_pages", "--configfile", run.configure(config))
     run.complete(*arguments)
@@ -110,6 +111,14 @@ def test_every_caption_says_what_to_see_and_how_it_was_made(demos: Report) -> No
         "results/demo/figures/class_vs_context_cls.svg"
     )
     assert "n : 10 classes (ViT, [CLS]; ViT, pooled)." in demos.caption("results/demo/figures/class_value_agreement.svg")
+
+
+def test_captions_say_how_tests_are_corrected_in_each_protocol(demos: Report, small: Report) -> None:
+    names = {"identifiability_evolution.svg", "class_value_agreement.svg", "agreement_difference.svg", "context_difference.html"}
+    assert {Path(path).name for path in demos.results if "Holm's method" in demos.caption(path)} == names
+    published = {Path(path).stem for path in small.results if "not corrected for the number of blocks" in small.caption(path)}
+    assert published == {"class_value_agreement", "agreement_difference"}
+    assert "Holm" not in small.text
 
 
 def test_captions_of_tables_name_expected_numbers_beside_ours(demos: Report, demo: Run) -> None:
@@ -174,6 +183,7 @@ def test_a_run_of_two_analyses_without_masks(small: Report) -> None:
     assert sorted(small.categories) == ["3 Building of classes", "4 Key-value memories"]
     shown = [item for item in FIGURES + TABLES if item.analysis in ("building", "memories") and not item.masks]
     assert len(small.results) == len(shown)
+    assert "protocol paper, seed 0" in small.front
     assert "<td>d</td><td>validation</td><td>2</td><td>0</td>" in small.front
     assert "<li>T4 context_difference of d (no masks)</li>" in small.front
 

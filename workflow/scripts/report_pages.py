@@ -13,7 +13,7 @@ from classlens.card import Card
 
 
 def arguments() -> argparse.Namespace:
-    parser = cli.parser(__doc__)
+    parser = cli.parser(__doc__, protocol=False)
     parser.add_argument("--models", type=cli.json_argument, required=True, help="name and label of each model, as a JSON list")
     parser.add_argument("--cards", type=Path, nargs="+", required=True, help="model.json of each model")
     parser.add_argument("--manifests", type=Path, nargs="+", required=True, help="manifests of the splits that were analysed")
@@ -41,7 +41,6 @@ def main(args: argparse.Namespace) -> None:
     rates = tables.get("identifiability", pl.DataFrame({"model": [], "accuracy": []}))
     facts["summary"] = {
         "seed": args.seed,
-        "protocol": args.protocol,
         **report.summary(cards, labels, args.manifests, dict(rates.select("model", "accuracy").iter_rows()), expected),
         "left_out": list(run_facts.left_out(args.manifests, zip(labels.values(), cards.values(), strict=True), args.without_masks)),
         "stages": [{**asdict(stage), "time": run_facts.minutes(stage.seconds)} for stage in run_facts.stages(args.benchmarks)],
