@@ -9,11 +9,13 @@ report: "../workflow/report/summary.rst"
 
 
 # Captions and front page are templates that see nothing of a run but its config: what they say of it is put there.
-config["report"] = facts_of_run()
+config["report"] = {**facts_of_run(), "protocol": plan.protocol.name}
 
 # Models that some figure or table shows, and their data sets.
 PRESENTED = [name for name in plan.models if any(name in plan.models_of(item) for item in FIGURES + TABLES)]
 TABLE_PAGES = [table for table in TABLES if plan.models_of(table)]
+# Figures and tables that were asked for and are not made.
+WITHOUT_MASKS = [f"{item.letter} {item.name} of {name} (no masks)" for name, items in plan.without_masks().items() for item in items]
 COMPARISON = Item("", "reproduction", "Expected numbers and those of this run", "reproduction")
 
 
@@ -44,27 +46,25 @@ rule report_pages:
         titles=json.dumps([f"{item.letter} {item.title}".strip() for item in [*TABLE_PAGES, *([COMPARISON] if EXPECTED else [])]]),
         hashes=json.dumps({"code": sha256_of(*CODE.values()), "lock": LOCK}),
         benchmarks=f"{results}/benchmarks",
+        without_masks=WITHOUT_MASKS,
         code=code("report_pages.py"),
     message:
         "Writing tables and facts for the report"
     shell:
         'python "$SCRIPTS"/report_pages.py --log {log:q} --threads {threads} --models {params.settings[models]:q}'
-        " --seed {params.settings[seed]} --protocol {params.settings[protocol]} --hashes {params.hashes:q} --benchmarks {params.benchmarks:q}"
+        " --seed {params.settings[seed]} --hashes {params.hashes:q} --benchmarks {params.benchmarks:q}"
         " --cards {input.cards:q} --manifests {input.manifests:q} --figures {input.figures:q} --tables {input.tables:q}"
-        " --titles {params.titles:q} --pages {output.pages:q} --facts {output.facts:q}"
+        " --titles {params.titles:q} --pages {output.pages:q} --facts {output.facts:q} --without-masks {params.without_masks:q}"
         + (" --reproduction {input.reproduction:q}" if EXPECTED else "")
 
 
 onsuccess:
     seconds = time.time() - STARTED
     figures, tables = ([name for names in items.values() for name in names] for items in (plan.figures(), plan.tables()))
-    without_masks = [
-        f"{item.letter} {item.name} of {name} (no masks)" for name, items in plan.without_masks().items() for item in items
-    ]
     same = " ".join(f"--configfile {shlex.quote(str(path))}" for path in workflow.overwrite_configfiles)
     shell(
         "python {workflow.basedir:q}/workflow/scripts/summary.py --results {results:q} --seconds {seconds} --figures {figures:q}"
-        " --formats {plan.formats} --tables {tables:q} --left-out {without_masks:q} --arguments={same:q}"
+        " --formats {plan.formats} --tables {tables:q} --without-masks {WITHOUT_MASKS:q} --arguments={same:q}"
     )
 
 

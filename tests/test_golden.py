@@ -180,7 +180,7 @@ def test_classes_that_the_config_names_are_explained_and_shown(golden: Run) -> N
     own, named = image["class_index"], [953, 0, 2]
     assert maps["class_index"].to_list()[:4] == [own, *named]
     shown = pl.read_csv(golden.folder / "results/golden/figures/relevance_maps_cls.csv")
-    assert set(shown["image_id"]) == {image["image_id"]}
+    assert set(shown.select("image_id", "path").rows()) == {(image["image_id"], image["path"])}
     assert shown["class_index"].unique(maintain_order=True).to_list() == [own, *named[:2]]
 
 

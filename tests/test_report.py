@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from conftest import Run, small_config
 from PIL import Image
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, FloatRect, Locator, Page
 
 from classlens import report, run_facts
 from classlens.catalogue import CATEGORIES, FIGURES, TABLES
@@ -60,7 +60,7 @@ EVIL = "</script><script>document.title = 'no'</script> {x} <b>`x`_"
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    """The report of a run without masks and with two analyses, whose names would like to be more than names."""
+    """The report of a run without masks, with two analyses and in protocol `paper`, whose names would like to be more than names."""
     home = tmp_path_factory.mktemp("small")
     for name in ("<b>cat", "dog & 'co'"):
         folder = home / "images" / "validation" / name
@@ -69,6 +69,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Report:
     data = {"kind": "imagefolder", "root": str(home / "images"), "images_per_class": None}
     config = small_config(analyses=["building", "memories"], datasets={"d": data}, figures={"formats": ["png"]})
     config["models"]["m"] |= {"label": EVIL, "random_twin": False}
+    config["protocol"] = "paper"
     run = Run(home / "work")
     arguments = ("report_pages", "--configfile", run.configure(config))
     run.complete(*arguments)
@@ -112,6 +113,14 @@ def test_every_caption_says_what_to_see_and_how_it_was_made(demos: Report) -> No
     assert "n : 10 classes (ViT, [CLS]; ViT, pooled)." in demos.caption("results/demo/figures/class_value_agreement.svg")
 
 
+def test_captions_say_how_tests_are_corrected_in_each_protocol(demos: Report, small: Report) -> None:
+    names = {"identifiability_evolution.svg", "class_value_agreement.svg", "agreement_difference.svg", "context_difference.html"}
+    assert {Path(path).name for path in demos.results if "Holm's method" in demos.caption(path)} == names
+    published = {Path(path).stem for path in small.results if "not corrected for the number of blocks" in small.caption(path)}
+    assert published == {"class_value_agreement", "agreement_difference"}
+    assert "Holm" not in small.text
+
+
 def test_captions_of_tables_name_expected_numbers_beside_ours(demos: Report, demo: Run) -> None:
     text = demos.caption("results/demo/report/identifiability.html")
     rows = pl.read_csv(demo.folder / "results/demo/reproduction.csv").filter(table="identifiability")
@@ -130,6 +139,9 @@ def test_the_front_page_sums_up_the_run(demos: Report, demo: Run) -> None:
         "ViT, [CLS] (random)",
         "protocol corrected, seed 0",
         "12 pass",
+        "<td>ViT, [CLS]; ViT, [CLS] (random); ViT, pooled; ViT, pooled (random)</td>"
+        "<td>shortest side to 124, centre crop 112×112, bicubic; mean 0.5, 0.5, 0.5; std 0.5, 0.5, 0.5</td>",
+        "<li>[CLS] and `no_cls` of ViT, pooled; ViT, pooled (random) (no [CLS])</li>",
         "<td>extract</td><td>6</td>",
         "torch 2",
         "snakemake 9",
@@ -171,7 +183,9 @@ def test_a_run_of_two_analyses_without_masks(small: Report) -> None:
     assert sorted(small.categories) == ["3 Building of classes", "4 Key-value memories"]
     shown = [item for item in FIGURES + TABLES if item.analysis in ("building", "memories") and not item.masks]
     assert len(small.results) == len(shown)
+    assert "protocol paper, seed 0" in small.front
     assert "<td>d</td><td>validation</td><td>2</td><td>0</td>" in small.front
+    assert "<li>T4 context_difference of d (no masks)</li>" in small.front
 
 
 def test_figures_are_written_as_the_config_says(small: Report) -> None:
@@ -194,16 +208,55 @@ def test_names_from_data_stay_names(small: Report, page: Page) -> None:
     assert "dog & 'co'" in text
 
 
+def test_the_button_of_the_menu_lies_over_nothing(small: Report, page: Page) -> None:
+    page.goto(small.page.as_uri())
+    button = page.locator("div.fixed.z-50")
+    heading = page.get_by_role("heading", name="classlens")
+    assert _box(button)["x"] + _box(button)["width"] <= 0  # with the menu open it waits outside the window
+    page.evaluate("app.setView({hideNavbar: true})")
+    page.wait_for_function("document.querySelector('nav').offsetWidth == 0")
+    shown = _box(button)
+    assert (shown["x"], shown["y"]) == (0, 0)
+    assert shown["height"] <= _box(heading)["y"]
+
+
+def _box(element: Locator) -> FloatRect:
+    found = element.bounding_box()
+    assert found
+    return found
+
+
+def test_intervals_of_a_table_wrap_where_there_is_little_room(page: Page) -> None:
+    columns = {f"x{index}{end}": [12.34] for index in range(5) for end in ("", "_low", "_high")}
+    page.set_content(report.page("A table", pl.DataFrame(columns)))
+    wide = _box(page.locator("table"))
+    page.set_viewport_size({"width": 640, "height": 480})
+    assert wide["width"] > 640 >= _box(page.locator("table"))["width"]
+    assert page.locator("td").first.inner_text() == "12.34 [12.34,\N{NO-BREAK SPACE}12.34]"
+
+
 def test_an_interval_goes_behind_what_it_is_of() -> None:
     frame = pl.DataFrame(
         {"x": [1.23456, 2.0], "x_low": [1.0, None], "x_high": [2.0, None], "y": [0.5, 0.25], "low": [0.0, 0.1], "n": [3, 4]}
     )
     assert report.compact(frame).to_dict(as_series=False) == {
-        "x": ["1.235 [1, 2]", "2"],
+        "x": ["1.235 [1,\N{NO-BREAK SPACE}2]", "2"],
         "y": [0.5, 0.25],
         "low": [0.0, 0.1],
         "n": [3, 4],
     }
+
+
+@pytest.mark.parametrize(
+    ("resize", "crop", "said"),
+    [
+        ([224, 192], None, "resize to 224×192, bilinear"),
+        (256, [224, 192], "shortest side to 256, centre crop 224×192, bilinear"),
+    ],
+)
+def test_a_transform_in_words(resize: int | list[int], crop: list[int] | None, said: str) -> None:
+    settings = {"resize": resize, "crop": crop, "interpolation": "bilinear", "mean": [0.485, 0.456, 0], "std": [0.229, 1.0, 0.225]}
+    assert report.transform(settings) == f"{said}; mean 0.485, 0.456, 0; std 0.229, 1, 0.225"
 
 
 def test_stages_sum_their_jobs_and_the_longest_comes_first(tmp_path: Path) -> None:

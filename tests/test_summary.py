@@ -56,7 +56,8 @@ def summary(results: Path, *arguments: str) -> str:
 
 
 def test_the_end_of_a_run_says_what_was_made_and_what_was_not(results: Path) -> None:
-    said = summary(results, "--figures", "one", "three", "two", "--left-out", "F4 of photos (no masks)", "--arguments=--configfile my.yaml")
+    figures, without_masks = ("--figures", "one", "three", "two"), ("--without-masks", "F4 of photos (no masks)")
+    said = summary(results, *figures, *without_masks, "--arguments=--configfile my.yaml")
     assert said.strip().splitlines() == [
         "Done (1.2 min). What there is of the run mine:",
         "Figures (png, pdf; numbers as csv):",

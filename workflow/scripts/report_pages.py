@@ -13,7 +13,7 @@ from classlens.card import Card
 
 
 def arguments() -> argparse.Namespace:
-    parser = cli.parser(__doc__)
+    parser = cli.parser(__doc__, protocol=False)
     parser.add_argument("--models", type=cli.json_argument, required=True, help="name and label of each model, as a JSON list")
     parser.add_argument("--cards", type=Path, nargs="+", required=True, help="model.json of each model")
     parser.add_argument("--manifests", type=Path, nargs="+", required=True, help="manifests of the splits that were analysed")
@@ -21,6 +21,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--tables", type=Path, nargs="*", default=[], help="tables of the run")
     parser.add_argument("--titles", type=cli.json_argument, default=[], help="title of each table's page, as a JSON list")
     parser.add_argument("--reproduction", type=Path, help="comparison with expected numbers")
+    parser.add_argument("--without-masks", nargs="*", default=[], help="what was asked for and is not made for lack of masks")
     parser.add_argument("--benchmarks", type=Path, required=True, help="folder of the run's benchmarks")
     parser.add_argument("--seed", type=int, required=True, help="the run's seed")
     parser.add_argument("--hashes", type=cli.json_argument, required=True, help="sha256 of all code and of the lock file, as a JSON object")
@@ -40,8 +41,8 @@ def main(args: argparse.Namespace) -> None:
     rates = tables.get("identifiability", pl.DataFrame({"model": [], "accuracy": []}))
     facts["summary"] = {
         "seed": args.seed,
-        "protocol": args.protocol,
         **report.summary(cards, labels, args.manifests, dict(rates.select("model", "accuracy").iter_rows()), expected),
+        "left_out": list(run_facts.left_out(args.manifests, zip(labels.values(), cards.values(), strict=True), args.without_masks)),
         "stages": [{**asdict(stage), "time": run_facts.minutes(stage.seconds)} for stage in run_facts.stages(args.benchmarks)],
         "versions": {**measured_with(args.manifests[0]), **{name: version(name) for name in ("matplotlib", "snakemake")}},
         "hashes": args.hashes,

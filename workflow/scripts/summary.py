@@ -18,7 +18,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--figures", nargs="*", default=[], help="names of all figures")
     parser.add_argument("--formats", nargs="+", default=["svg"], help="what each is written as")
     parser.add_argument("--tables", nargs="*", default=[], help="names of all tables")
-    parser.add_argument("--left-out", nargs="*", default=[], help="what was asked for and cannot be made")
+    parser.add_argument("--without-masks", nargs="*", default=[], help="what was asked for and is not made for lack of masks")
     parser.add_argument("--arguments", default="", help="what to add to commands that are about this run")
     return parser.parse_args()
 
@@ -50,17 +50,11 @@ def times(results: Path) -> Iterator[str]:
 
 
 def left_out(args: argparse.Namespace) -> Iterator[str]:
-    """Images that cannot be used, and what needs masks or [CLS] where there are none."""
-    for path in sorted(args.results.glob("data/*/*/manifest.parquet")):
-        split = run_facts.split(path)
-        if split.left_out:
-            log = args.results / "logs" / "manifest" / split.dataset / f"{split.name}.log"
-            yield f"Left out: {split.left_out} images of {split.dataset}, {split.name}; {log} says why"
-    without = [path.parent.name for path in sorted(args.results.glob("models/*/model.json")) if not Card.read(path).cls_token]
-    if without:
-        yield f"Left out: [CLS] and `no_cls` of {', '.join(without)} (no [CLS])"
-    if args.left_out:
-        yield f"Left out: {', '.join(args.left_out)}"
+    """What cannot be used or made, and why."""
+    manifests = sorted(args.results.glob("data/*/*/manifest.parquet"))
+    models = [(path.parent.name, Card.read(path)) for path in sorted(args.results.glob("models/*/model.json"))]
+    for line in run_facts.left_out(manifests, models, args.without_masks):
+        yield f"Left out: {line}"
 
 
 def reproduced(path: Path) -> Iterator[str]:

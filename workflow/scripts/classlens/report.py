@@ -20,10 +20,10 @@ TOLD_ELSEWHERE = ("random", "permutations", "resamples", "seed", "protocol", "so
 """Columns of tables that their caption, or another column, tells."""
 
 STYLE = """
-body { font: 14px/1.4 system-ui, sans-serif; margin: 1.5em; color: #1a1a1a; background: #fff }
+body { font: 14px/1.4 system-ui, sans-serif; margin: 3em 1em 1em; color: #1a1a1a; background: #fff }
 h1 { font-size: 1.2em }
 table { border-collapse: collapse }
-th, td { padding: .3em .8em; white-space: nowrap; text-align: left; vertical-align: top; border-bottom: 1px solid #ddd }
+th, td { padding: .3em .5em; text-align: left; vertical-align: top; border-bottom: 1px solid #ddd }
 th { position: sticky; top: 0; background: #fff; border-bottom: 2px solid #888 }
 td.number { text-align: right; font-variant-numeric: tabular-nums }
 """
@@ -76,7 +76,7 @@ def compact(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_interval(value: float | None, low: float | None, high: float | None) -> str:
-    return _text(value) if low is None else f"{_text(value)} [{_text(low)}, {_text(high)}]"
+    return _text(value) if low is None else f"{_text(value)} [{_text(low)},\N{NO-BREAK SPACE}{_text(high)}]"
 
 
 # Captions
@@ -149,7 +149,7 @@ def literal(text: str) -> str:
 def summary(
     cards: dict[str, Card], labels: dict[str, str], manifests: Iterable[Path], accuracies: dict[str, float], expected: list[dict[str, str]]
 ) -> dict[str, Any]:
-    """The front page's facts about models, data sets and reproduced numbers.
+    """The front page's facts about models, data sets and reproduced numbers; models by their image transforms.
 
     Args:
         cards: by model, in the order of the config.
@@ -169,6 +169,23 @@ def summary(
         }
         for name, card in cards.items()
     ]
+    transforms: dict[str, list[str]] = {}
+    for name, card in cards.items():
+        transforms.setdefault(transform(card.transform), []).append(labels[name])
     statuses = [row["status"] for row in expected]
     counts = {status: statuses.count(status) for status in ("pass", "fail", "not run") if status in statuses}
-    return {"models": models, "splits": [asdict(run_facts.split(path)) for path in manifests], "expected": counts}
+    splits = [asdict(run_facts.split(path)) for path in manifests]
+    return {"models": models, "transforms": transforms, "splits": splits, "expected": counts}
+
+
+def transform(settings: dict[str, Any]) -> str:
+    """An image transform (`transforms`) in words."""
+    resize, crop = settings["resize"], settings["crop"]
+    steps = [f"resize to {_size(resize)}" if isinstance(resize, list) else f"shortest side to {resize}"]
+    steps += [f"centre crop {_size(crop)}"] if crop else []
+    mean, std = (", ".join(map(_text, settings[name])) for name in ("mean", "std"))
+    return f"{', '.join(steps)}, {settings['interpolation']}; mean {mean}; std {std}"
+
+
+def _size(sides: list[int]) -> str:
+    return "×".join(map(str, sides))

@@ -1,9 +1,11 @@
 """What a run has done, from the files that it leaves: how long its stages took, which images it has, what it reproduced."""
 
 import csv
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from classlens.card import Card
 from classlens.storage import StoredTable
 
 
@@ -61,6 +63,25 @@ def split(manifest: Path) -> Split:
     table = StoredTable(manifest)
     left_out = int(table.metadata[b"images_left_out"])
     return Split(manifest.parent.parent.name, manifest.parent.name, table.read(["image_id"]).num_rows, left_out)
+
+
+def left_out(manifests: Iterable[Path], models: Iterable[tuple[str, Card]], without_masks: list[str]) -> Iterator[str]:
+    """What a run left out, and why: images that cannot be used, and what needs [CLS] or masks where there are none.
+
+    Args:
+        manifests: of its splits, `{results}/data/{dataset}/{split}/manifest.parquet`.
+        models: what each model is called, and its card.
+        without_masks: what was asked for and is not made for lack of masks.
+    """
+    for path in manifests:
+        found = split(path)
+        if found.left_out:
+            log = path.parents[3] / "logs" / "manifest" / found.dataset / f"{found.name}.log"
+            yield f"{found.left_out} images of {found.dataset}, {found.name}; {log} says why"
+    if without_cls := [name for name, card in models if not card.cls_token]:
+        yield f"[CLS] and `no_cls` of {'; '.join(without_cls)} (no [CLS])"
+    if without_masks:
+        yield ", ".join(without_masks)
 
 
 def comparison(reproduction: Path) -> list[dict[str, str]]:

@@ -163,7 +163,7 @@ def abreast(panels: int, width: float, least: float = LEAST_WIDTH) -> int:
 
 
 def wrap_texts(figure: Figure) -> None:
-    """Break titles and axis labels that are longer than the side of the panel that they stand at; at its left there is room to spare."""
+    """Break titles and axis labels that are in one line and longer than the side of their panel; at its left there is room to spare."""
     figure.draw_without_rendering()  # settles how large panels are
     for axes in (axes for axes in figure.axes if axes.get_visible()):
         box = axes.get_window_extent()
@@ -175,7 +175,7 @@ def wrap_texts(figure: Figure) -> None:
 def _wrap(text: Text, side: float) -> None:
     words = text.get_text()
     extent = text.get_window_extent()
-    if words and (length := max(extent.width, extent.height)) > side:
+    if words and "\n" not in words and (length := max(extent.width, extent.height)) > side:
         text.set_text(textwrap.fill(words, max(1, int(0.9 * len(words) * side / length)), break_long_words=False))
 
 

@@ -23,10 +23,14 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
     """Rows (model, method, order, removed): share of tokens removed and accuracy with 95 % interval over images, in per cent."""
     frames = []
     for item in series:
-        share = 100 * pl.col("removed") / math.prod(json.loads(item.metadata["grid"]))
-        percent = item.frame.rename({"accuracy": "mean"}).with_columns(pl.col("mean", "low", "high") * 100, share.alias("share"))
+        percent = item.frame.rename({"accuracy": "mean"}).with_columns(pl.col("mean", "low", "high") * 100, share=share_removed(item))
         frames.append(labelled(percent.drop("seed", "protocol"), item))
     return pl.concat(frames)
+
+
+def share_removed(item: Series) -> pl.Expr:
+    """Column `removed` of a model's curves in per cent of its image tokens."""
+    return 100 * pl.col("removed") / math.prod(json.loads(item.metadata["grid"]))
 
 
 def draw(frame: pl.DataFrame, width: float) -> Figure:

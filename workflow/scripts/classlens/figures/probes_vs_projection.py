@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from classlens import statistics
 from classlens.figures import canvas
+from classlens.figures.deletion_curves import share_removed
 from classlens.presentation import Inputs
 from classlens.protocol import Protocol
 from classlens.series import Series, labelled
@@ -25,7 +26,7 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
     """Rows (model, panel, method, group, x), mean and 95 % interval over images in per cent.
 
     In panel `accuracy` group is the kind of token (`cls`, `image`) and x the block; in panel `deletion`, which there is where all models
-    have deletion curves, group is the order and x the number of removed tokens.
+    have deletion curves, group is the order and x the share of image tokens that are removed, in per cent.
     """
     frames = []
     for index, item in enumerate(series):
@@ -36,7 +37,9 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
             means = statistics.by_block(frame, "first", seed).rename({"tokens": "group", "block": "x"})
             frames.append(_panel("accuracy", method, means, item))
         if inputs["deletion"]:
-            curves = pl.DataFrame(inputs["deletion"][index]).rename({"order": "group", "removed": "x", "accuracy": "mean"})
+            curves = (
+                pl.DataFrame(inputs["deletion"][index]).with_columns(x=share_removed(item)).rename({"order": "group", "accuracy": "mean"})
+            )
             for method in METHODS:
                 frames.append(_panel("deletion", method, curves.filter(method=method), item))
     return pl.concat(frames).with_columns(pl.col("mean", "low", "high") * 100)
@@ -57,7 +60,7 @@ def _panel(panel: str, method: str, frame: pl.DataFrame, item: Series) -> pl.Dat
         pl.lit(panel).alias("panel"),
         pl.lit(method).alias("method"),
         pl.col("group").cast(pl.String),
-        pl.col("x").cast(pl.Int32),
+        pl.col("x").cast(pl.Float64),
         "mean",
         "low",
         "high",
@@ -83,7 +86,7 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
             row[1].set_title("" if beside else rows["label"][0])
     grid[-1, 0].set_xlabel("block")
     for axes in grid[-1, 1:]:
-        axes.set_xlabel("image tokens removed")
+        axes.set_xlabel("image tokens removed (%)")
     for column in grid.T:
         widest = max(column, key=lambda axes: len(axes.get_legend_handles_labels()[1]))
         column[-1].legend(*widest.get_legend_handles_labels(), loc="upper center", bbox_to_anchor=(0.5, -0.2))

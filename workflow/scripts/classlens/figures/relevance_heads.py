@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from classlens.figures import canvas
-from classlens.figures.relevance_maps import decoded, photograph, short
+from classlens.figures.relevance_maps import decoded, named, paths_of, photograph
 from classlens.manifest_classes import classes_of
 from classlens.presentation import Inputs
 from classlens.protocol import Protocol
@@ -22,9 +22,11 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
     image = shown.row(0, named=True)
     rows, columns = canvas.patch_grid(item)
     maps = item.frame.filter(image_id=image["image_id"], class_index=image["class_index"])
-    name = classes_of(manifest)[image["class_index"]][1]
+    name, path = classes_of(manifest)[image["class_index"]][1], paths_of(manifest)[image["image_id"]]
     place = {"row": np.tile(np.repeat(np.arange(rows), columns), len(maps)), "column": np.tile(np.arange(columns), rows * len(maps))}
-    frame = maps.select("image_id", pl.lit(name).alias("class_name"), "block", "head", "relevance").explode("relevance")
+    frame = maps.select("image_id", pl.lit(path).alias("path"), pl.lit(name).alias("class_name"), "block", "head", "relevance").explode(
+        "relevance"
+    )
     pictures = pl.Series("photograph", [photograph(image), *[None] * (len(frame) - 1)], pl.String)
     return labelled(frame.with_columns(pictures, **{key: pl.Series(value) for key, value in place.items()}), item)
 
@@ -40,7 +42,6 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
     height = max(side, 0.68 * width * mosaic.shape[0] / mosaic.shape[1])
     figure, (left, right) = plt.subplots(1, 2, figsize=(width, height + 0.7), width_ratios=[side, width - side])
     left.imshow(decoded(frame["photograph"].drop_nulls()[0]))
-    left.set_title(f"{short(frame['class_name'][0])} (image {frame['image_id'][0]})", fontsize=7)
     left.axis("off")
     largest = np.abs(maps).max()
     drawn = right.imshow(mosaic, cmap=canvas.DIVERGING, vmin=-largest, vmax=largest, interpolation="nearest")
@@ -51,6 +52,6 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
     right.grid(False)
     right.tick_params(length=0)
     right.spines[:].set_visible(False)
-    right.set_title(frame["label"][0])
+    right.set_title(f"{frame['label'][0]}: {named(frame['path'][0], frame['class_name'][0])}")
     figure.colorbar(drawn, ax=right, shrink=0.8, aspect=15).set_label("relevance")
     return figure

@@ -5,9 +5,12 @@ Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5; methods, section 8
 
 import base64
 import io
+import textwrap
+from pathlib import PurePath
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from matplotlib import pyplot as plt
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -22,11 +25,21 @@ from classlens.series import Series, labelled
 COLUMNS = 3
 """Classes of one image that are drawn side by side."""
 
+TITLE = 7
+"""Size of titles, points."""
+
+CHARACTER, LINE = 0.064, 0.12
+"""Width of a character and height of a line of a title, inches."""
+
+SCALE = 1.2
+"""Width of the colour scale, inches."""
+
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
     """Rows (image, class, row, column): relevance of each patch; `photograph` is a PNG in base64, in the first row of an image."""
     (item,), shown, manifest = series, pl.DataFrame(inputs["shown"][0]), inputs["manifest"][0]
     names = [name for _, name in classes_of(manifest)]
+    paths = paths_of(manifest)
     rows, columns = canvas.patch_grid(item)
     frames = []
     maps = item.frame.filter(pl.col("method").cast(pl.String) == "ours")
@@ -37,6 +50,7 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
                 pl.DataFrame(
                     {
                         "image_id": image["image_id"],
+                        "path": paths[image["image_id"]],
                         "class_index": index,
                         "class_name": names[index],
                         "own_class": is_own,
@@ -49,6 +63,11 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
                 )
             )
     return labelled(pl.concat(frames), item)
+
+
+def paths_of(manifest: pa.Table) -> dict[int, str]:
+    """Path of each image of a manifest, by image id."""
+    return dict(zip(manifest["image_id"].to_pylist(), manifest["path"].to_pylist(), strict=True))
 
 
 def photograph(image: dict[str, object]) -> str:
@@ -66,26 +85,44 @@ def decoded(text: str) -> np.ndarray:
 
 def draw(frame: pl.DataFrame, width: float) -> Figure:
     """A row per image: the photograph, and over it the map of each class, each relative to its largest value."""
-    images = frame["image_id"].unique(maintain_order=True)
-    most = max(frame.filter(image_id=image)["class_index"].n_unique() for image in images)
-    titles = 0.2 if canvas.abreast(1 + most, width, least=1.3) > most else 0.5  # inches, of one line or of three
-    size = (width, len(images) * (width / (most + 1.3) + titles))
+    images = [frame.filter(image_id=image) for image in frame["image_id"].unique(maintain_order=True)]
+    most = max(of_image["class_index"].n_unique() for of_image in images)
+    side = (width - SCALE) / (1 + most)
+    titles = [[_broken(title, int(side / CHARACTER)) for title in _titles(of_image)] for of_image in images]
+    lines = 1 + max(title.count("\n") for row in titles for title in row)
+    size = (width, 0.25 + len(images) * (side + LINE * (lines + 1)))
     figure, grid = plt.subplots(len(images), 1 + most, figsize=size, squeeze=False)
-    for row, image in zip(grid, images, strict=True):
-        of_image = frame.filter(image_id=image)
+    for row, of_image, names in zip(grid, images, titles, strict=True):
         pixels = decoded(of_image["photograph"].drop_nulls()[0])
         row[0].imshow(pixels)
-        row[0].set_title(f"image {image}")
-        maps = of_image.group_by("class_name", "own_class", maintain_order=True)
-        for axes, ((name, own), part) in zip(row[1:], maps, strict=False):
+        maps = of_image.group_by("class_index", maintain_order=True)
+        for axes, (_, part) in zip(row[1:], maps, strict=False):
             patches.relevance(axes, pixels, part["relevance"].to_numpy().reshape(part["row"].n_unique(), -1))
-            axes.set_title(f"{short(str(name))}{' (its class)' if own else ''}")
+        for axes, name in zip(row, names, strict=False):
+            axes.set_title(name, fontsize=TITLE)
         for axes in row:
             axes.axis("off")
     colours = plt.cm.ScalarMappable(Normalize(-1, 1), canvas.DIVERGING)
     figure.colorbar(colours, ax=grid, shrink=0.5, aspect=25).set_label("relevance (relative to the map's largest)")
     figure.suptitle(frame["label"][0], fontsize=8)
     return figure
+
+
+def _titles(of_image: pl.DataFrame) -> list[str]:
+    """What the photograph and the maps of an image are called."""
+    classes = of_image.unique("class_index", keep="first", maintain_order=True)
+    maps = [f"{short(name)}{' (its class)' if own else ''}" for name, own in classes.select("class_name", "own_class").iter_rows()]
+    return [named(of_image["path"][0], classes.filter(pl.col("own_class"))["class_name"][0]), *maps]
+
+
+def _broken(title: str, length: int) -> str:
+    """A title in lines of so many characters at most; file names, which may have no spaces, break after underscores."""
+    return textwrap.fill(title.replace("_", "_\v"), length, replace_whitespace=False).replace("\v", "")
+
+
+def named(path: str, class_name: str) -> str:
+    """What an image is called: its file, and its class."""
+    return f"{PurePath(path).name} ({short(class_name)})"
 
 
 def short(name: str) -> str:
