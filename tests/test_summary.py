@@ -65,7 +65,7 @@ def test_the_end_of_a_run_says_what_was_made_and_what_was_not(results: Path) -> 
         "  figures/two.png",
         "Explorer: explorer/index.html",
         "Longest stages (sums over their jobs): extract 1.5 min, model 4 s",
-        "Left out: 3 images of photos, validation; logs/manifest/photos/validation.log says why",
+        "Left out: 3 of the images of photos, validation; logs/manifest/photos/validation.log says why",
         "Left out: [CLS] and `no_cls` of pooled (no [CLS])",
         "Left out: F4 of photos (no masks)",
         "Reproduction (reproduction.csv): 0 of 1 numbers within tolerance",
