@@ -41,7 +41,7 @@ class Protocol:
     """A 24-block model is drawn with pairs of blocks averaged instead of over relative depth."""
 
     tokens_as_units: bool = False
-    """F1 exchanges tokens instead of images in its test; no p is corrected, and in F1 and F9 it is the share of strictly larger differences."""
+    """F1 exchanges tokens, not images, in its test; no p is corrected, and in F1 and F9 it is the share of strictly larger differences."""
 
     memory_before_activation: bool = False
     """The MLP's memory coefficients are the output of `fc1` instead of the input of `fc2` (`memories`)."""
