@@ -263,6 +263,11 @@ def test_two_models_and_two_classes(browser: Browser, results: Path, names: list
         rival = next(index for index in likely["top"] if index != likely["class_index"])
         for legend, index in zip(page.page.locator(".legend").all(), (likely["class_index"], rival), strict=True):
             expect(legend).to_contain_text(f"logit of {names[index]}")
+        ends = [scale.inner_text().replace("−", "-").split() for scale in page.page.locator(".scale").all()]
+        logits = rows_of(results, "class_logits/cls/shapes/validation/00000.parquet", image_id=IMAGE, site="resid_post")
+        shown = logits.filter(pl.col("class_index").is_in([likely["class_index"], rival]))["logit"].explode()
+        assert ends[0] == ends[1]  # colours can be compared
+        assert [float(end) for end in ends[0]] == pytest.approx([shown.min(), shown.max()], abs=0.06)
 
 
 def test_an_address_brings_back_the_view(browser: Browser, results: Path) -> None:
