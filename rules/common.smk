@@ -97,9 +97,10 @@ def describe_rules():
                 letter.docstring = "; ".join(filter(None, [letter.docstring, item.title]))
 
 
-def failures(since):
-    """What programs of this run have given up with since a time, as the last lines of their logs say, each once."""
-    logs = [path for path in Path(f"{results}/logs").rglob("*.log") if path.stat().st_mtime >= since]
+def failures():
+    """What programs have given up with since the run began, as the last lines of their logs say, each once."""
+    began = (Path(results) / run_folder.LOCK).stat().st_mtime  # by the clock of the disk that the logs are on
+    logs = [path for path in Path(f"{results}/logs").rglob("*.log") if path.stat().st_mtime >= began]
     said = [path.read_text(encoding="utf-8", errors="replace").rstrip().rsplit("\n", 1)[-1] for path in logs]
     return sorted({line.removeprefix("error: ") for line in said if line.startswith("error: ")})
 

@@ -70,5 +70,5 @@ onsuccess:
 
 onerror:
     print("The run has stopped. Above, `Error in rule` names each failed job and its log; the same command goes on from what is done.")
-    for reason in failures(STARTED):
+    for reason in failures():
         print(f"What went wrong: {reason}")

@@ -55,6 +55,10 @@ class ExplorerPage:
     def expect_heading(self, text: str, view: int = 0) -> None:
         expect(self.view(view).locator("h2")).to_have_text(re.compile(re.escape(text)))
 
+    def scale(self, view: int = 0) -> list[float]:
+        """Ends of a view's scale of colours."""
+        return [float(end) for end in self.view(view).locator(".scale").inner_text().replace("−", "-").split()[:2]]
+
     def control(self, role: Any, name: str) -> Locator:
         """A control as a screen reader finds it."""
         return self.page.get_by_role(role, name=name, exact=True)

@@ -209,6 +209,9 @@ def test_a_class_that_was_kept_at_some_tokens_only(browser: Browser, results: Pa
         page.page.get_by_label(f"Colour by {names[wanted]}").click()
         expect(page.page.locator(".legend")).to_contain_text(f"logit of {names[wanted]}")
         assert [cell["known"] for cell in page.cells()] == [wanted in top for top in rows["top5"]]
+        kept = rows_of(results, "projections/cls/shapes/validation/00000.parquet", image_id=IMAGE, site="attn_out")
+        logits = kept.select("top5", "top5_logit").explode("top5", "top5_logit").filter(top5=wanted)["top5_logit"]
+        assert page.scale() == pytest.approx([logits.min(), logits.max()], abs=0.06)
 
 
 def test_relevance_maps(browser: Browser, results: Path) -> None:
@@ -248,6 +251,16 @@ def test_conditions(browser: Browser, results: Path, condition: str) -> None:
         page.expect_heading("block 3 of 12")
 
 
+def test_a_condition_that_only_one_of_two_models_has(browser: Browser, results: Path) -> None:
+    with ExplorerPage(browser, results / "explorer") as page:
+        for second, others in (("pooled", ["none", "self_only", "without_context", "without_class"]), ("cls_random", [])):
+            page.open(f"image={IMAGE}&block=3&condition=no_cls&second={second}")
+            page.expect_heading("block 3 of 12", view=1)
+            assert len(page.cells(0)) == TOKENS
+            shown = page.page.locator("#condition-label").locator("visible=true")
+            assert shown.locator("option").evaluate_all("options => options.map(option => option.value)") == others
+
+
 def test_two_models_and_two_classes(browser: Browser, results: Path, names: list[str]) -> None:
     likely = row_of(results, PREDICTIONS, image_id=IMAGE)
     with ExplorerPage(browser, results / "explorer") as page:
@@ -263,11 +276,10 @@ def test_two_models_and_two_classes(browser: Browser, results: Path, names: list
         rival = next(index for index in likely["top"] if index != likely["class_index"])
         for legend, index in zip(page.page.locator(".legend").all(), (likely["class_index"], rival), strict=True):
             expect(legend).to_contain_text(f"logit of {names[index]}")
-        ends = [scale.inner_text().replace("−", "-").split() for scale in page.page.locator(".scale").all()]
         logits = rows_of(results, "class_logits/cls/shapes/validation/00000.parquet", image_id=IMAGE, site="resid_post")
         shown = logits.filter(pl.col("class_index").is_in([likely["class_index"], rival]))["logit"].explode()
-        assert ends[0] == ends[1]  # colours can be compared
-        assert [float(end) for end in ends[0]] == pytest.approx([shown.min(), shown.max()], abs=0.06)
+        assert page.scale(0) == page.scale(1)  # colours can be compared
+        assert page.scale() == pytest.approx([shown.min(), shown.max()], abs=0.06)
 
 
 def test_an_address_brings_back_the_view(browser: Browser, results: Path) -> None:
@@ -397,7 +409,7 @@ def test_names_are_text_and_what_is_missing_is_left_out(browser: Browser, hostil
             expect(page.page.get_by_label(absent)).to_be_hidden()
         expect(page.page.locator("caption", has_text="Active memories")).to_have_count(0)
         absent = "ranks when attention is cut or tokens are removed, active memories, relevance maps"
-        expect(page.page.locator(".absent")).to_have_text(f"Not computed for this model: {absent}.")
+        expect(page.page.locator(".absent")).to_have_text(f"Not in these results for this model: {absent}.")
         assert page.violations() == []
 
 

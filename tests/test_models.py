@@ -64,6 +64,8 @@ def spoil(state: dict[str, torch.Tensor], fault: str) -> dict[str, torch.Tensor]
         state |= {"head.weight": torch.zeros(9, 48), "head.bias": torch.zeros(9)}
     elif fault == "prefixed":
         return {f"module.{key}": value for key, value in state.items()}
+    elif fault == "of a pooled model":
+        return {key.replace("norm.", "fc_norm.") if key.startswith("norm.") else key: value for key, value in state.items()}
     elif fault == "not finite":
         state["norm.bias"] = torch.full((48,), torch.nan)
     return state
@@ -76,6 +78,7 @@ def spoil(state: dict[str, torch.Tensor], fault: str) -> dict[str, torch.Tensor]
         ("misshapen", r"1 of another shape \(norm.bias is \[3\], not \[48\]\)"),
         ("classes", "tells 9 classes apart and the data set has 7: .*`classes`"),
         ("prefixed", "set the model's `key_prefix: module.`$"),
+        ("of a pooled model", "set the model's `key_prefix`, `ignore_keys`, `kwargs` or `arch` to fit$"),
         ("not finite", "output is not finite"),
     ],
 )

@@ -141,7 +141,7 @@ def test_the_front_page_sums_up_the_run(demos: Report, demo: Run) -> None:
         "12 pass",
         "<td>ViT, [CLS]; ViT, [CLS] (random); ViT, pooled; ViT, pooled (random)</td>"
         "<td>shortest side to 124, centre crop 112×112, bicubic; mean 0.5, 0.5, 0.5; std 0.5, 0.5, 0.5</td>",
-        "<li>[CLS] and `no_cls` of ViT, pooled; ViT, pooled (random) (no [CLS])</li>",
+        "<li>[CLS] and no_cls of ViT, pooled; ViT, pooled (random) (no [CLS])</li>",
         "<td>extract</td><td>6</td>",
         "torch 2",
         "snakemake 9",

@@ -72,15 +72,15 @@ def load(model: ViT, weights: dict[str, Tensor], name: str, key_prefix: str = ""
         )
     complaints = [_count("missing", missing), _count("left over", extra), _count("of another shape", misshapen)]
     if any(complaints):
-        prefix = _common_prefix(missing, extra)
+        prefix = None if key_prefix else _common_prefix(missing, extra)
         keys = f"`key_prefix: {prefix}`" if prefix else "`key_prefix`, `ignore_keys`, `kwargs` or `arch` to fit"
         raise InputError(f"checkpoint {name} does not fit the model: {'; '.join(filter(None, complaints))}: set the model's {keys}")
     model.load_state_dict({key: weights[key] for key in own})
 
 
 def _common_prefix(missing: list[str], extra: list[str]) -> str | None:
-    """What has to be taken off names that are left over to get all that are missing; None where nothing does it."""
-    prefixes = {key.removesuffix(missing[0]) for key in extra if missing and key.endswith(missing[0])}
+    """The module (`model.`) that has to be taken off names that are left over to get all that are missing; None where there is none."""
+    prefixes = {key.removesuffix(missing[0]) for key in extra if missing and key.endswith(f".{missing[0]}")}
     return next((prefix for prefix in sorted(prefixes) if {prefix + key for key in missing} <= set(extra)), None)
 
 

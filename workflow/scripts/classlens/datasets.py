@@ -135,11 +135,12 @@ class Dataset:
         missing = f"data set folder {folder} does not exist"
         if not self.home.is_dir():
             return f"{missing}: set the data set's `root` to the folder of {folder.relative_to(self.root)}"
-        there = sorted(entry.name for entry in self.home.iterdir() if entry.is_dir())
+        there = self.class_folders("")
         shown = ", ".join(there[:5]) + (", ..." if len(there) > 5 else "")
+        root = ", and the one above it as `root`" if self.home == self.root else ""
         return (
             f"{missing}; {self.home} holds {shown or 'no folders'}: name the folder of class folders as the data set's `eval_split` "
-            "(`train_split`, `probe_split`), and the one above it as `root`"
+            f"(`train_split`, `probe_split`){root}"
         )
 
     def class_folders(self, split: str) -> list[str]:

@@ -157,7 +157,7 @@ def _add_model(plan: Plan, model: Model, cost: Calibration, add: Add) -> None:
 
 def explored(card: Card, top_k: int, memories: bool) -> int:
     """Bytes of an image in the explorer: ranks, logits of classes of interest and largest classes of every token, and active memories."""
-    projected = len(SHOWN_SITES) * (2 + 2 * (1 + MOST_LIKELY) + 4 * top_k)
+    projected = len(SHOWN_SITES) * (2 + 2 * (1 + MOST_LIKELY) + 4 * min(top_k, card.classes))
     return card.tokens * card.depth * (projected + 4 * ACTIVE * len(LAYERS) * memories)
 
 

@@ -76,10 +76,10 @@ def left_out(manifests: Iterable[Path], models: Iterable[tuple[str, Card]], with
     for path in manifests:
         found = split(path)
         if found.left_out:
-            log = path.parents[3] / "logs" / "manifest" / found.dataset / f"{found.name}.log"
-            yield f"{found.left_out} of the images of {found.dataset}, {found.name}; {log} says why"
+            log = f"logs/manifest/{found.dataset}/{found.name}.log"
+            yield f"{found.left_out} of the images of {found.dataset}, {found.name} ({log} says why)"
     if without_cls := [name for name, card in models if not card.cls_token]:
-        yield f"[CLS] and `no_cls` of {'; '.join(without_cls)} (no [CLS])"
+        yield f"[CLS] and no_cls of {'; '.join(without_cls)} (no [CLS])"
     if without_masks:
         yield ", ".join(without_masks)
 

@@ -11,11 +11,12 @@ async function render() {
     const first = await loadModel(state.model);
     if (!first.place.has(state.image)) state.image = first.images.id[0];
     if (state.block < 1 || state.block > first.depth) state.block = first.depth;
-    if (!first.conditions.includes(state.condition)) state.condition = "none";
     if (!besideChoices().some(([name]) => name === state.second)) state.second = "";
     const images = await Promise.all(views().map(async ({ model }) => loadImage(await loadModel(model), state.image)));
     if (turn !== turns) return;
-    renderControls(first, images);
+    const conditions = first.conditions.filter((name) => images.every(({ model }) => model.conditions.includes(name)));
+    if (!conditions.includes(state.condition)) state.condition = "none";
+    renderControls(first, images, conditions);
     gallery.render(first);
     const current = shownViews.slice(0, images.length);
     const logits = sharedRange(views().map(({ colour }, number) => [state[colour], images[number]]));
@@ -39,12 +40,13 @@ function besideChoices() {
   return [["", "nothing"], [state.model, "the same model, another class"], ...others.map((model) => [model.name, labelOf(model)])];
 }
 
-function renderControls(first, images) {
+/** @param conditions that all views have. */
+function renderControls(first, images, conditions) {
   const isPerturbed = state.condition !== "none";
   fillSelect(byId("model"), RUN.models.map((model) => [model.name, labelOf(model)]), state.model);
   fillSelect(byId("beside"), besideChoices(), state.second);
-  fillSelect(byId("condition"), first.conditions.map((name) => [name, CONDITIONS[name] ?? name]), state.condition);
-  byId("condition-label").hidden = first.conditions.length < 2 || images.some((image) => !image.model.conditions.includes(state.condition) && isPerturbed);
+  fillSelect(byId("condition"), conditions.map((name) => [name, CONDITIONS[name] ?? name]), state.condition);
+  byId("condition-label").hidden = conditions.length < 2;
   byId("site").disabled = isPerturbed;
   byId("block").disabled = isPerturbed;
   byId("block").max = first.depth;

@@ -24,10 +24,11 @@ function perturbedMeasure(image) {
 /** Ends of the scale of logits: one for all views that show logits, so that their colours can be compared. */
 function sharedRange(shown) {
   const ranges = shown.filter(([choice]) => choice !== "identifiability").map(([choice, image]) => logitRange(image, chosenClass(choice, image), state.site));
-  return [Math.min(...ranges.map(([low]) => low)), Math.max(...ranges.map(([, high]) => high))];
+  const [low, high] = [Math.min(...ranges.map((range) => range[0])), Math.max(...ranges.map((range) => range[1]))];
+  return low <= high ? [low, high] : [0, 0];
 }
 
-/** Smallest and largest logit of a class over all blocks and tokens of a site, so that colours can be compared between blocks. */
+/** Smallest and largest logit of a class over all blocks and tokens of a site, so that colours can be compared between blocks; infinite where none is known. */
 function logitRange(image, index, site) {
   const key = `${index} ${site}`;
   image.ranges ??= new Map();
@@ -35,11 +36,11 @@ function logitRange(image, index, site) {
     let [low, high] = [Infinity, -Infinity];
     for (let block = 0; block < image.model.depth; block++) {
       for (let token = 0; token < image.model.tokens; token++) {
-        const logit = image.logit(index, site, block, token) ?? low;
-        [low, high] = [Math.min(low, logit), Math.max(high, logit)];
+        const logit = image.logit(index, site, block, token);
+        if (logit !== null) [low, high] = [Math.min(low, logit), Math.max(high, logit)];
       }
     }
-    image.ranges.set(key, low <= high ? [low, high] : [0, 0]);
+    image.ranges.set(key, [low, high]);
   }
   return image.ranges.get(key);
 }

@@ -28,7 +28,8 @@ class Relevance {
     const mapOf = (method) => maps.find((map) => map.method === method && (map.index === index || FOR_ANY_CLASS.includes(method)));
     const missing = image.model.methods.filter((method) => !mapOf(method)).map((method) => METHODS[method]);
     this.cards.replaceChildren(...image.model.methods.map(mapOf).filter((map) => map).map((map) => mapCard(map, image)));
-    this.missing.textContent = missing.length ? `Only for the true class: ${missing.join(", ")}.` : "";
+    this.missing.hidden = missing.length === 0;
+    this.missing.textContent = `Only for the true class: ${missing.join(", ")}.`;
   }
 }
 

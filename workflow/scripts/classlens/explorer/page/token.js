@@ -71,7 +71,7 @@ class Token {
     const missing = [
       model.conditions.length > 1 ? null : "ranks when attention is cut or tokens are removed", model.active ? null : "active memories", model.methods.length ? null : "relevance maps",
     ].filter((part) => part);
-    return missing.length ? h("p", { class: "absent" }, `Not computed for this model: ${missing.join(", ")}.`) : "";
+    return missing.length ? h("p", { class: "absent" }, `Not in these results for this model: ${missing.join(", ")}.`) : "";
   }
 
   /** The token's active memories with the classes that they write, once those are there. */
