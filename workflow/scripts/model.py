@@ -4,10 +4,10 @@ import argparse
 from pathlib import Path
 
 from classlens import class_embedding, cli, models, storage
-from classlens.hub import Architecture, Hub
+from classlens.hub import Hub
 from classlens.manifest_classes import classes_of
 from classlens.protocol import Protocol
-from classlens.provenance import check_sha256, sha256
+from classlens.provenance import check_sha256
 from classlens.trace import ViT
 
 
@@ -36,12 +36,10 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def weights_file(args: argparse.Namespace, hub: Hub, architecture: Architecture) -> Path | None:
-    """The file of the weights, which must be the one that the config names; None for random weights."""
-    file = hub.weights(architecture) if args.weights == "pretrained" else args.checkpoint
-    if file and args.sha256:
-        check_sha256(file, args.sha256)
-    return file
+def source_of(args: argparse.Namespace, file: Path | None) -> str:
+    """Where the weights come from; with the sha256 of their file, if there is one, which must be that of the config."""
+    name = args.checkpoint.name if args.checkpoint else args.weights
+    return f"{name}, sha256 {check_sha256(file, args.sha256)}" if file else name
 
 
 def give_head(model: ViT, args: argparse.Namespace) -> None:
@@ -54,7 +52,8 @@ def give_head(model: ViT, args: argparse.Namespace) -> None:
 def main(args: argparse.Namespace) -> None:
     hub = Hub(args.hub_cache, args.offline)
     architecture = hub.architecture(args.arch)
-    file = weights_file(args, hub, architecture)
+    file = hub.weights(architecture) if args.weights == "pretrained" else args.checkpoint
+    source = source_of(args, file)
     model = models.make_model(
         architecture,
         args.weights,
@@ -67,7 +66,6 @@ def main(args: argparse.Namespace) -> None:
         (lambda model: give_head(model, args)) if args.class_embedding else None,
     )
     models.save(model, args.model)
-    source = (args.checkpoint.name if args.checkpoint else args.weights) + (f", sha256 {sha256(file)}" if file else "")
     kwargs = {**architecture.kwargs, **args.kwargs}
     card = models.describe(model, architecture.name, kwargs, source, args.transform, Protocol.named(args.protocol), args.model)
     card.write(args.card)

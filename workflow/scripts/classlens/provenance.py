@@ -28,10 +28,12 @@ def sha256(path: Path | str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check_sha256(path: Path, wanted: str) -> None:
-    """Raise an InputError for a file that is not the one of a hash."""
-    if sha256(path) != wanted.lower():
-        raise different(path, sha256(path), wanted)
+def check_sha256(path: Path, wanted: str | None) -> str:
+    """The sha256 of a file; an InputError is raised where another is wanted."""
+    found = sha256(path)
+    if wanted and found != wanted.lower():
+        raise different(path, found, wanted)
+    return found
 
 
 def different(path: Path, found: str, wanted: str) -> InputError:
