@@ -50,6 +50,27 @@ def test_relevance_of_heads_names_the_image(maps: pl.DataFrame) -> None:
     plt.close(figure)
 
 
+@pytest.mark.parametrize("width", canvas.WIDTHS.values())
+@pytest.mark.parametrize("largest", [0.5, 4.2, 4.94, 8.27, 8.7, 120])
+def test_the_scale_of_heads_stays_inside_the_figure(largest: float, width: float) -> None:
+    maps = np.linspace(-1, largest, 12 * 4 * 49)
+    places = np.stack(np.unravel_index(np.arange(maps.size), (12, 4, 7, 7)), axis=1)
+    frame = pl.DataFrame(places, schema=["block", "head", "row", "column"]).with_columns(
+        relevance=maps,
+        label=pl.lit("ViT, pooled"),
+        path=pl.lit("validation/checked_cross/validation_checked_cross_0000.jpg"),
+        class_name=pl.lit("checked cross"),
+        photograph=pl.lit(relevance_maps.photograph({"pixels": bytes(192), "height": 8, "width": 8})),
+    )
+    with canvas.styled():
+        figure = relevance_heads.draw(frame, width)
+        canvas.wrap_texts(figure)
+        for _ in range(2):  # as a layout is settled step by step
+            figure.draw_without_rendering()
+            assert figure.axes[-1].yaxis.label.get_window_extent().x1 <= figure.bbox.x1
+    plt.close(figure)
+
+
 def test_deletion_is_drawn_over_the_share_of_tokens_like_the_curves_of_all_maps() -> None:
     probes = pl.DataFrame({"site": "resid_post", "block": [0, 0], "token": [0, 1], "image_id": 0, "rank": [0, 1]})
     facts = {"prefix_tokens": "0", "cls_token": "false", "grid": "[2, 4]"}

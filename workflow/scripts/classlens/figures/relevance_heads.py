@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from classlens.figures import canvas
 from classlens.figures.relevance_maps import decoded, named, paths_of, photograph
@@ -53,5 +54,6 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
     right.tick_params(length=0)
     right.spines[:].set_visible(False)
     right.set_title(f"{frame['label'][0]}: {named(frame['path'][0], frame['class_name'][0])}")
-    figure.colorbar(drawn, ax=right, shrink=0.8, aspect=15).set_label("relevance")
+    ticks = MaxNLocator(6)  # as many whatever the scale's size, which follows the width of their labels: else no layout settles
+    figure.colorbar(drawn, ax=right, shrink=0.8, aspect=15, ticks=ticks).set_label("relevance")
     return figure
