@@ -25,7 +25,7 @@ rule identifiability:
     message:
         "Measuring class identifiability of {wildcards.model} on {wildcards.dataset}"
     shell:
-        'python "$SCRIPTS"/identifiability.py --log {log:q} --threads {threads} --protocol {params.protocol}'
+        'python "$SCRIPTS"/identifiability.py --log {log:q} --threads {threads} --protocol {params.protocol:q}'
         " --projections {input.projections:q} --card {input.card:q} --identifiability {output.measures:q} --ranks {output.ranks:q}"
 
 
@@ -53,7 +53,7 @@ rule context:
     message:
         "Comparing class and context tokens of {wildcards.model} on {wildcards.dataset}"
     shell:
-        'python "$SCRIPTS"/context.py --log {log:q} --threads {threads} --protocol {params.protocol}'
+        'python "$SCRIPTS"/context.py --log {log:q} --threads {threads} --protocol {params.protocol:q}'
         " --projections {input.projections:q} --card {input.card:q} --tokens {input.tokens:q} --context {output:q}"
 
 
@@ -82,6 +82,6 @@ rule building:
     message:
         "Measuring how the layers of {wildcards.model} build the class on {wildcards.dataset}"
     shell:
-        'python "$SCRIPTS"/building.py --log {log:q} --threads {threads} --protocol {params.protocol}'
+        'python "$SCRIPTS"/building.py --log {log:q} --threads {threads} --protocol {params.protocol:q}'
         " --projections {input.projections:q} --card {input.card:q} --tokens {input.tokens:q}"
         " --changes {output.changes:q} --composition {output.composition:q}"

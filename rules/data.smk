@@ -25,7 +25,7 @@ rule shapes:
         "Drawing the data set {wildcards.dataset}"
     shell:
         'python "$SCRIPTS"/shapes.py --log {log:q} --threads {threads}'
-        " --num-classes {params.settings[num_classes]} --splits {params.settings[splits]:q} --seed {params.settings[seed]}"
+        " --num-classes {params.settings[num_classes]:q} --splits {params.settings[splits]:q} --seed {params.settings[seed]:q}"
         " --root {output:q}"
 
 
@@ -53,9 +53,9 @@ rule cifar:
     message:
         "Unpacking the images of {wildcards.dataset}, {wildcards.split}"
     shell:
-        'python "$SCRIPTS"/cifar.py --log {log:q} --threads {threads} --kind {params.settings[kind]}'
-        " --archive {resources.archive:q} --download {resources.download} --split {wildcards.split:q}"
-        " --images-per-class {params.settings[images_per_class]} --folder {output:q}"
+        'python "$SCRIPTS"/cifar.py --log {log:q} --threads {threads} --kind {params.settings[kind]:q}'
+        " --archive {resources.archive:q} --download {resources.download:q} --split {wildcards.split:q}"
+        " --images-per-class {params.settings[images_per_class]:q} --folder {output:q}"
 
 
 rule manifest:
@@ -84,7 +84,7 @@ rule manifest:
         "Checking the images of {wildcards.dataset}, {wildcards.split}"
     shell:
         'python "$SCRIPTS"/manifest.py --log {log:q} --threads {threads} --root {resources.root:q}'
-        " --kind {params.settings[kind]} --subset {params.settings[subset]} --classes {resources.classes:q}"
-        " --split {params.settings[split]:q} --images-per-class {params.settings[images_per_class]}"
-        " --masks {resources.masks:q} --on-bad-image {params.settings[on_bad_image]}"
-        " --shard-size {params.settings[shard_size]} --protocol {params.settings[protocol]} --manifest {output:q}"
+        " --kind {params.settings[kind]:q} --subset {params.settings[subset]:q} --classes {resources.classes:q}"
+        " --split {params.settings[split]:q} --images-per-class {params.settings[images_per_class]:q}"
+        " --masks {resources.masks:q} --on-bad-image {params.settings[on_bad_image]:q}"
+        " --shard-size {params.settings[shard_size]:q} --protocol {params.settings[protocol]:q} --manifest {output:q}"

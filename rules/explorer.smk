@@ -34,7 +34,7 @@ rule explorer_model:
     message:
         "Packing what is known of the images of {wildcards.model} for the explorer"
     shell:
-        'python "$SCRIPTS"/explorer_model.py --log {log:q} --threads {threads} --protocol {params.protocol} --name {wildcards.model:q}'
+        'python "$SCRIPTS"/explorer_model.py --log {log:q} --threads {threads} --protocol {params.protocol:q} --name {wildcards.model:q}'
         " --root {resources.root:q} --manifest {input.manifest:q} --card {input.card:q} --predictions {input.predictions:q}"
         " --projections {input.projections:q} --class-logits {input.class_logits:q} --memory-keys {input.memory_keys:q}"
         " --interpretable-values {input.interpretable_values:q} --tokens {input.tokens:q} --ranks {input.ranks:q}"
@@ -63,5 +63,5 @@ rule explorer:
     message:
         "Writing the page of the explorer"
     shell:
-        'python "$SCRIPTS"/explorer.py --log {log:q} --threads {threads} --protocol {params.settings[protocol]}'
+        'python "$SCRIPTS"/explorer.py --log {log:q} --threads {threads} --protocol {params.settings[protocol]:q}'
         " --run {params.settings[run]:q} --models {params.settings[models]:q} --page {output:q}"

@@ -71,9 +71,9 @@ for figure in FIGURES:
         message:
             f"Drawing figure {figure.letter}, {figure.name}" + (" of {wildcards.model}" if figure.per_model else "")
         shell:
-            'python "$SCRIPTS"/{params.script} --log {log:q} --threads {threads} --models {params.settings[models]:q}'
-            " --seed {params.settings[seed]} --protocol {params.settings[protocol]}"
-            " {params.style:q} --width {params.settings[width]}"
+            'python "$SCRIPTS"/{params.script:q} --log {log:q} --threads {threads} --models {params.settings[models]:q}'
+            " --seed {params.settings[seed]:q} --protocol {params.settings[protocol]:q}"
+            " {params.style:q} --width {params.settings[width]:q}"
             " {params.inputs:q}"
             " {params.drawings:q}"
 

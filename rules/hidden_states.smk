@@ -34,11 +34,11 @@ rule extract:
         "Extracting hidden states of {wildcards.model} on {wildcards.dataset}, {wildcards.split}, shard {wildcards.shard}"
     shell:
         'python "$SCRIPTS"/extract.py --log {log:q} --threads {threads}'
-        " --device {resources.device} --jobs-per-gpu {resources.jobs_per_gpu} --mem-mb {resources.mem_mb}"
-        " --batch-size {resources.batch_size} --workers {resources.workers} --precision {params.settings[precision]}"
+        " --device {resources.device:q} --jobs-per-gpu {resources.jobs_per_gpu:q} --mem-mb {resources.mem_mb:q}"
+        " --batch-size {resources.batch_size:q} --workers {resources.workers:q} --precision {params.settings[precision]:q}"
         " --manifest {input.manifest:q} --root {resources.root:q}"
-        " --model $(dirname {input.card:q}) --shard {params.shard} --dtype {params.settings[dtype]}"
-        " --protocol {params.settings[protocol]} --outputs {output:q}"
+        " --model $(dirname {input.card:q}) --shard {params.shard:q} --dtype {params.settings[dtype]:q}"
+        " --protocol {params.settings[protocol]:q} --outputs {output:q}"
 
 
 use rule extract as extract_with_memory_keys with:
@@ -74,5 +74,5 @@ rule predictions:
     message:
         "Collecting the predictions of {wildcards.model} on {wildcards.dataset}, {wildcards.split}"
     shell:
-        'python "$SCRIPTS"/predictions.py --log {log:q} --threads {threads} --protocol {params.protocol}'
+        'python "$SCRIPTS"/predictions.py --log {log:q} --threads {threads} --protocol {params.protocol:q}'
         " --shards {input:q} --predictions {output:q}"

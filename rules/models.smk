@@ -31,13 +31,13 @@ rule model:
         "Preparing the model {wildcards.model} ({params.settings[weights]} weights)"
     shell:
         'python "$SCRIPTS"/model.py --log {log:q} --threads {threads}'
-        " --arch {params.settings[arch]:q} --weights {params.settings[weights]} --checkpoint {resources.checkpoint:q}"
-        " --sha256 {params.settings[pinned]} --hub-cache {resources.hub_cache:q} --offline {resources.offline}"
-        " --class-embedding {resources.class_embedding:q} --normalization {params.settings[normalization]}"
-        " --temperature {params.settings[temperature]} --manifest {input:q}"
+        " --arch {params.settings[arch]:q} --weights {params.settings[weights]:q} --checkpoint {resources.checkpoint:q}"
+        " --sha256 {params.settings[pinned]} --hub-cache {resources.hub_cache:q} --offline {resources.offline:q}"
+        " --class-embedding {resources.class_embedding:q} --normalization {params.settings[normalization]:q}"
+        " --temperature {params.settings[temperature]:q} --manifest {input:q}"
         " --kwargs {params.settings[kwargs]:q} --key-prefix={params.settings[key_prefix]:q} --ignore-keys {params.settings[ignore_keys]:q}"
-        " --transform {params.settings[transform]:q} --num-classes {params.settings[num_classes]} --seed {params.settings[seed]}"
-        " --protocol {params.settings[protocol]} --model {output.weights:q} --card {output.card:q}"
+        " --transform {params.settings[transform]:q} --num-classes {params.settings[num_classes]:q} --seed {params.settings[seed]:q}"
+        " --protocol {params.settings[protocol]:q} --model {output.weights:q} --card {output.card:q}"
 
 
 rule train:
@@ -69,8 +69,8 @@ rule train:
         "Training the model {wildcards.model}"
     shell:
         'python "$SCRIPTS"/train.py --log {log:q} --threads {threads}'
-        " --device {resources.device} --jobs-per-gpu {resources.jobs_per_gpu} --mem-mb {resources.mem_mb}"
-        " --workers {resources.workers} --precision {params.settings[precision]}"
+        " --device {resources.device:q} --jobs-per-gpu {resources.jobs_per_gpu:q} --mem-mb {resources.mem_mb:q}"
+        " --workers {resources.workers:q} --precision {params.settings[precision]:q}"
         " --manifest {input.manifest:q} --root {resources.root:q} --arch {params.settings[arch]:q} --kwargs {params.settings[kwargs]:q}"
-        " --transform {params.settings[transform]:q} --num-classes {params.settings[num_classes]} --recipe {params.settings[recipe]:q}"
-        " --seed {params.settings[seed]} --protocol {params.settings[protocol]} --model {output.weights:q} --card {output.card:q}"
+        " --transform {params.settings[transform]:q} --num-classes {params.settings[num_classes]:q} --recipe {params.settings[recipe]:q}"
+        " --seed {params.settings[seed]:q} --protocol {params.settings[protocol]:q} --model {output.weights:q} --card {output.card:q}"

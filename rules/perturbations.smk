@@ -33,8 +33,8 @@ rule perturbations:
         "Cutting attention and removing tokens of {wildcards.model} on {wildcards.dataset}"
     shell:
         'python "$SCRIPTS"/perturb.py --log {log:q} --threads {threads}'
-        " --device {resources.device} --jobs-per-gpu {resources.jobs_per_gpu} --mem-mb {resources.mem_mb}"
-        " --batch-size {resources.batch_size} --workers {resources.workers} --precision {params.settings[precision]}"
+        " --device {resources.device:q} --jobs-per-gpu {resources.jobs_per_gpu:q} --mem-mb {resources.mem_mb:q}"
+        " --batch-size {resources.batch_size:q} --workers {resources.workers:q} --precision {params.settings[precision]:q}"
         " --manifest {input.manifest:q} --root {resources.root:q}"
-        " --model $(dirname {input.card:q}) --tokens {input.tokens:q} --analyses {params.settings[analyses]}"
-        " --protocol {params.settings[protocol]} --ranks {output.ranks:q} --accuracy {output.accuracy:q}"
+        " --model $(dirname {input.card:q}) --tokens {input.tokens:q} --analyses {params.settings[analyses]:q}"
+        " --protocol {params.settings[protocol]:q} --ranks {output.ranks:q} --accuracy {output.accuracy:q}"

@@ -29,8 +29,8 @@ rule probes:
     message:
         "Fitting linear probes to the hidden states of {wildcards.model} on {wildcards.dataset}"
     shell:
-        'python "$SCRIPTS"/probe.py --log {log:q} --threads {threads} --protocol {params.settings[protocol]}'
+        'python "$SCRIPTS"/probe.py --log {log:q} --threads {threads} --protocol {params.settings[protocol]:q}'
         " --card {input.card:q} --manifest {input.manifest:q} --states {input.states:q}"
         " --train-manifest {input.train_manifest:q} --train-states {input.train_states:q}"
-        " --training {params.settings[training]:q} --seed {params.settings[seed]}"
+        " --training {params.settings[training]:q} --seed {params.settings[seed]:q}"
         " --ranks {output.ranks:q} --accuracy {output.accuracy:q}"

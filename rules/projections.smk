@@ -32,10 +32,10 @@ rule project:
         "Projecting hidden states of {wildcards.model} on {wildcards.dataset}, {wildcards.split}, shard {wildcards.shard}"
     shell:
         'python "$SCRIPTS"/project.py --log {log:q} --threads {threads}'
-        " --device {resources.device} --jobs-per-gpu {resources.jobs_per_gpu} --mem-mb {resources.mem_mb}"
-        " --manifest {input.manifest:q} --model $(dirname {input.card:q}) --shard {params.shard} --states {input.states:q}"
-        " --predictions {input.predictions:q} --top-k {params.settings[top_k]} --classes {params.settings[classes]:q}"
-        " --protocol {params.settings[protocol]} --projections {output.projections:q} --class-logits {output.class_logits:q}"
+        " --device {resources.device:q} --jobs-per-gpu {resources.jobs_per_gpu:q} --mem-mb {resources.mem_mb:q}"
+        " --manifest {input.manifest:q} --model $(dirname {input.card:q}) --shard {params.shard:q} --states {input.states:q}"
+        " --predictions {input.predictions:q} --top-k {params.settings[top_k]:q} --classes {params.settings[classes]:q}"
+        " --protocol {params.settings[protocol]:q} --projections {output.projections:q} --class-logits {output.class_logits:q}"
 
 
 rule tokens:
@@ -62,5 +62,5 @@ rule tokens:
     message:
         "Labelling the tokens of {wildcards.model} on {wildcards.dataset} by the masks"
     shell:
-        'python "$SCRIPTS"/tokens.py --log {log:q} --threads {threads} --protocol {params.protocol}'
+        'python "$SCRIPTS"/tokens.py --log {log:q} --threads {threads} --protocol {params.protocol:q}'
         " --manifest {input.manifest:q} --root {resources.root:q} --card {input.card:q} --tokens {output:q}"

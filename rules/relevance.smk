@@ -34,11 +34,11 @@ rule relevance:
         "Making relevance maps of {wildcards.model} on {wildcards.dataset}"
     shell:
         'python "$SCRIPTS"/relevance.py --log {log:q} --threads {threads}'
-        " --device {resources.device} --jobs-per-gpu {resources.jobs_per_gpu} --mem-mb {resources.mem_mb}"
-        " --batch-size {resources.batch_size} --workers {resources.workers} --precision {params.settings[precision]}"
+        " --device {resources.device:q} --jobs-per-gpu {resources.jobs_per_gpu:q} --mem-mb {resources.mem_mb:q}"
+        " --batch-size {resources.batch_size:q} --workers {resources.workers:q} --precision {params.settings[precision]:q}"
         " --manifest {input.manifest:q} --root {resources.root:q}"
-        " --model $(dirname {input.card:q}) --probes {input.probes:q} --classes {params.settings[classes]}"
-        " --images {params.settings[images]:q} --seed {params.settings[seed]} --protocol {params.settings[protocol]}"
+        " --model $(dirname {input.card:q}) --probes {input.probes:q} --classes {params.settings[classes]:q}"
+        " --images {params.settings[images]:q} --seed {params.settings[seed]:q} --protocol {params.settings[protocol]:q}"
         " --relevance {output.maps:q} --heads {output.heads:q} --shown {output.shown:q}"
 
 
@@ -73,11 +73,11 @@ rule deletion:
         "Deleting tokens of {wildcards.model} on {wildcards.dataset} by their relevance"
     shell:
         'python "$SCRIPTS"/deletion.py --log {log:q} --threads {threads}'
-        " --device {resources.device} --jobs-per-gpu {resources.jobs_per_gpu} --mem-mb {resources.mem_mb}"
-        " --batch-size {resources.batch_size} --workers {resources.workers} --precision {params.settings[precision]}"
+        " --device {resources.device:q} --jobs-per-gpu {resources.jobs_per_gpu:q} --mem-mb {resources.mem_mb:q}"
+        " --batch-size {resources.batch_size:q} --workers {resources.workers:q} --precision {params.settings[precision]:q}"
         " --manifest {input.manifest:q} --root {resources.root:q}"
-        " --model $(dirname {input.card:q}) --relevance {input.relevance:q} --steps {params.settings[steps]}"
-        " --seed {params.settings[seed]} --protocol {params.settings[protocol]} --deletion {output:q}"
+        " --model $(dirname {input.card:q}) --relevance {input.relevance:q} --steps {params.settings[steps]:q}"
+        " --seed {params.settings[seed]:q} --protocol {params.settings[protocol]:q} --deletion {output:q}"
 
 
 rule deletion_curves:
@@ -104,7 +104,7 @@ rule deletion_curves:
         "Measuring the areas under the deletion curves of {wildcards.model} on {wildcards.dataset}"
     shell:
         'python "$SCRIPTS"/deletion_curves.py --log {log:q} --threads {threads} --deletion {input:q}'
-        " --seed {params.settings[seed]} --protocol {params.settings[protocol]} --curves {output.curves:q} --area {output.area:q}"
+        " --seed {params.settings[seed]:q} --protocol {params.settings[protocol]:q} --curves {output.curves:q} --area {output.area:q}"
 
 
 rule segmentation:
@@ -132,5 +132,5 @@ rule segmentation:
     message:
         "Comparing the relevance maps of {wildcards.model} with the masks of {wildcards.dataset}"
     shell:
-        'python "$SCRIPTS"/segmentation.py --log {log:q} --threads {threads} --protocol {params.protocol} --manifest {input.manifest:q}'
+        'python "$SCRIPTS"/segmentation.py --log {log:q} --threads {threads} --protocol {params.protocol:q} --manifest {input.manifest:q}'
         " --root {params.root:q} --card {input.card:q} --relevance {input.relevance:q} --segmentation {output:q}"

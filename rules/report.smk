@@ -52,7 +52,7 @@ rule report_pages:
         "Writing tables and facts for the report"
     shell:
         'python "$SCRIPTS"/report_pages.py --log {log:q} --threads {threads} --models {params.settings[models]:q}'
-        " --seed {params.settings[seed]} --hashes {params.hashes:q} --benchmarks {params.benchmarks:q}"
+        " --seed {params.settings[seed]:q} --hashes {params.hashes:q} --benchmarks {params.benchmarks:q}"
         " --cards {input.cards:q} --manifests {input.manifests:q} --figures {input.figures:q} --tables {input.tables:q}"
         " --titles {params.titles:q} --pages {output.pages:q} --facts {output.facts:q} --without-masks {params.without_masks:q}"
         + (" --reproduction {input.reproduction:q}" if EXPECTED else "")
@@ -64,7 +64,7 @@ onsuccess:
     same = " ".join(f"--configfile {shlex.quote(str(path))}" for path in workflow.overwrite_configfiles)
     shell(
         "python {workflow.basedir:q}/workflow/scripts/summary.py --results {results:q} --seconds {seconds} --figures {figures:q}"
-        " --formats {plan.formats} --tables {tables:q} --without-masks {WITHOUT_MASKS:q} --arguments={same:q}"
+        " --formats {plan.formats:q} --tables {tables:q} --without-masks {WITHOUT_MASKS:q} --arguments={same:q}"
     )
 
 

@@ -54,8 +54,8 @@ for table in TABLES:
         message:
             f"Writing table {table.letter}, {table.name}"
         shell:
-            'python "$SCRIPTS"/{params.script} --log {log:q} --threads {threads} --models {params.settings[models]:q}'
-            " --seed {params.settings[seed]} --protocol {params.settings[protocol]}"
+            'python "$SCRIPTS"/{params.script:q} --log {log:q} --threads {threads} --models {params.settings[models]:q}'
+            " --seed {params.settings[seed]:q} --protocol {params.settings[protocol]:q}"
             " {params.inputs:q}"
             " --csv {output:q}"
 
