@@ -124,7 +124,7 @@ def stages(compute: Compute, folder: Path) -> tuple[list[dict[str, Any]], dict[s
 
     def project() -> None:
         interest = projection.classes_of_interest(images, storage.read_table(predictions), [])
-        projection.project(Lens.from_model(model), card, states, interest, 5, compute, projections, class_logits, {})
+        projection.project(Lens.from_model(model), card, states, interest, 5, compute, CORRECTED, projections, class_logits, {})
 
     def naive() -> None:
         naive_extraction(model, images.slice(0, NAIVE_IMAGES), folder, transform, compute.device)
@@ -305,7 +305,7 @@ def float16_changes(folder: Path) -> dict[str, float]:
             states, predictions, out = folder / "s.parquet", folder / "y.parquet", folder / "p.parquet"
             extraction.extract(model, card, table, root, compute, dtype, states, predictions, None, CORRECTED, {})
             interest = projection.classes_of_interest(table, storage.read_table(predictions), [])
-            projection.project(Lens.from_model(model), card, states, interest, 5, compute, out, folder / "c.parquet", {})
+            projection.project(Lens.from_model(model), card, states, interest, 5, compute, CORRECTED, out, folder / "c.parquet", {})
             ranks[dtype] = storage.read_table(out)["rank"].to_numpy()
         shares[label] = float((ranks["float32"] != ranks["float16"]).mean())
     return shares

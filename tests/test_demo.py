@@ -51,13 +51,14 @@ def test_contract_of_the_tables(results: Path, model: str) -> None:
     tokens = card["prefix_tokens"] + card["grid"][0] * card["grid"][1]
     shard = results / "hidden_states" / model / "shapes" / "validation" / "00000.parquet"
     states = pq.ParquetFile(shard)
-    names = [f"{site}.{block}" for site in ("resid_post", "attn_out", "mlp_out") for block in range(DEPTH)]
+    columns = [f"{site}.{block}" for site in ("resid_post", "attn_out", "mlp_out") for block in range(DEPTH)]
+    names = [name for column in columns for name in (column, f"{column}.exponent")]
     assert states.schema_arrow.names == ["image_id", "token", *names]
     assert states.metadata.num_rows == IMAGES * tokens
     assert states.metadata.row_group(0).column(5).compression == "UNCOMPRESSED"
     assert not states.metadata.row_group(0).column(5).is_stats_set
     metadata = {key.decode(): value.decode() for key, value in states.schema_arrow.metadata.items()}
-    assert (metadata["dtype"], metadata["D"]) == ("float16", str(card["width"]))
+    assert (metadata["dtype"], metadata["D"], metadata["format"]) == ("float16", str(card["width"]), "2")
     assert metadata["protocol"] == "corrected"
     assert metadata["model_sha256"] == card["sha256"]
     assert json.loads(metadata["parameters"])["dtype"] == "float16"

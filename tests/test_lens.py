@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from classlens.lens import Lens, rank
+from classlens.errors import InputError
+from classlens.lens import Lens, largest, rank
 from classlens.measures import chance, class_identifiability
 from classlens.models import build
 from classlens.trace import Trace
@@ -14,13 +15,44 @@ from classlens.trace import Trace
 
 @given(st.integers(1, 4), st.integers(1, 3), st.integers(2, 9), st.integers(0, 2**16))
 @settings(max_examples=60, deadline=None)
-def test_rank_counts_strictly_larger_logits(images: int, tokens: int, classes: int, seed: int) -> None:
+def test_rank_counts_larger_logits_and_equal_ones_of_smaller_index(images: int, tokens: int, classes: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     logits = rng.integers(-2, 3, (images, tokens, classes)).astype(np.float32)  # few values, so that ties are common
     labels = rng.integers(0, classes, images)
-    wanted = [[sum(value > row[label] for value in row) for row in image] for image, label in zip(logits, labels, strict=True)]
+    stable = np.argsort(-logits, axis=-1, kind="stable")
+    wanted = np.argmax(stable == labels[:, None, None], axis=-1)
     ours = rank(torch.from_numpy(logits), torch.from_numpy(labels))
-    assert ours.tolist() == wanted
+    assert ours.tolist() == wanted.tolist()
+    assert ((ours == 0).numpy() == (logits.argmax(axis=-1) == labels[:, None])).all()
+    larger = [[sum(value > row[label] for value in row) for row in image] for image, label in zip(logits, labels, strict=True)]
+    assert rank(torch.from_numpy(logits), torch.from_numpy(labels), ties_rank_first=True).tolist() == larger
+
+
+@given(st.integers(1, 9), st.integers(1, 12), st.integers(0, 2**16))
+@settings(max_examples=60, deadline=None)
+def test_the_largest_logits_are_those_of_a_stable_sort(classes: int, count: int, seed: int) -> None:
+    logits = torch.from_numpy(np.random.default_rng(seed).integers(-2, 3, (3, 4, classes)).astype(np.float32))
+    values, indices = largest(logits, count)
+    wanted = logits.sort(dim=-1, descending=True, stable=True)
+    assert torch.equal(values, wanted.values[..., :count])
+    assert torch.equal(indices, wanted.indices[..., :count])
+
+
+def test_a_state_without_information_has_chance_identifiability() -> None:
+    classes = 8
+    ranks = rank(torch.zeros(classes, 3, classes), torch.arange(classes))  # one image of each class
+    assert class_identifiability(ranks.double(), classes).mean() == pytest.approx(chance(classes))
+    assert (ranks == 0).double().mean() == pytest.approx(1 / classes)
+
+
+@pytest.mark.parametrize("place", [(0, 0, 0), (1, 1, 3)])
+def test_a_logit_that_is_nan_has_no_rank(place: tuple[int, int, int]) -> None:
+    logits = torch.randn(2, 2, 4)
+    logits[place] = torch.nan
+    with pytest.raises(InputError, match="a logit is NaN"):
+        rank(logits, torch.tensor([0, 1]))
+    with pytest.raises(InputError, match="a logit is NaN"):
+        largest(logits, 2)
 
 
 def test_rank_of_distinct_logits_is_the_position_in_sorted_order() -> None:

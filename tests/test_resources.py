@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -215,7 +214,7 @@ def table_of(path: Path, in_order: bool) -> pl.DataFrame:
     columns: dict[str, Any] = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
         binary = isinstance(column.type, pa.FixedSizeBinaryType)
-        columns[name] = storage.states_of(column, "float16").astype(np.float32) if binary else pl.Series(column)
+        columns[name] = storage.states_of(table, name) if binary else pl.Series(column)
     frame = pl.DataFrame(columns)
     return (
         frame if in_order else frame.cast({pl.Categorical: pl.String, pl.Enum: pl.String}).sort([name for name in KEYS if name in columns])

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from classlens import cli, compute, models, projection, storage
 from classlens.lens import Lens
 from classlens.manifest_classes import class_index, classes_of
+from classlens.protocol import Protocol
 
 
 def arguments() -> argparse.Namespace:
@@ -39,6 +40,7 @@ def main(args: argparse.Namespace) -> None:
         projection.classes_of_interest(manifest.filter(pc.field("shard") == args.shard), predictions, further),
         args.top_k,
         compute.from_arguments(args),
+        Protocol.named(args.protocol),
         args.projections,
         args.class_logits,
         cli.provenance(args, card.sha256),

@@ -84,7 +84,8 @@ def calibrate(
     states, predictions, keys, projections, logits = (folder / f"{name}.parquet" for name in FILES)
     extract = _timed(lambda: extraction.extract(model, card, manifest, folder, compute, dtype, states, predictions, keys, CORRECTED, {}))
     interest = projection.classes_of_interest(manifest, storage.read_table(predictions), [])
-    project = _timed(lambda: projection.project(Lens.from_model(model), card, states, interest, top_k, compute, projections, logits, {}))
+    lens = Lens.from_model(model)
+    project = _timed(lambda: projection.project(lens, card, states, interest, top_k, compute, CORRECTED, projections, logits, {}))
     written = (projections.stat().st_size + logits.stat().st_size) / count
     return Calibration(forward, extract / count, project / count, keys.stat().st_size / count, written, weights, card)
 

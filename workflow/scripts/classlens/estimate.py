@@ -183,9 +183,9 @@ def conditions(plan: Plan, model: Model, cost: Calibration) -> list[str]:
 
 
 def states_per_image(cost: Calibration, dtype: str) -> float:
-    """Bytes of the hidden states of an image: a value for each site, block and width, and two numbers for each token."""
-    card = cost.card
-    return card.tokens * (len(SITES) * card.depth * card.width * NUMPY_DTYPES[dtype].itemsize + 6)
+    """Return the bytes of the hidden states of an image: the values of each site and block, their exponents, and the token's number."""
+    card, exponent = cost.card, 4 if dtype == "float16" else 0  # Parquet stores an int8 in four bytes
+    return card.tokens * (len(SITES) * card.depth * (card.width * NUMPY_DTYPES[dtype].itemsize + exponent) + 6)
 
 
 @dataclass(frozen=True)

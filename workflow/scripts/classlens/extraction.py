@@ -19,6 +19,7 @@ from classlens.card import Card
 from classlens.cli import progress
 from classlens.compute import Compute
 from classlens.errors import InputError
+from classlens.lens import largest
 from classlens.protocol import Protocol
 from classlens.trace import Trace, ViT
 from classlens.transforms import Transform
@@ -48,23 +49,44 @@ def columns(depth: int) -> list[str]:
 def states_schema(depth: int, width: int, dtype: str) -> pa.Schema:
     """Schema of a shard of hidden states: rows (image, token), a fixed-size binary column per site and block."""
     binary = pa.binary(width * storage.NUMPY_DTYPES[dtype].itemsize)
-    fields = [("image_id", pa.int32()), ("token", pa.int16()), *((name, binary) for name in columns(depth))]
-    return pa.schema(fields, metadata={"dtype": dtype, "D": str(width)})
+    fields = [("image_id", pa.int32()), ("token", pa.int16())]
+    for name in columns(depth):
+        fields += [(name, binary), *([(storage.exponent_of(name), pa.int8())] if dtype == "float16" else [])]
+    return pa.schema(fields, metadata={"dtype": dtype, "D": str(width), "format": storage.STATES_FORMAT})
 
 
-def stored(activation: Tensor, name: str, dtype: torch.dtype) -> Tensor:
-    """An activation as it is stored, on the CPU.
+Stored = tuple[Tensor, Tensor | None]
+"""Values of an activation's rows, [row, width], and their exponents, int8 [row], or None for float32; on the CPU."""
+
+
+def stored(activation: Tensor, name: str, dtype: torch.dtype) -> Stored:
+    """Return an activation [..., width] as it is stored: float32 as it is, float16 with an exponent for each row.
 
     Raises:
-        InputError: it is not finite, or does not fit the type.
+        InputError: the activation is not finite.
     """
-    kept = activation.to(dtype)
-    if not kept.sum(dtype=torch.float32).isfinite() and not kept.isfinite().all():
+    rows = activation.reshape(-1, activation.shape[-1]).float()
+    extent = rows.abs().amax(dim=-1)
+    if not extent.isfinite().all():
         site, block = name.split(".")
-        if not activation.isfinite().all():
-            raise InputError(f"{site} of block {block} is not finite: the model's weights or its input are damaged")
-        raise InputError(f"{site} of block {block} overflows float16: set hidden_states.dtype to float32")
-    return kept.to("cpu")
+        raise InputError(f"{site} of block {block} is not finite: the model's weights or its input are damaged")
+    if dtype == torch.float32:
+        return rows.to("cpu"), None
+    exponent = _exponents(extent)
+    values = (rows * _power_of_two(-exponent)[:, None]).to(dtype)
+    return values.to("cpu"), exponent.to("cpu", torch.int8)
+
+
+def _exponents(extent: Tensor) -> Tensor:
+    """Return e for each row, whose largest |value| is `extent` [row], so that float16 of value / 2^e lies in [1, 2) (methods, 14.1)."""
+    mantissa, exponent = torch.frexp(extent)  # mantissas lie in [0.5, 1)
+    rounded_up = mantissa >= 1 - 2.0**-12  # to the next power of two
+    return torch.where(extent > 0, exponent - 1 + rounded_up.int(), 0).clamp(-126, 126)
+
+
+def _power_of_two(exponent: Tensor) -> Tensor:
+    """Return 2^e exactly, in float32, for int32 exponents from -126 to 126, from their bits."""
+    return ((127 + exponent) << 23).view(torch.float32)
 
 
 def extract(
@@ -106,15 +128,16 @@ def extract(
     bytes_per_image = len(columns(card.depth)) * card.tokens * card.width * DTYPES[dtype].itemsize
     size = compute.batch_for(on_host=bytes_per_image)
 
+    schema = states_schema(card.depth, card.width, dtype)
+
     def work(batch: Batch) -> list[pa.RecordBatch]:
         with torch.inference_mode(), compute.autocast(), Trace(model, reads) as trace:
             logits = model(batch.images)
         keys = {(layer, block): trace.pop(f"{site}.{block}") for layer, site in sites.items() for block in range(card.depth)}
-        tables = [_states(batch, trace, card), _predictions(batch, logits.float().cpu())]
+        tables = [_states(batch, trace, card, schema), _predictions(batch, logits.float().cpu())]
         return [*tables, memories.table(batch.image_ids, keys)] if keys else tables
 
     with ExitStack() as files:
-        schema = states_schema(card.depth, card.width, dtype)
         writers = [
             files.enter_context(storage.table_writer(states_path, schema, provenance, compression="none")),
             files.enter_context(storage.table_writer(predictions_path, PREDICTIONS, provenance)),
@@ -126,25 +149,27 @@ def extract(
         out_of_memory.each(images, work, partial(storage.write_all, writers))
 
 
-def _states(batch: Batch, trace: Trace, card: Card) -> pa.RecordBatch:
+def _states(batch: Batch, trace: Trace, card: Card, schema: pa.Schema) -> pa.RecordBatch:
     image = torch.tensor(batch.image_ids, dtype=torch.int32).repeat_interleave(card.tokens)
     token = torch.arange(card.tokens, dtype=torch.int16).repeat(len(batch))
-    names = columns(card.depth)
-    states = [storage.fixed_binary(trace.pop(name).reshape(-1, card.width).numpy()) for name in names]
-    return pa.RecordBatch.from_arrays([pa.array(image.numpy()), pa.array(token.numpy()), *states], names=["image_id", "token", *names])
+    arrays = [pa.array(image.numpy()), pa.array(token.numpy())]
+    for name in columns(card.depth):
+        values, exponent = trace.pop(name)
+        arrays += [storage.fixed_binary(values.numpy()), *([] if exponent is None else [pa.array(exponent.numpy())])]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def _predictions(batch: Batch, logits: Tensor) -> pa.RecordBatch:
     classes = batch.classes.cpu()
-    best = logits.topk(min(MOST_LIKELY, logits.shape[1]), dim=-1)
-    predicted = logits.argmax(dim=-1)
+    best_logits, best = largest(logits, MOST_LIKELY)
+    predicted = best[:, 0]
     arrays = [
         pa.array(batch.image_ids, pa.int32()),
         pa.array(classes.numpy(), pa.int32()),
         pa.array(predicted.numpy().astype("int32")),
         pa.array((predicted == classes).numpy()),
         pa.array(logits.gather(1, classes[:, None])[:, 0].numpy()),
-        pa.array(best.indices.tolist(), pa.list_(pa.int32())),
-        pa.array(best.values.tolist(), pa.list_(pa.float32())),
+        pa.array(best.tolist(), pa.list_(pa.int32())),
+        pa.array(best_logits.tolist(), pa.list_(pa.float32())),
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=PREDICTIONS)

@@ -3,8 +3,10 @@
 Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 3; methods, section 1.
 """
 
+import torch
 from torch import Tensor, nn
 
+from classlens.errors import InputError
 from classlens.trace import ViT
 
 
@@ -76,15 +78,57 @@ def _mean(states: Tensor, real: Tensor | None) -> Tensor:
     return (states * weight).sum(dim=1) / weight.sum(dim=1)
 
 
-def rank(logits: Tensor, classes: Tensor) -> Tensor:
-    """Rank of each image's class at each token: how many classes have a strictly larger logit, so that 0 is first.
+def rank(logits: Tensor, classes: Tensor, ties_rank_first: bool = False) -> Tensor:
+    """Return the rank of each image's class at each token; 0 is first.
+
+    The rank is the number of classes with a larger logit, plus the number of classes with an equal logit and a smaller index, as argmax
+    decides. A state without information, all of whose logits are equal, then has the identifiability and the rate of chance over balanced
+    classes (methods, section 14.2).
 
     Args:
         logits: [image, ..., class].
         classes: class index of each image, [image].
+        ties_rank_first: count larger logits only, as published, so that every class of a tie has the first rank of the tie.
 
     Returns:
         int64 [image, ...].
+
+    Raises:
+        InputError: a logit is NaN.
     """
+    _refuse_nan(logits)
     index = classes.view(-1, *(1,) * (logits.dim() - 1)).expand(*logits.shape[:-1], 1)
-    return (logits > logits.gather(-1, index)).sum(dim=-1)
+    own = logits.gather(-1, index)
+    ahead = logits > own
+    if not ties_rank_first:
+        ahead |= (logits == own) & (torch.arange(logits.shape[-1], device=logits.device) < index)
+    return ahead.sum(dim=-1)
+
+
+def largest(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the largest logits and their classes, largest first; of equal logits, the class with the smaller index comes first.
+
+    Args:
+        logits: [..., class].
+        count: how many; all where there are fewer classes.
+
+    Returns:
+        logits and int64 classes, each [..., count].
+
+    Raises:
+        InputError: a logit is NaN.
+    """
+    _refuse_nan(logits)
+    count = min(count, logits.shape[-1])
+    values, classes = logits.topk(min(count + 1, logits.shape[-1]), dim=-1)  # one more, to see ties with those that are left out
+    tied = (values[..., 1:] == values[..., :-1]).any(dim=-1)
+    if tied.any():  # rare, and `topk` orders ties as it likes
+        ordered = logits[tied].sort(dim=-1, descending=True, stable=True)
+        values[tied], classes[tied] = (part[:, : values.shape[-1]] for part in (ordered.values, ordered.indices))
+    return values[..., :count], classes[..., :count]
+
+
+def _refuse_nan(logits: Tensor) -> None:
+    """Raise an InputError for NaN, which compares as neither larger nor smaller and would rank first."""
+    if logits.numel() and logits.amax().isnan():
+        raise InputError("a logit is NaN: the model's weights or the hidden states are damaged")

@@ -141,7 +141,8 @@ class Perturbations:
             states = kept_tokens.last_states(self._model, tokens.states, tokens.attention_mask if mask is None else mask)
         correct = self._lens.output(states, tokens.real).argmax(dim=-1) == classes
         real = torch.ones_like(tokens.position, dtype=torch.bool) if tokens.real is None else tokens.real
-        return Outcome(condition, rows, emptied, tokens.position, real, rank(self._lens(states), classes), correct)
+        ranks = rank(self._lens(states), classes, self._protocol.ties_rank_first)
+        return Outcome(condition, rows, emptied, tokens.position, real, ranks, correct)
 
 
 @contextmanager

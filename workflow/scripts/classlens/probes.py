@@ -14,6 +14,7 @@ from scipy.sparse import csr_array
 
 from classlens import storage
 from classlens.card import Card
+from classlens.storage import StoredStates
 
 ALPHA = 1.0
 SITES = ("resid_post", "attn_out", "mlp_out")
@@ -113,11 +114,10 @@ class Split:
         table = storage.read_table(manifest, ["image_id", "class_index"])
         return cls(table["image_id"].to_numpy(), table["class_index"].to_numpy().astype(np.int64), shards, model)
 
-    def states(self, column: str) -> np.ndarray:
-        """Hidden states of one site and block, [image, token, width], as they are stored."""
-        parts = [storage.read_states(path, column, self.model) for path in self.shards]
-        states = np.concatenate(parts) if len(parts) > 1 else parts[0]
-        return states.reshape(len(self.image_ids), -1, states.shape[1])
+    def states(self, column: str) -> StoredStates:
+        """Return the hidden states of one site and block, [image, token, width]."""
+        states = StoredStates.concatenated([storage.read_stored_states(path, column, self.model) for path in self.shards])
+        return states.reshape(len(self.image_ids), -1)
 
 
 def probe_ranks(train: Split | None, test: Split, num_classes: int, seed: int) -> Callable[[str], np.ndarray]:
@@ -134,7 +134,7 @@ def probe_ranks(train: Split | None, test: Split, num_classes: int, seed: int) -
     def of_column(column: str) -> np.ndarray:
         tested = test.states(column)
         fitted = tested if train is None else train.states(column)
-        return np.stack([of_token(fitted[:, token], tested[:, token]) for token in range(tested.shape[1])])
+        return np.stack([of_token(fitted[:, token], tested[:, token]) for token in range(tested.values.shape[1])])
 
     def of_token(fitted: np.ndarray, tested: np.ndarray) -> np.ndarray:
         if train is not None:

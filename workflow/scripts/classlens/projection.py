@@ -18,8 +18,9 @@ from classlens import out_of_memory, storage
 from classlens.card import Card
 from classlens.cli import progress
 from classlens.compute import Compute
-from classlens.lens import Lens, rank
+from classlens.lens import Lens, largest, rank
 from classlens.projection_table import SITES, class_schema, schema
+from classlens.protocol import Protocol
 
 # Bytes of a logit while it is projected: itself, what ranks and the largest are found with, and as much again for what is on its way.
 BYTES_PER_LOGIT = 12
@@ -54,6 +55,7 @@ def project(
     interest: dict[int, list[int]],
     top_k: int,
     compute: Compute,
+    protocol: Protocol,
     path: Path,
     classes_path: Path,
     provenance: dict[str, str],
@@ -67,6 +69,7 @@ def project(
         interest: classes of interest of each image id, the true one first, each once.
         top_k: how many classes with the largest logits to keep; all where there are fewer.
         compute: how to run.
+        protocol: settles the rank of a class among equal logits.
         path: shard of projections to write.
         classes_path: shard of the logits of the classes of interest to write.
         provenance: schema metadata.
@@ -78,7 +81,7 @@ def project(
     compute.place(lens)
 
     def work(states: States) -> list[pa.RecordBatch]:
-        return _projected(lens, card, states, [interest[image] for image in states.image_ids], top_k, compute)
+        return _projected(lens, card, states, [interest[image] for image in states.image_ids], top_k, compute, protocol)
 
     most = compute.batch_for(on_device=BYTES_PER_LOGIT * card.tokens * card.classes)
     with (
@@ -98,19 +101,21 @@ def classes_of_interest(manifest: pa.Table, predictions: pa.Table, further: list
 
 def _groups(path: Path, card: Card) -> Iterator[States]:
     """Each row group of a shard."""
-    for group in storage.StoredTable(path, card.sha256).groups():
+    for group in storage.states_table(path, card.sha256).groups():
         yield States(group["image_id"].to_numpy()[:: card.tokens].tolist(), group, card.tokens)
 
 
 def states_of_site(group: pa.Table, site: str, block: int, tokens: int) -> np.ndarray:
-    """Stored states of a site and block as float32 [image, token, width]; `resid_mid` is computed from its two neighbours."""
+    """Return stored states of a site and block as float32 [image, token, width]; `resid_mid` is computed from its two neighbours."""
     if site == "resid_mid":
         return states_of_site(group, "resid_post", block, tokens) - states_of_site(group, "mlp_out", block, tokens)
-    states = storage.states_of(group[f"{site}.{block}"], group.schema.metadata[b"dtype"].decode())
-    return states.reshape(-1, tokens, states.shape[1]).astype(np.float32)
+    states = storage.states_of(group, f"{site}.{block}")
+    return states.reshape(-1, tokens, states.shape[1])
 
 
-def _projected(lens: Lens, card: Card, states: States, interest: list[list[int]], top_k: int, compute: Compute) -> list[pa.RecordBatch]:
+def _projected(
+    lens: Lens, card: Card, states: States, interest: list[list[int]], top_k: int, compute: Compute, protocol: Protocol
+) -> list[pa.RecordBatch]:
     """Rows of both tables; `interest` is of each image, the true class first."""
     order = [(site, block) for site in SITES for block in range(card.depth)]
     shape = (len(states), card.tokens, len(order))
@@ -122,10 +127,10 @@ def _projected(lens: Lens, card: Card, states: States, interest: list[list[int]]
     for column, (site, block) in enumerate(order):
         with torch.inference_mode():
             logits = lens(torch.from_numpy(states_of_site(states.columns, site, block, card.tokens)).to(compute.device))
-            best = logits.topk(top_k, dim=-1)
+            best_logits, best = largest(logits, top_k)
             of_interest[:, :, column] = logits.gather(-1, wanted[:, None].expand(-1, card.tokens, -1)).cpu()
-            ranks[:, :, column] = rank(logits, wanted[:, 0]).cpu()
-            top[:, :, column], top_logit[:, :, column] = best.indices.cpu(), best.values.cpu()
+            ranks[:, :, column] = rank(logits, wanted[:, 0], protocol.ties_rank_first).cpu()
+            top[:, :, column], top_logit[:, :, column] = best.cpu(), best_logits.cpu()
     projected = _rows(states.image_ids, order, ranks, of_interest[..., 0], top, top_logit)
     return [projected, _class_rows(states.image_ids, order, interest, of_interest, card)]
 

@@ -64,6 +64,9 @@ class Protocol:
     deletion_without_ends: bool = False
     """Deletion curves keep 1 to N - 1 tokens, and their area is divided by the curve's own maximum, instead of both ends (`deletion`)."""
 
+    ties_rank_first: bool = False
+    """Classes with the logit of the true class never count as ranked before it (`lens.rank`)."""
+
     permutations: int = 9999
     """Permutations of a significance test."""
 
@@ -99,6 +102,7 @@ PAPER = Protocol(
     run_emptied_images=True,
     softmax_twice=True,
     deletion_without_ends=True,
+    ties_rank_first=True,
     permutations=300,
 )
 PROTOCOLS = {protocol.name: protocol for protocol in (CORRECTED, PAPER)}
