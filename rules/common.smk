@@ -229,6 +229,12 @@ def train_manifest(wildcards):
     return f"<results>/data/{dataset.name}/{dataset.train_split}/manifest.parquet"
 
 
+def fitted_manifests():
+    """Manifests of the splits that models and probes are fitted on; those of published results are not there."""
+    splits = [(dataset, split) for dataset in plan.used() for split in dataset.splits if split != dataset.eval_split]
+    return [f"<results>/data/{dataset.name}/{split}/manifest.parquet" for dataset, split in splits if not plan.published]
+
+
 def tokens_if_masks(wildcards):
     """Token labels, where the images have masks."""
     return f"<results>/tokens/{wildcards.model}/{wildcards.dataset}.parquet" if of_dataset(wildcards).has_masks else []

@@ -44,7 +44,8 @@ rule explorer_model:
 rule explorer:
     """A page on which every image, token and layer can be looked at"""
     input:
-        expand("<results>/explorer/{model}", model=plan.models),
+        models=expand("<results>/explorer/{model}", model=plan.models),
+        warnings=rules.sanity.output,
     output:
         "<results>/explorer/index.html",
     log:
@@ -64,4 +65,4 @@ rule explorer:
         "Writing the page of the explorer"
     shell:
         'python "$SCRIPTS"/explorer.py --log {log:q} --threads {threads} --protocol {params.settings[protocol]:q}'
-        " --run {params.settings[run]:q} --models {params.settings[models]:q} --page {output:q}"
+        " --run {params.settings[run]:q} --models {params.settings[models]:q} --warnings {input.warnings:q} --page {output:q}"

@@ -27,6 +27,7 @@ rule report_pages:
         figures=[f"<results>/figures/{name}.csv" for names in plan.figures().values() for name in names],
         tables=[f"<results>/tables/{table.name}.csv" for table in TABLE_PAGES],
         reproduction=rules.reproduction.output if EXPECTED else [],
+        warnings=rules.sanity.output,
     output:
         facts="<results>/report/facts.json",
         pages=[in_report(table, f"tables/{table.name}", f"<results>/report/{table.name}.html") for table in TABLE_PAGES]
@@ -55,7 +56,7 @@ rule report_pages:
         " --seed {params.settings[seed]:q} --hashes {params.hashes:q} --benchmarks {params.benchmarks:q}"
         " --cards {input.cards:q} --manifests {input.manifests:q} --figures {input.figures:q} --tables {input.tables:q}"
         " --titles {params.titles:q} --pages {output.pages:q} --facts {output.facts:q} --without-masks {params.without_masks:q}"
-        + (" --reproduction {input.reproduction:q}" if EXPECTED else "")
+        " --warnings {input.warnings:q}" + (" --reproduction {input.reproduction:q}" if EXPECTED else "")
 
 
 onsuccess:

@@ -1,4 +1,4 @@
-# The paper's tables, each over all models, and what they reproduce. Letters are aliases: `snakemake T1`.
+# The paper's tables, each over all models, what they reproduce, and what is odd about the run. Letters are aliases: `snakemake T1`.
 import json
 
 from classlens.catalogue import TABLES
@@ -83,6 +83,44 @@ rule reproduction:
         "Comparing the tables with the expected numbers"
     shell:
         'python "$SCRIPTS"/reproduction.py --log {log:q} --threads {threads} --expected {params.expected:q} --tables {input:q} --csv {output:q}'
+
+
+# Models whose answers are looked at: random weights are meant to guess.
+ANSWERING = [model for model in plan.models.values() if model.weights != "random"]
+
+
+rule sanity:
+    """Signs of classes in another order, wrong transforms or weights, masks without an object, and copies of images"""
+    input:
+        cards=[f"<results>/models/{model.name}/model.json" for model in ANSWERING],
+        predictions=[of_model(model.name, "<results>/predictions/{model}/{dataset}/{split}.parquet") for model in ANSWERING],
+        manifests=[f"<results>/data/{dataset.name}/{dataset.eval_split}/manifest.parquet" for dataset in plan.used()],
+        fitted=fitted_manifests(),
+    output:
+        "<results>/warnings.json",
+    log:
+        "<logs>/sanity.log",
+    benchmark:
+        "<benchmarks>/sanity.tsv"
+    conda:
+        "../envs/classlens.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2),
+        runtime=30,
+    params:
+        settings=dict(
+            models=json.dumps([{"name": model.name, "label": model.label, "dataset": model.dataset} for model in ANSWERING]),
+            datasets=[dataset.name for dataset in plan.used()],
+            protocol=settings["protocol"],
+        ),
+        code=code("sanity.py"),
+    message:
+        "Looking for signs that something else was measured than was meant"
+    shell:
+        'python "$SCRIPTS"/sanity.py --log {log:q} --threads {threads} --protocol {params.settings[protocol]:q}'
+        " --models {params.settings[models]:q} --cards {input.cards:q} --predictions {input.predictions:q}"
+        " --datasets {params.settings[datasets]:q} --manifests {input.manifests:q} --fitted {input.fitted:q} --warnings {output:q}"
 
 
 rule tables:

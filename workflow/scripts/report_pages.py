@@ -22,6 +22,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--titles", type=cli.json_argument, default=[], help="title of each table's page, as a JSON list")
     parser.add_argument("--reproduction", type=Path, help="comparison with expected numbers")
     parser.add_argument("--without-masks", nargs="*", default=[], help="what was asked for and is not made for lack of masks")
+    parser.add_argument("--warnings", type=Path, required=True, help="signs that something else was measured than was meant")
     parser.add_argument("--benchmarks", type=Path, required=True, help="folder of the run's benchmarks")
     parser.add_argument("--seed", type=int, required=True, help="the run's seed")
     parser.add_argument("--hashes", type=cli.json_argument, required=True, help="sha256 of all code and of the lock file, as a JSON object")
@@ -42,6 +43,7 @@ def main(args: argparse.Namespace) -> None:
     facts["summary"] = {
         "seed": args.seed,
         **report.summary(cards, labels, args.manifests, dict(rates.select("model", "accuracy").iter_rows()), expected),
+        "warnings": run_facts.warnings(args.warnings),
         "left_out": list(run_facts.left_out(args.manifests, zip(labels.values(), cards.values(), strict=True), args.without_masks)),
         "stages": [{**asdict(stage), "time": run_facts.minutes(stage.seconds)} for stage in run_facts.stages(args.benchmarks)],
         "versions": {**measured_with(args.manifests[0]), **{name: version(name) for name in ("matplotlib", "snakemake")}},

@@ -57,6 +57,12 @@ def left_out(args: argparse.Namespace) -> Iterator[str]:
         yield f"Left out: {line}"
 
 
+def warnings(path: Path) -> Iterator[str]:
+    """Signs that the run measured something else than was meant."""
+    for warning in run_facts.warnings(path):
+        yield f"Warning: {warning['about']}: {warning['message']}"
+
+
 def reproduced(path: Path) -> Iterator[str]:
     """How many of the expected numbers were reproduced, and which were not."""
     rows = [row for row in run_facts.comparison(path) if row["status"] != "not run"]
@@ -73,6 +79,8 @@ def main(args: argparse.Namespace) -> None:
         print(line)
     if (args.results / "report").is_dir():
         print(f"Report: snakemake --report report.zip {args.arguments}".rstrip())
+    for line in warnings(args.results / "warnings.json"):
+        print(line)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """What a run has done, from the files that it leaves: how long its stages took, which images it has, what it reproduced."""
 
 import csv
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from classlens.card import Card
 from classlens.storage import StoredTable
@@ -82,6 +84,18 @@ def left_out(manifests: Iterable[Path], models: Iterable[tuple[str, Card]], with
         yield f"[CLS] and no_cls of {'; '.join(without_cls)} (no [CLS])"
     if without_masks:
         yield ", ".join(without_masks)
+
+
+def warnings(path: Path) -> list[dict[str, Any]]:
+    """Return signs that a run measured something else than was meant (`sanity`); none where nobody has looked yet.
+
+    Args:
+        path: `warnings.json`.
+
+    Returns:
+        `about` (label of a model, or name of a data set), `model` and `dataset` (names, or null) and `message` of each.
+    """
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
 
 
 def comparison(reproduction: Path) -> list[dict[str, str]]:

@@ -17,6 +17,7 @@ async function render() {
     const conditions = first.conditions.filter((name) => images.every(({ model }) => model.conditions.includes(name)));
     if (!conditions.includes(state.condition)) state.condition = "none";
     renderControls(first, images, conditions);
+    renderWarnings();
     gallery.render(first);
     const current = shownViews.slice(0, images.length);
     const logits = sharedRange(views().map(({ colour }, number) => [state[colour], images[number]]));
@@ -38,6 +39,14 @@ function besideChoices() {
   const { dataset } = RUN.models.find((model) => model.name === state.model);
   const others = RUN.models.filter((model) => model.dataset === dataset && model.name !== state.model);
   return [["", "nothing"], [state.model, "the same model, another class"], ...others.map((model) => [model.name, labelOf(model)])];
+}
+
+/** Show what is odd about the shown models and their images. */
+function renderWarnings() {
+  const shown = views().map(({ model }) => RUN.models.find((other) => other.name === model));
+  const mine = RUN.warnings.filter((warning) => shown.some((model) => warning.model === model.name || warning.dataset === model.dataset));
+  byId("warnings").hidden = mine.length === 0;
+  byId("warnings").replaceChildren(...mine.map(({ about, message }) => h("li", {}, h("strong", {}, `${about}: `), message)));
 }
 
 /** @param conditions that all views have. */
