@@ -2,6 +2,7 @@
 
 from itertools import product
 
+import interval_coverage
 import numpy as np
 import polars as pl
 import pytest
@@ -11,18 +12,55 @@ from classlens import statistics
 from classlens.protocol import CORRECTED, PAPER
 
 
-def test_weighted_means_and_their_interval() -> None:
+def test_weighted_means() -> None:
     rng = np.random.default_rng(0)
     values, weights = rng.normal(size=(400, 2)), rng.integers(0, 3, (400, 2)).astype(float)
     values[weights == 0] = np.nan
     mean, draws = statistics.resampled_means(values, weights, seed=1)
     np.testing.assert_allclose(mean, [np.average(v[w > 0], weights=w[w > 0]) for v, w in zip(values.T, weights.T, strict=True)])
-    plain = stats.bootstrap((values[weights[:, 0] > 0, 0],), np.mean, method="percentile", rng=0).confidence_interval
-    low, high = statistics.interval(
-        statistics.resampled_means(values[weights[:, 0] > 0, :1], np.ones((400, 1))[: (weights[:, 0] > 0).sum()], 0)[1]
-    )
-    np.testing.assert_allclose([low[0], high[0]], [plain.low, plain.high], atol=0.02)
     assert draws.shape == (statistics.RESAMPLES, 2)
+    found = statistics.weighted_interval(values, weights, seed=1)
+    assert found.n.tolist() == (weights > 0).sum(axis=0).tolist()
+    assert ((found.low < mean) & (mean < found.high)).all()
+
+
+def test_bca_is_scipys() -> None:
+    values = np.random.default_rng(0).exponential(size=(60, 1))
+    theirs = stats.bootstrap((values[:, 0],), np.mean, method="BCa", n_resamples=20000, rng=0).confidence_interval
+    found = statistics.mean_interval(values, 0, "mean")
+    np.testing.assert_allclose([found.low[0], found.high[0]], [theirs.low, theirs.high], atol=0.02)
+
+
+def test_wilson_is_scipys_and_has_its_exact_coverage() -> None:
+    for successes, n in ((0, 20), (3, 20), (200, 200), (199, 200)):
+        theirs = stats.binomtest(successes, n).proportion_ci(method="wilson")
+        np.testing.assert_allclose(statistics.wilson(np.array([successes / n]), np.array([n])), [[theirs.low], [theirs.high]], atol=1e-12)
+    wanted = {(20, 0.5): 0.9586, (20, 0.995): 0.9046, (200, 0.98): 0.9326, (200, 0.995): 0.9202}
+    for (n, p), coverage in wanted.items():
+        assert interval_coverage.wilson_coverage(p, n) == pytest.approx(coverage, abs=2e-3)
+    rng = np.random.default_rng(0)
+    drawn = (rng.random((200, 4000)) < 0.98).astype(float)
+    found = statistics.mean_interval(drawn, 0, "proportion")
+    share = ((found.low <= 0.98) & (found.high >= 0.98)).mean()
+    assert share == pytest.approx(interval_coverage.wilson_coverage(0.98, 200), abs=0.015)
+
+
+@pytest.mark.parametrize("n", interval_coverage.SIZES)
+@pytest.mark.parametrize("kind", ["alike", "apart", "mixed"])
+def test_intervals_of_shares_hold_the_mean(kind: str, n: int) -> None:
+    for p in interval_coverage.PROBABILITIES:
+        assert interval_coverage.share_coverage(kind, p, n, 400) >= 0.92 - 2 * 0.0136  # two standard errors of the simulation
+
+
+def test_an_interval_needs_two_images_and_says_how_many_it_has() -> None:
+    values = np.array([[0.5, 1.0, np.nan], [np.nan, 1.0, np.nan], [np.nan, 1.0, np.nan]])
+    found = statistics.mean_interval(values, 0, "share")
+    assert found.n.tolist() == [1, 3, 0]
+    assert np.isnan(found.low).tolist() == [True, False, True]
+    assert found.low[1] < 0.5  # three images that are all at the bound do not say that all others are
+    assert found.high[1] == 1
+    assert np.isnan(found.mean).tolist() == [False, False, True]
+    assert np.isnan(statistics.mean_interval(np.full((9, 1), 0.3), 0, "mean").low).all()
 
 
 def test_equal_seeds_resample_equal_images() -> None:
@@ -35,8 +73,12 @@ def test_equal_seeds_resample_equal_images() -> None:
 def test_sign_flips_match_the_exact_distribution() -> None:
     differences = np.array([0.9, 0.3, -0.2, 0.8, 0.4, 0.1, 0.5])[:, None]
     patterns = np.array(list(product([1, -1], repeat=7)))
-    exact = (patterns @ differences[:, 0] >= differences.sum() - 1e-9).mean()
-    assert statistics.paired_permutation_p(differences, 20000, seed=0)[0] == pytest.approx(exact, abs=0.004)
+    sums = patterns @ differences[:, 0]
+    larger = (sums >= differences.sum() - 1e-9).mean()
+    assert statistics.paired_permutation_p(differences, 20000, seed=0, two_sided=False)[0] == pytest.approx(larger, abs=0.004)
+    farther = (abs(sums) >= differences.sum() - 1e-9).mean()
+    for sign in (1, -1):
+        assert statistics.paired_permutation_p(sign * differences, 20000, seed=0)[0] == pytest.approx(farther, abs=0.006)
 
 
 def test_p_is_never_zero_and_one_without_any_difference() -> None:
@@ -47,6 +89,7 @@ def test_p_is_never_zero_and_one_without_any_difference() -> None:
 def test_holm() -> None:
     np.testing.assert_allclose(statistics.holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
     assert statistics.holm(np.array([0.9, 0.8])).max() == 1
+    np.testing.assert_allclose(statistics.holm(np.array([0.01, np.nan, 0.04])), [0.02, np.nan, 0.04])
 
 
 def test_published_test_on_counts_is_a_permutation_of_tokens() -> None:
@@ -66,10 +109,28 @@ def test_difference_by_block_leaves_out_images_without_one_group() -> None:
         for block in (0, 1)
         for tokens, n, value in (("class", 0 if image == 5 else 2, None if image == 5 else 0.8), ("context", 4, 0.5))
     ]
-    frame = statistics.difference_by_block(pl.DataFrame(rows), "r", ("class", "context"), 0, 99)
+    frame = statistics.difference_by_block(pl.DataFrame(rows), "r", ("class", "context"), 0, CORRECTED)
     np.testing.assert_allclose(frame["difference"], 0.3)
+    np.testing.assert_allclose(frame["context"], 0.5)
     assert frame["images"].to_list() == [5, 5]
     assert frame["block"].to_list() == [0, 1]
+
+
+def test_estimate_interval_and_p_are_of_one_quantity() -> None:
+    """One image has most of the tokens: weighing tokens alike, its difference hides those of all others."""
+    differences = np.array([-0.9, *[0.1] * 11])
+    rows = [
+        {"tokens": tokens, "image_id": image, "block": 0, "n": 500 if image == 0 else 5, "r": 0.0 if tokens == "context" else gap}
+        for image, gap in enumerate(differences)
+        for tokens in ("class", "context")
+    ]
+    alike, weighted = (
+        statistics.difference_by_block(pl.DataFrame(rows), "r", ("class", "context"), 0, p).row(0, named=True) for p in (CORRECTED, PAPER)
+    )
+    assert alike["difference"] == pytest.approx(differences.mean())
+    assert weighted["difference"] < -0.8
+    assert alike["low"] < alike["difference"] < alike["high"]
+    assert alike["p"] > 0.3
 
 
 def test_a_difference_between_two_sets_of_images() -> None:
@@ -80,6 +141,8 @@ def test_a_difference_between_two_sets_of_images() -> None:
     np.testing.assert_allclose(found["difference"], values[first].mean(axis=0) - values[~first].mean(axis=0))
     assert found["p"][0] == pytest.approx(1 / (CORRECTED.permutations + 1))
     assert found["p"][1] > 0.01
+    other_way = statistics.split_difference(values, ~first, CORRECTED, seed=0)
+    assert other_way["p"][0] == pytest.approx(found["p"][0])
     assert (found["low"] < found["difference"]).all()
     assert (found["difference"] < found["high"]).all()
     assert statistics.split_difference(values, first, PAPER, seed=0)["p"][0] == 0

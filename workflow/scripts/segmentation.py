@@ -27,6 +27,7 @@ def main(args: argparse.Namespace) -> None:
     card, manifest = Card.read(args.card), storage.read_table(args.manifest)
     rows = [row for row in manifest.to_pylist() if row["mask_path"]]
     maps = relevance_table.true_class_maps(args.relevance, {row["image_id"]: row["class_index"] for row in rows}, card.sha256)
+    trivial = segmentation.trivial_maps(card.grid)
     geometry, binary = Geometry(card.transform), manifest.schema.metadata[b"masks"] == b"binary"
     found = []
     for row in cli.progress(rows, len(rows), "segmentation scores"):
@@ -34,11 +35,16 @@ def main(args: argparse.Namespace) -> None:
         is_object, counts = ids == row["mask_id"], ids != IGNORED_ID
         if not is_object.any():
             continue  # the crop has cut the object off
-        values = np.stack([relevance[np.searchsorted(images, row["image_id"])] for images, relevance in maps.values()])
+        values = np.stack(
+            [*(relevance[np.searchsorted(images, row["image_id"])] for images, relevance in maps.values()), *trivial.values()]
+        )
         enlarged = segmentation.enlarge(values, card.grid, ids.shape)
         scores = [segmentation.Score.of(large, is_object, counts) for large in enlarged]
-        found += [{"method": method, "image_id": row["image_id"], **asdict(score)} for method, score in zip(maps, scores, strict=True)]
-    storage.write_table(args.segmentation, pl.DataFrame(found).to_arrow(), cli.provenance(args, card.sha256))
+        found += [
+            {"method": method, "image_id": row["image_id"], **asdict(score)}
+            for method, score in zip([*maps, *trivial], scores, strict=True)
+        ]
+    storage.write_table(args.segmentation, pl.DataFrame(found, infer_schema_length=None).to_arrow(), cli.provenance(args, card.sha256))
 
 
 if __name__ == "__main__":

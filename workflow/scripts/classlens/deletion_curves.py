@@ -3,6 +3,9 @@
 Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5; methods, section 9.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import polars as pl
 
@@ -58,30 +61,54 @@ def tables(frame: pl.DataFrame, removed: list[int], image_tokens: int, protocol:
         rows (method, order) with area, low, high, and its difference from the area of random orders with difference_low and
         difference_high, images, resamples and seed. Accuracies and areas lie between 0 and 1.
     """
+    measured = accuracies(frame)
     curves, areas = [], []
-    resampled: dict[tuple[str, str], tuple[np.ndarray, np.ndarray, int]] = {}
-    for key, correct in accuracies(frame).items():
-        mean, draws = statistics.resampled_means(correct, np.ones_like(correct), seed)
-        low, high = statistics.interval(draws)
-        names = {"method": key[0], "order": key[1]}
-        curves.append(pl.DataFrame({**names, "removed": removed, "accuracy": mean, "low": low, "high": high, "images": len(correct)}))
-        of_mean, of_draws = (area(values, removed, image_tokens, protocol) for values in (mean, draws))
-        resampled[key] = of_mean, of_draws, len(correct)
-    for (method, order), (value, draws, images) in resampled.items():
-        random, random_draws, _ = resampled["random", order]
-        (low, high), (least, most) = (statistics.interval(values[:, None]) for values in (draws, draws - random_draws))
-        areas.append(
-            {
-                "method": method,
-                "order": order,
-                "area": value,
-                "low": low[0],
-                "high": high[0],
-                "difference": value - random,
-                "difference_low": least[0],
-                "difference_high": most[0],
-                "images": images,
-            }
+    for (method, order), correct in measured.items():
+        kind = "proportion" if np.isin(correct, (0, 1)).all() else "share"  # draws of an order are averaged in each image
+        found = statistics.mean_interval(correct, seed, kind)
+        names = {"method": method, "order": order}
+        curves.append(
+            pl.DataFrame({**names, "removed": removed, "accuracy": found.mean, "low": found.low, "high": found.high, "images": found.n})
         )
-    columns = [pl.lit(statistics.RESAMPLES).alias("resamples"), pl.lit(seed).alias("seed"), pl.lit(protocol.name).alias("protocol")]
-    return pl.concat(curves).with_columns(columns), pl.DataFrame(areas).with_columns(columns)
+        measure = _published_areas if protocol.deletion_without_ends else _areas
+        columns = measure(
+            correct, measured["random", order], partial(area, removed=removed, image_tokens=image_tokens, protocol=protocol), seed
+        )
+        if method == "random":  # it does not differ from itself
+            columns |= dict.fromkeys(("difference", "difference_low", "difference_high"))
+        areas.append({**names, **columns, "images": len(correct)})
+    origin = [pl.lit(statistics.RESAMPLES).alias("resamples"), pl.lit(seed).alias("seed"), pl.lit(protocol.name).alias("protocol")]
+    return pl.concat(curves).with_columns(origin), pl.DataFrame(areas, infer_schema_length=None).with_columns(origin)
+
+
+Area = Callable[[np.ndarray], np.ndarray]
+"""Areas [...] under curves [..., step]."""
+
+
+def _areas(correct: np.ndarray, random: np.ndarray, area: Area, seed: int) -> dict[str, float | None]:
+    """Return the mean over images of each image's own area, and of its difference from that of random orders, with their intervals."""
+    own, other = area(correct), area(random)
+    found = statistics.row("area", own, seed, "share")
+    renamed = {"area": found["area"], "low": found["area_low"], "high": found["area_high"]}
+    return {**renamed, **statistics.row("difference", own - other, seed, "mean")}
+
+
+def _published_areas(correct: np.ndarray, random: np.ndarray, area: Area, seed: int) -> dict[str, float | None]:
+    """Return the area under the mean curve, divided by its maximum as published, and its difference from that of random orders."""
+    ends = []
+    for values in (correct, random):
+        mean, draws = statistics.resampled_means(values, np.ones_like(values), seed)
+        without = (values.sum(axis=0) - values) / max(1, len(values) - 1)
+        ends.append([area(curve)[..., None] for curve in (mean[None], draws, without)])
+    (value, draws, without), (others, other_draws, other_without) = ends
+    low, high = statistics.bca(value[:, 0], draws, without)
+    least, most = statistics.bca((value - others)[:, 0], draws - other_draws, without - other_without)
+    columns = {
+        "area": value[0],
+        "low": low,
+        "high": high,
+        "difference": (value - others)[0],
+        "difference_low": least,
+        "difference_high": most,
+    }
+    return {name: float(part[0]) for name, part in columns.items()}

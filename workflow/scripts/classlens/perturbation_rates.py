@@ -17,10 +17,11 @@ from classlens.series import Series, labelled
 def table(
     series: list[Series], inputs: Inputs, conditions: tuple[str, ...], pooled_baseline: bool, protocol: Protocol, seed: int
 ) -> pl.DataFrame:
-    """Rows (model, condition): identifiability rate of the last block's tokens, of the same unperturbed (baseline), difference, accuracy.
+    """Return rows (model, condition): identifiability rate of the last block's tokens, the same unperturbed, their difference, accuracy.
 
-    All in per cent with 95 % intervals over images; p is one-sided, of the baseline being larger, by flipping signs image by image;
-    `images_not_run` counts images of which no token was left.
+    All in per cent with 95 % intervals over images. Rate, baseline, difference and p are of the same `images_compared`; p is two-sided, by
+    flipping signs image by image (protocol `paper`: of the baseline being larger). `images_not_run` counts images of which no token was
+    left.
 
     Args:
         series: perturbations of each model.
@@ -63,36 +64,57 @@ def per_image(item: Series, condition: str, protocol: Protocol) -> pl.DataFrame:
     return rates.join(baselines, on="image_id", how="left").with_columns(pl.col("n").fill_null(0)).sort("image_id")
 
 
-def compared(rates: pl.DataFrame, pooled_baseline: bool, protocol: Protocol, seed: int) -> dict[str, float]:
-    """Mean rate and baseline in per cent, with intervals over images, their difference, and one-sided p of the baseline being larger.
+def compared(rates: pl.DataFrame, pooled_baseline: bool, protocol: Protocol, seed: int) -> dict[str, float | None]:
+    """Return mean rate and baseline in per cent with intervals over images, their difference, and its p.
 
     Args:
         rates: from `per_image`.
         pooled_baseline: whether the baseline is a mean over tokens instead of over images.
-        protocol: the number of permutations.
+        protocol: the number of permutations; `tokens_weigh_alike` tests one-sidedly.
         seed: seed of resampling and permutations.
     """
     values = rates.select("rate", "baseline").to_numpy().astype(np.float64)
-    weights = np.ones_like(values)
-    weights[:, 1] = rates["n"].to_numpy() if pooled_baseline else rates["n"].to_numpy() > 0
-    mean, draws = statistics.resampled_means(values, weights, seed)
-    difference, differences = mean[0] - mean[1], draws[:, :1] - draws[:, 1:]
-    row: dict[str, float] = {}
-    for name, value, drawn in zip(
-        ("rate", "baseline", "difference"), (*mean, difference), (draws[:, :1], draws[:, 1:], differences), strict=True
-    ):
-        low, high = statistics.interval(drawn)
-        row |= {name: 100 * value, f"{name}_low": 100 * low[0], f"{name}_high": 100 * high[0]}
-    drop = np.nan_to_num(values[:, 1] - values[:, 0])
-    p = statistics.paired_permutation_p(drop[:, None], protocol.permutations, seed)
-    return {**row, "p": float(p[0])}
+    drop = values[:, 1] - values[:, 0]
+    if pooled_baseline:
+        row = _pooled(values, rates["n"].to_numpy(), seed)
+    else:
+        both = ~np.isnan(drop)
+        row = {}
+        for name, column, kind in (
+            ("rate", values[both, 0], "share"),
+            ("baseline", values[both, 1], "share"),
+            ("difference", -drop[both], "mean"),
+        ):
+            row |= statistics.row(name, column, seed, kind, 100)
+    p = statistics.paired_permutation_p(
+        np.nan_to_num(drop)[:, None], protocol.permutations, seed, two_sided=not protocol.tokens_weigh_alike
+    )
+    return {**row, "p": float(p[0]), "images_compared": int((~np.isnan(drop)).sum())}
 
 
-def accuracy(frame: pl.DataFrame, condition: str, seed: int) -> dict[str, float]:
-    """Accuracy in per cent with its interval over images, the number of images, and of those that could not be run."""
+def _pooled(values: np.ndarray, tokens: np.ndarray, seed: int) -> dict[str, float | None]:
+    """Return what `compared` does where the baseline is a mean over tokens, as published.
+
+    Args:
+        values: rate and baseline of each image, [image, 2].
+        tokens: how many image tokens each has, [image].
+        seed: seed of the resampling.
+    """
+    weights = np.stack([np.ones(len(values)), tokens], axis=1)
+    found = statistics.weighted_interval(values, weights, seed)
+    gap = statistics.weighted_difference(values, weights, seed)
+    parts = {
+        "rate": (found.mean[0], found.low[0], found.high[0]),
+        "baseline": (found.mean[1], found.low[1], found.high[1]),
+        "difference": gap,
+    }
+    ends = ("", "_low", "_high")
+    return {f"{name}{end}": 100 * float(value) for name, part in parts.items() for end, value in zip(ends, part, strict=True)}
+
+
+def accuracy(frame: pl.DataFrame, condition: str, seed: int) -> dict[str, float | None]:
+    """Return accuracy in per cent with its interval over images, the number of images, and of those that could not be run."""
     rows = frame.cast({"condition": pl.String}).filter(condition=condition).sort("image_id")
-    run = rows.drop_nulls("correct")["correct"].to_numpy().astype(np.float64)[:, None]
-    mean, draws = statistics.resampled_means(run, np.ones_like(run), seed)
-    low, high = statistics.interval(draws)
+    run = rows.drop_nulls("correct")["correct"].to_numpy().astype(np.float64)
     counts = {"images": len(run), "images_not_run": len(rows) - len(run)}
-    return {"accuracy": 100 * mean[0], "accuracy_low": 100 * low[0], "accuracy_high": 100 * high[0], **counts}
+    return {**statistics.row("accuracy", run, seed, "proportion", 100), **counts}

@@ -64,6 +64,9 @@ class Protocol:
     deletion_without_ends: bool = False
     """Deletion curves keep 1 to N - 1 tokens, and their area is divided by the curve's own maximum, instead of both ends (`deletion`)."""
 
+    tokens_weigh_alike: bool = False
+    """Means over class and over context tokens weigh each image by its number of such tokens; their test is one-sided (`statistics`)."""
+
     ties_rank_first: bool = False
     """Classes with the logit of the true class never count as ranked before it (`lens.rank`)."""
 
@@ -102,6 +105,7 @@ PAPER = Protocol(
     run_emptied_images=True,
     softmax_twice=True,
     deletion_without_ends=True,
+    tokens_weigh_alike=True,
     ties_rank_first=True,
     permutations=300,
 )

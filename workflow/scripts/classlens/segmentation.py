@@ -21,7 +21,7 @@ class Score:
         object_both, object_either: pixels that map and mask both call object, and that either does.
         rest_both, rest_either: the same of what is not object.
         average_precision: of the map as a score of its pixels.
-        hit: whether the most relevant pixel shows the object (pointing game).
+        hit: whether the most relevant pixel shows the object (pointing game); None where all pixels are equal.
         share: share of the map's positive part that lies on the object; None where nothing is positive.
     """
 
@@ -32,7 +32,7 @@ class Score:
     rest_both: int
     rest_either: int
     average_precision: float
-    hit: bool
+    hit: bool | None
     share: float | None
 
     @classmethod
@@ -55,9 +55,23 @@ class Score:
             rest_both=int((~found & ~truth).sum()),
             rest_either=int((~found | ~truth).sum()),
             average_precision=average_precision(scores, truth),
-            hit=bool(truth[scores.argmax()]),
+            hit=bool(truth[scores.argmax()]) if np.ptp(scores) else None,
             share=float(positive[truth].sum() / positive.sum()) if positive.any() else None,
         )
+
+
+def trivial_maps(grid: tuple[int, int]) -> dict[str, np.ndarray]:
+    """Return maps that look at no image, [image token] by name, which stand beside the scores of the methods (methods, section 14.8).
+
+    `background` calls nothing object: its average precision is the object's share. `centre` is a Gaussian around the middle of the image,
+    whose standard deviation is a quarter of each side.
+
+    Args:
+        grid: rows and columns of patches.
+    """
+    rows, columns = (np.square((np.arange(size) + 0.5) / size - 0.5) for size in grid)
+    centre = np.exp(-(rows[:, None] + columns) / (2 * 0.25**2))
+    return {"background": np.zeros(grid[0] * grid[1], np.float32), "centre": centre.ravel().astype(np.float32)}
 
 
 def average_precision(scores: np.ndarray, truth: np.ndarray) -> float:

@@ -10,37 +10,58 @@ import polars as pl
 from classlens import statistics
 
 MEASURES = ("pixel_accuracy", "miou", "average_precision", "pointing_game", "positive_share")
+PER_IMAGE = {
+    "average_precision": ("average_precision", "share"),
+    "pointing_game": ("hit", "proportion"),
+    "positive_share": ("share", "share"),
+}
+"""Measures that each image has: their column, and what its values are (`statistics.mean_interval`)."""
+
 COUNTS = ("right", "pixels", "object_both", "object_either", "rest_both", "rest_either")
 
 
 def scores(frame: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """Rows (method) with each measure in per cent and its 95 % interval over images.
+    """Return rows (method) with each measure in per cent, its 95 % interval over images and the number of images that it is of.
 
     Args:
         frame: rows (method, image_id) with the fields of `segmentation.Score`.
         seed: seed of the resampling.
+
+    Returns:
+        `{measure}`, `{measure}_low`, `{measure}_high` and `{measure}_n` of each measure; null where no image has it.
     """
     rows = []
     for (method,), part in frame.group_by("method", maintain_order=True):
         part = part.sort("image_id")
-        columns = [*COUNTS, "average_precision", "hit", "share"]
-        values = part.select(columns).cast(pl.Float64).to_numpy()
-        mean, draws = statistics.resampled_means(np.nan_to_num(values), np.where(np.isnan(values), 0.0, 1.0), seed)
-        row: dict[str, object] = {"method": method}
-        of_mean, of_draws = (_measures(dict(zip(columns, part.T, strict=True))) for part in (mean[None], draws))
-        for name in MEASURES:
-            low, high = statistics.interval(of_draws[name][:, None])
-            row |= {name: 100 * of_mean[name][0], f"{name}_low": 100 * low[0], f"{name}_high": 100 * high[0]}
+        row: dict[str, object] = {"method": method, **_pooled(part.select(COUNTS).to_numpy().astype(np.float64), seed)}
+        for name, (column, kind) in PER_IMAGE.items():
+            values = part[column].cast(pl.Float64).fill_null(np.nan).to_numpy()
+            row |= {**statistics.row(name, values, seed, kind, 100), f"{name}_n": int((~np.isnan(values)).sum())}
         rows.append({**row, "images": len(part)})
-    return pl.DataFrame(rows).with_columns(pl.col(pl.Float64).fill_nan(None))
+    return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def _measures(means: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The measures from means over images."""
+def _pooled(counts: np.ndarray, seed: int) -> dict[str, float | int]:
+    """Return the measures of the pixels of all images together.
+
+    Args:
+        counts: [image, one of COUNTS].
+        seed: seed of the resampling.
+    """
+    mean, draws = statistics.resampled_means(counts, np.ones_like(counts), seed)
+    without = (counts.sum(axis=0) - counts) / max(1, len(counts) - 1)
+    row: dict[str, float | int] = {}
+    found, drawn, left = (_ratios(dict(zip(COUNTS, part.T, strict=True))) for part in (mean[None], draws, without))
+    for name in found:
+        low, high = statistics.bca(found[name], drawn[name][:, None], left[name][:, None])
+        ends = {f"{name}_low": 100 * low[0], f"{name}_high": 100 * high[0]} if len(counts) > 1 else {}
+        row |= {name: 100 * found[name][0], **ends, f"{name}_n": len(counts)}
+    return row
+
+
+def _ratios(counts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return pixel accuracy and mIoU from means of the counts over images."""
     return {
-        "pixel_accuracy": means["right"] / means["pixels"],
-        "miou": (means["object_both"] / means["object_either"] + means["rest_both"] / means["rest_either"]) / 2,
-        "average_precision": means["average_precision"],
-        "pointing_game": means["hit"],
-        "positive_share": means["share"],
+        "pixel_accuracy": counts["right"] / counts["pixels"],
+        "miou": (counts["object_both"] / counts["object_either"] + counts["rest_both"] / counts["rest_either"]) / 2,
     }

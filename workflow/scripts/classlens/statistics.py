@@ -1,11 +1,15 @@
 """Intervals and significance tests, with images as the units that vary.
 
-Methods, section 11. A mean over tokens is a mean over images weighted by their number of tokens, so that both protocols estimate the same
-quantity; the intervals resample images in both, since tokens of one image are not independent.
+Methods, sections 11 and 14. Images weigh alike, so that an estimate, its interval and its test are of one quantity over the same images. In
+protocol `paper` tokens weigh alike where class and context tokens are compared. Tokens of one image are not independent: intervals resample
+images in both protocols. docs/statistics.md says what is tested, and how well the intervals cover.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from scipy.special import ndtr, ndtri
 
 from classlens.protocol import Protocol
 
@@ -13,6 +17,149 @@ RESAMPLES = 2000
 LEVEL = 0.95
 SIGNIFICANT = 0.05
 ROWS_AT_ONCE = 500
+
+OFF_BOUND = 10
+"""Images off the nearer bound from which on the bootstrap of a mean of shares covers; below, Wilson's interval is wider and does.
+
+Images count by how far off they lie, as Kish's effective number: two images at the other bound are two, whatever many others lie a little
+off. A plain count let the coverage of such mixtures fall to 91 %."""
+
+KINDS = ("proportion", "share", "mean")
+
+
+@dataclass(frozen=True)
+class MeanInterval:
+    """Means over images with their 95 % intervals.
+
+    Attributes:
+        mean: [column]; NaN where no image enters.
+        low: lower end of the interval, [column]; NaN where there is none.
+        high: its upper end, [column].
+        n: how many images entered, [column].
+    """
+
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    n: np.ndarray
+
+    def scaled(self, factor: float) -> "MeanInterval":
+        """Return the same in another unit, such as per cent."""
+        return MeanInterval(self.mean * factor, self.low * factor, self.high * factor, self.n)
+
+
+def mean_interval(values: np.ndarray, seed: int, kind: str = "share") -> MeanInterval:
+    """Return means of columns over images, each with its 95 % interval and its number of images.
+
+    A proportion has Wilson's interval. A mean of shares has the BCa bootstrap, or, where fewer than `OFF_BOUND` images lie off the nearer
+    bound, Wilson's: resamples then hardly vary, and their interval claims too much. Any other mean has the BCa bootstrap, or no interval
+    where all values are equal, which says nothing about how far others would be off. One image has no interval.
+
+    Args:
+        values: [image, column]; NaN where an image does not enter.
+        seed: seed of the resampling; equal seeds resample the same images.
+        kind: `proportion` of values that are 0 or 1, `share` for values from 0 to 1, or any other `mean`.
+    """
+    enters = ~np.isnan(values)
+    n = enters.sum(axis=0)
+    mean, draws = resampled_means(values, enters.astype(np.float64), seed)
+    low, high = wilson(mean, n)
+    if kind != "proportion":
+        off = _effective_number(np.where(mean >= 0.5, 1 - values, values))
+        varies = np.nanmax(values, axis=0, initial=-np.inf) > np.nanmin(values, axis=0, initial=np.inf)
+        resampled = bca(mean, draws, _without_each(values, enters.astype(np.float64)))
+        chosen = off >= OFF_BOUND if kind == "share" else varies
+        blank = np.full_like(mean, np.nan)
+        low, high = (np.where(chosen, ours, blank if kind == "mean" else end) for ours, end in zip(resampled, (low, high), strict=True))
+    return MeanInterval(mean, np.where(n > 1, low, np.nan), np.where(n > 1, high, np.nan), n)
+
+
+def _effective_number(distances: np.ndarray) -> np.ndarray:
+    """Return Kish's effective number of distances [image, column] that are not 0; of equal ones it is their number."""
+    total, squares = np.nansum(distances, axis=0), np.nansum(distances**2, axis=0)
+    return np.divide(total**2, squares, out=np.zeros_like(total), where=squares > 0)
+
+
+def row(name: str, values: np.ndarray, seed: int, kind: str, factor: float = 1) -> dict[str, float | None]:
+    """Return the mean of one measure, and its interval, as the columns of a table: `name`, `name_low` and `name_high`.
+
+    Args:
+        name: name of the measure.
+        values: [image].
+        seed: see `mean_interval`.
+        kind: see `mean_interval`.
+        factor: what to multiply all three with, such as 100 for per cent.
+    """
+    found = mean_interval(values[:, None], seed, kind).scaled(factor)
+    return {column: _cell(part[0]) for column, part in ((name, found.mean), (f"{name}_low", found.low), (f"{name}_high", found.high))}
+
+
+def _cell(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def wilson(mean: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of Wilson's 95 % interval of a proportion.
+
+    Args:
+        mean: share of successes, any shape.
+        n: number of trials, same shape.
+
+    Source: Wilson, Journal of the American Statistical Association 22, 1927.
+    """
+    z = ndtri((1 + LEVEL) / 2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        centre = (mean + z**2 / (2 * n)) / (1 + z**2 / n)
+        half = z / (1 + z**2 / n) * np.sqrt(mean * (1 - mean) / n + z**2 / (4 * n**2))
+    return (centre - half).clip(0, 1), (centre + half).clip(0, 1)
+
+
+def bca(estimate: np.ndarray, draws: np.ndarray, jackknife: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of the bias-corrected and accelerated 95 % bootstrap interval, each [column].
+
+    Args:
+        estimate: of all images, [column].
+        draws: of resampled images, [resample, column]; NaN where a resample has no estimate.
+        jackknife: without each image in turn, [image, column]; NaN where an image does not enter.
+
+    Source: Efron, Journal of the American Statistical Association 82, 1987.
+    """
+    ordered = np.sort(draws, axis=0)  # NaN comes last
+    count = (~np.isnan(draws)).sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        below = ((draws < estimate).sum(axis=0) + 0.5 * (draws == estimate).sum(axis=0)) / count
+        bias = ndtri(below.clip(1 / (count + 1), count / (count + 1)))
+        deviation = np.nansum(jackknife, axis=0) / (~np.isnan(jackknife)).sum(axis=0) - jackknife
+        acceleration = np.nansum(deviation**3, axis=0) / (6 * np.nansum(deviation**2, axis=0) ** 1.5)
+        acceleration = np.nan_to_num(acceleration)
+    ends = []
+    for tail in ((1 - LEVEL) / 2, (1 + LEVEL) / 2):
+        z = bias + ndtri(tail)
+        place = ndtr(bias + z / (1 - acceleration * z)) * (count - 1)
+        ends.append(_interpolated(ordered, place))
+    return ends[0], ends[1]
+
+
+def _interpolated(ordered: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Return the value at a fractional row of each column; NaN where there is none."""
+    place = np.nan_to_num(place).clip(0, len(ordered) - 1)
+    below, above = np.floor(place).astype(np.int64), np.ceil(place).astype(np.int64)
+    columns = np.arange(ordered.shape[1])
+    return ordered[below, columns] + (place - below) * (ordered[above, columns] - ordered[below, columns])
+
+
+def _without_each(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return weighted means of columns without each image in turn, [image, column]; NaN for images that do not enter."""
+    products = np.where(weights > 0, values, 0) * weights
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = (products.sum(axis=0) - products) / (weights.sum(axis=0) - weights)
+    return np.where(weights > 0, means, np.nan)
+
+
+def weighted_interval(values: np.ndarray, weights: np.ndarray, seed: int) -> MeanInterval:
+    """Return weighted means of columns over images with BCa intervals; images of weight 0 do not enter (`resampled_means`)."""
+    mean, draws = resampled_means(values, weights, seed)
+    return MeanInterval(mean, *bca(mean, draws, _without_each(values, weights)), (weights > 0).sum(axis=0))
 
 
 def resampled_means(values: np.ndarray, weights: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -37,74 +184,88 @@ def resampled_means(values: np.ndarray, weights: np.ndarray, seed: int) -> tuple
         return products.sum(axis=0) / weights.sum(axis=0), np.concatenate(draws)
 
 
-def interval(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of the 95 % percentile interval of resampled values [resample, column], each [column]."""
-    low, high = np.nanquantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    return low, high
-
-
-def by_block(frame: pl.DataFrame, measure: str, seed: int) -> pl.DataFrame:
-    """Mean of a measure over tokens, for each group of tokens and block, with its interval over images.
+def by_block(frame: pl.DataFrame, measure: str, seed: int, kind: str = "share", tokens_weigh_alike: bool = False) -> pl.DataFrame:
+    """Return the mean of a measure for each group of tokens and block, with its interval over images.
 
     Args:
         frame: rows (tokens, image_id, block) with n and the measure, as the analyses write them.
         measure: column to average.
         seed: seed of the resampling.
+        kind: see `mean_interval`.
+        tokens_weigh_alike: weigh each image by its number of tokens instead of alike.
 
     Returns:
         columns tokens, block, mean, low, high and images (those that have such tokens), sorted by tokens and block.
     """
     parts = []
     for (tokens,), group in frame.drop_nulls(measure).group_by("tokens", maintain_order=True):
-        values, weights = matrix(group, measure), np.nan_to_num(matrix(group, "n"))
-        mean, draws = resampled_means(values, weights, seed)
-        low, high = interval(draws)
-        columns = {"mean": mean, "low": low, "high": high, "images": (weights > 0).sum(axis=0)}
+        values = matrix(group, measure)
+        found = (
+            weighted_interval(values, np.nan_to_num(matrix(group, "n")), seed) if tokens_weigh_alike else mean_interval(values, seed, kind)
+        )
+        columns = {"mean": found.mean, "low": found.low, "high": found.high, "images": found.n}
         parts.append(pl.DataFrame({"tokens": tokens, "block": group["block"].unique().sort(), **columns}))
     return pl.concat(parts).sort("tokens", "block")
 
 
-def difference_by_block(frame: pl.DataFrame, measure: str, groups: tuple[str, str], seed: int, permutations: int) -> pl.DataFrame:
-    """Difference between the means of two groups of tokens in each block, with interval and one-sided test over images.
+def difference_by_block(frame: pl.DataFrame, measure: str, groups: tuple[str, str], seed: int, protocol: Protocol) -> pl.DataFrame:
+    """Return the difference between two groups of tokens in each block, with interval and test over the images that have both.
 
     Args:
         frame: rows (tokens, image_id, block) with n and the measure.
-        measure: column to average.
-        groups: the group that should be larger, and the other.
+        measure: column to compare.
+        groups: names of the two groups; the second is subtracted.
         seed: seed of resampling and permutations.
-        permutations: see `paired_permutation_p`, which sees the images that have tokens of both groups.
+        protocol: `tokens_weigh_alike` weighs images by their tokens, and tests one-sidedly whether the first group is larger.
 
     Returns:
-        columns block, one per group (its mean), difference, low, high, p, images; not corrected for the number of blocks.
+        columns block, one per group (its mean over these images), difference, low, high, p, images; p is not corrected for the number of
+        blocks.
     """
     parts = [frame.filter(tokens=name) for name in groups]
     values = [matrix(part, measure) for part in parts]
-    weights = [np.where(np.isnan(value), 0, matrix(part, "n")) for value, part in zip(values, parts, strict=True)]
-    (first, first_draws), (second, second_draws) = (
-        resampled_means(value, weight, seed) for value, weight in zip(values, weights, strict=True)
-    )
-    low, high = interval(first_draws - second_draws)
-    both = (weights[0] > 0) & (weights[1] > 0)
-    p = paired_permutation_p(np.where(both, values[0] - values[1], 0), permutations, seed)
+    both = ~np.isnan(values[0] - values[1])
+    paired = np.where(both, values[0] - values[1], np.nan)
+    if protocol.tokens_weigh_alike:
+        weights = [np.where(np.isnan(value), 0, matrix(part, "n")) for value, part in zip(values, parts, strict=True)]
+        means, found = _weighted_difference(values, weights, seed)
+    else:
+        means = [mean_interval(np.where(both, value, np.nan), seed).mean for value in values]
+        found = mean_interval(paired, seed, "mean")
+    p = paired_permutation_p(np.nan_to_num(paired), protocol.permutations, seed, two_sided=not protocol.tokens_weigh_alike)
     columns = {
-        groups[0]: first,
-        groups[1]: second,
-        "difference": first - second,
-        "low": low,
-        "high": high,
-        "p": p,
+        groups[0]: means[0],
+        groups[1]: means[1],
+        "difference": found.mean,
+        "low": found.low,
+        "high": found.high,
+        "p": np.where(both.any(axis=0), p, np.nan),
         "images": both.sum(axis=0),
     }
     return pl.DataFrame({"block": parts[0]["block"].unique().sort(), **columns})
 
 
+def weighted_difference(values: np.ndarray, weights: np.ndarray, seed: int) -> tuple[float, float, float]:
+    """Return the difference between the weighted means of two columns [image, 2], and the ends of its interval."""
+    _, found = _weighted_difference([values[:, :1], values[:, 1:]], [weights[:, :1], weights[:, 1:]], seed)
+    return float(found.mean[0]), float(found.low[0]), float(found.high[0])
+
+
+def _weighted_difference(values: list[np.ndarray], weights: list[np.ndarray], seed: int) -> tuple[list[np.ndarray], MeanInterval]:
+    """Return the weighted means of two groups, and their difference with its interval."""
+    means, draws = zip(*(resampled_means(value, weight, seed) for value, weight in zip(values, weights, strict=True)), strict=True)
+    left = [_without_each(value, weight) for value, weight in zip(values, weights, strict=True)]
+    ends = bca(means[0] - means[1], draws[0] - draws[1], left[0] - left[1])
+    return list(means), MeanInterval(means[0] - means[1], *ends, (weights[0] > 0).sum(axis=0))
+
+
 def split_difference(values: np.ndarray, first: np.ndarray, protocol: Protocol, seed: int) -> dict[str, np.ndarray]:
-    """Difference between the means of two sets of images, with interval and one-sided test that exchanges images between the sets.
+    """Return the difference between the means of two sets of images, with interval and a test that exchanges images between the sets.
 
     Args:
         values: [image, column].
-        first: which images are in the set that should be larger, bool [image]; the others are in the other.
-        protocol: the number of permutations, and whether p is the share of strictly larger differences.
+        first: which images are in the first set, bool [image]; the mean of the others is subtracted.
+        protocol: the number of permutations; `tokens_as_units` tests one-sidedly, with the share of strictly larger differences as p.
         seed: seed of resampling and permutations.
 
     Returns:
@@ -114,16 +275,29 @@ def split_difference(values: np.ndarray, first: np.ndarray, protocol: Protocol, 
         return {name: np.full(values.shape[1], np.nan) for name in ("difference", "low", "high", "p")}
     inside = np.repeat(first[:, None], values.shape[1], axis=1).astype(np.float64)
     means, draws = zip(*(resampled_means(values, weights, seed) for weights in (inside, 1 - inside)), strict=True)
-    low, high = interval(draws[0] - draws[1])
+    left = [_without_each(values, weights) for weights in (inside, 1 - inside)]
+    jackknife = np.where(first[:, None], left[0] - means[1], means[0] - left[1])
+    low, high = bca(means[0] - means[1], draws[0] - draws[1], jackknife)
+    if min(first.sum(), (~first).sum()) < 2:  # one image does not tell how much others vary
+        low, high = np.full_like(low, np.nan), np.full_like(high, np.nan)
+    return {"difference": means[0] - means[1], "low": low, "high": high, "p": _exchange_p(values, first, protocol, seed)}
+
+
+def _exchange_p(values: np.ndarray, first: np.ndarray, protocol: Protocol, seed: int) -> np.ndarray:
+    """Return p of the difference between two sets of images, [column], by exchanging images at random."""
     rng = np.random.default_rng(seed)
-    observed, total, size = means[0] - means[1], values.sum(axis=0), int(first.sum())
+    total, size = values.sum(axis=0), int(first.sum())
+
+    def difference(drawn: np.ndarray) -> np.ndarray:
+        return drawn / size - (total - drawn) / (len(values) - size)
+
+    observed = difference(values[first].sum(axis=0))
+    slack = 1e-9 * np.abs(values).sum(axis=0) / size  # equal sums in another order must count as equal
     as_large = np.zeros(values.shape[1], np.int64)
     for _ in range(protocol.permutations):
-        drawn = values[rng.permutation(len(values))[:size]].sum(axis=0)
-        difference = drawn / size - (total - drawn) / (len(values) - size)
-        as_large += difference > observed if protocol.tokens_as_units else difference >= observed
-    p = as_large / protocol.permutations if protocol.tokens_as_units else (as_large + 1) / (protocol.permutations + 1)
-    return {"difference": observed, "low": low, "high": high, "p": p}
+        drawn = difference(values[rng.permutation(len(values))[:size]].sum(axis=0))
+        as_large += drawn > observed if protocol.tokens_as_units else np.abs(drawn) >= np.abs(observed) - slack
+    return as_large / protocol.permutations if protocol.tokens_as_units else (as_large + 1) / (protocol.permutations + 1)
 
 
 def matrix(frame: pl.DataFrame, measure: str) -> np.ndarray:
@@ -132,13 +306,14 @@ def matrix(frame: pl.DataFrame, measure: str) -> np.ndarray:
     return wide.select(str(block) for block in frame["block"].unique().sort()).to_numpy().astype(np.float64)
 
 
-def paired_permutation_p(differences: np.ndarray, permutations: int, seed: int) -> np.ndarray:
-    """One-sided p of paired differences by flipping their signs image by image: p = (b + 1) / (n + 1).
+def paired_permutation_p(differences: np.ndarray, permutations: int, seed: int, two_sided: bool = True) -> np.ndarray:
+    """Return p of paired differences by flipping their signs image by image: p = (b + 1) / (n + 1).
 
     Args:
-        differences: [image, column], larger where the hypothesis is right.
+        differences: [image, column]; 0 where an image does not enter.
         permutations: number n of random sign patterns.
         seed: seed of the patterns.
+        two_sided: count patterns with an equal or larger sum of either sign, otherwise of the positive sign alone.
 
     Returns:
         [column].
@@ -149,7 +324,8 @@ def paired_permutation_p(differences: np.ndarray, permutations: int, seed: int) 
     slack = 1e-9 * np.abs(differences).sum(axis=0)  # equal sums in another order must count as equal
     for start in range(0, permutations, ROWS_AT_ONCE):
         signs = rng.integers(0, 2, size=(min(ROWS_AT_ONCE, permutations - start), len(differences))) * 2.0 - 1
-        as_large += (signs @ differences >= observed - slack).sum(axis=0)
+        drawn = signs @ differences
+        as_large += (np.abs(drawn) >= np.abs(observed) - slack if two_sided else drawn >= observed - slack).sum(axis=0)
     return (as_large + 1) / (permutations + 1)
 
 
@@ -175,9 +351,14 @@ def token_permutation_p(counts: np.ndarray, other: np.ndarray, permutations: int
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Holm's correction of a family of p values: each the smallest level at which its hypothesis is rejected."""
-    order = np.argsort(p)
-    corrected = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
-    result = np.empty_like(corrected)
-    result[order] = corrected
+    """Return Holm's correction of a family of p values: each the smallest level at which its hypothesis is rejected.
+
+    NaN stays NaN and does not count as a test.
+
+    Source: Holm, Scandinavian Journal of Statistics 6, 1979.
+    """
+    result = np.full(len(p), np.nan)
+    tested = np.flatnonzero(np.isfinite(p))
+    order = tested[np.argsort(p[tested])]
+    result[order] = np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)).clip(max=1)
     return result

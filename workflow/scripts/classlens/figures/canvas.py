@@ -52,6 +52,8 @@ COLOURS = {
     "last_attention": "#CC79A7",
     "probe": "#E69F00",
     "random": "#8c8c8c",
+    "background": "#595959",
+    "centre": "#595959",
 }
 NAMES = {
     "cls": "[CLS]",
@@ -69,6 +71,8 @@ NAMES = {
     "last_attention": "last attention",
     "probe": "linear probes",
     "random": "random",
+    "background": "all background",
+    "centre": "centred blob",
 }
 
 RANDOM_TWINS = "the same with random weights"

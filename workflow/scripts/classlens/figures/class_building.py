@@ -25,7 +25,7 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
     (item,), composition = series, pl.DataFrame(inputs["composition"][0])
     frames = []
     for layer in LAYERS:
-        means = statistics.by_block(item.frame, f"{layer}_change", seed)
+        means = statistics.by_block(item.frame, f"{layer}_change", seed, tokens_weigh_alike=protocol.tokens_weigh_alike)
         for panel, groups in PANELS.items():
             frames.append(
                 means.filter(pl.col("tokens").is_in(groups)).select(pl.lit(panel).alias("panel"), pl.lit(layer).alias("quantity"), pl.all())

@@ -16,13 +16,22 @@ from classlens.series import Series, labelled
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Rows (quantity, block) with mean and 95 % interval over images; quantity is `class`, `context` or their `difference`."""
+    """Return rows (quantity, block) with mean and 95 % interval over images; quantity is `class`, `context` or their `difference`.
+
+    All are of the images that have tokens of both kinds, but in protocol `paper`, where each kind is of all images that have it.
+    """
     (item,) = series
-    means = statistics.by_block(item.frame, "identifiability", seed)
-    gap = statistics.difference_by_block(item.frame, "identifiability", ("class", "context"), seed, protocol.permutations)
+    both = item.frame if protocol.tokens_weigh_alike else with_both(item.frame)
+    means = statistics.by_block(both, "identifiability", seed, tokens_weigh_alike=protocol.tokens_weigh_alike)
+    gap = statistics.difference_by_block(item.frame, "identifiability", ("class", "context"), seed, protocol)
     gap = gap.select(pl.lit("difference").alias("tokens"), "block", pl.col("difference").alias("mean"), "low", "high", "images")
     frame = pl.concat([means.cast({"images": pl.Int64}), gap.cast({"images": pl.Int64})]).rename({"tokens": "quantity"})
     return labelled(frame, item).with_columns(chance=pl.lit(chance(item.classes)))
+
+
+def with_both(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of images that have class and context tokens."""
+    return frame.filter((pl.col("n") > 0).all().over("image_id"))
 
 
 def draw(frame: pl.DataFrame, width: float) -> Figure:

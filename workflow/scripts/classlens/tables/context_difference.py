@@ -14,7 +14,10 @@ from classlens.series import Series, labelled
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Rows (model, layer, block): mean of class tokens, of context tokens, their difference with 95 % interval, and one-sided p.
+    """Return rows (model, layer, block): mean of class tokens, of context tokens, their difference with 95 % interval, and p.
+
+    All are of the images that have both kinds of tokens, which weigh alike; p is two-sided (protocol `paper`: images weigh by their tokens,
+    and p is one-sided).
 
     The measure is the change rate in per cent, or in protocol `paper` the mean change of the logit; p is corrected over blocks by Holm's
     method unless the protocol is `paper`.
@@ -24,7 +27,7 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
     for item in series:
         for layer in LAYERS:
             measure = f"{layer}_logit_change" if paper else f"{layer}_change"
-            frame = statistics.difference_by_block(item.frame, measure, ("class", "context"), seed, protocol.permutations)
+            frame = statistics.difference_by_block(item.frame, measure, ("class", "context"), seed, protocol)
             if not protocol.tokens_as_units:
                 frame = frame.with_columns(p=pl.Series(statistics.holm(frame["p"].to_numpy())))
             if not paper:

@@ -11,5 +11,10 @@ from classlens.series import Series, labelled
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Rows (model, method, order): area with its 95 % interval over images, and difference from the area of random orders."""
-    return pl.concat([labelled(item.frame.drop("seed", "protocol"), item) for item in series])
+    """Return rows (model, method, order): area with its 95 % interval over images, and difference from the area of random orders.
+
+    Random orders have no direction: they stand once, with the order `any`.
+    """
+    once = (pl.col("method") != "random") | (pl.col("order") == "negative")
+    order = pl.when(pl.col("method") == "random").then(pl.lit("any")).otherwise(pl.col("order").cast(pl.String)).alias("order")
+    return pl.concat([labelled(item.frame.drop("seed", "protocol").filter(once).with_columns(order), item) for item in series])

@@ -14,7 +14,7 @@ from classlens.series import Series, labelled
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """One row per model, in per cent with 95 % intervals over images.
+    """Return one row per model, in per cent with 95 % intervals over images.
 
     Args:
         series: models and twins.
@@ -30,21 +30,15 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
     for item, predictions in zip(series, inputs["predictions"], strict=True):
         last = item.frame.filter(tokens="image", block=item.depth - 1).sort("image_id")
         first, correct = last["first"].to_numpy(), pl.DataFrame(predictions).sort("image_id")["correct"].to_numpy()
-        row: dict[str, float] = {}
+        row: dict[str, float | None] = {}
         measures = {
-            "identifiability_rate": first,
-            "images_with_one": first > 0,
-            "accuracy": correct,
-            "class_identifiability": last["identifiability"].to_numpy(),
+            "identifiability_rate": (first, "share"),
+            "images_with_one": (first > 0, "proportion"),
+            "accuracy": (correct, "proportion"),
+            "class_identifiability": (last["identifiability"].to_numpy(), "share"),
         }
-        for name, values in measures.items():
-            row |= _percent(name, values.astype(np.float64), seed)
+        for name, (values, kind) in measures.items():
+            row |= statistics.row(name, values.astype(np.float64), seed, kind, 100)
         row |= {"chance": 100 * chance(item.classes), "classes": item.classes, "images": len(last)}
         rows.append(labelled(pl.DataFrame([row]), item))
     return pl.concat(rows).with_columns(resamples=pl.lit(statistics.RESAMPLES))
-
-
-def _percent(name: str, values: np.ndarray, seed: int) -> dict[str, float]:
-    mean, draws = statistics.resampled_means(values[:, None], np.ones((len(values), 1)), seed)
-    low, high = statistics.interval(draws)
-    return {name: 100 * mean[0], f"{name}_low": 100 * low[0], f"{name}_high": 100 * high[0]}
