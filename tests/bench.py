@@ -236,7 +236,7 @@ def probe_seconds() -> float:
     tested = slice(0, PROBE["test images"])
 
     def probe() -> None:
-        probes.ranks(probes.Probe.fit(states, classes, PROBE["classes"]).scores(states[tested]), classes[tested])
+        probes.ranks(probes.Probe.fit(states, classes, PROBE["classes"]).scores(states[tested]), classes[tested], CORRECTED)
 
     probe()
     return statistics.median(seconds(probe, torch.device("cpu")) for _ in range(REPETITIONS))

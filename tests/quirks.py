@@ -26,15 +26,16 @@ from classlens import (
     perturbation,
     projection_table,
     relevance,
+    relevance_table,
     storage,
     tokens,
     transforms,
 )
 from classlens.batches import Batch, batches
-from classlens.figures import identifiability_evolution, mean_evolution
+from classlens.figures import class_vs_context, identifiability_evolution, mean_evolution
 from classlens.groups import TokenLabels
 from classlens.identifiability import per_image
-from classlens.lens import Lens
+from classlens.lens import Lens, rank
 from classlens.perturbation_rates import per_image as perturbed
 from classlens.protocol import CORRECTED, Protocol
 from classlens.series import Series
@@ -203,6 +204,28 @@ def relevance_area(model: Model, maps: Protocol, area: Protocol, order: str) -> 
     return float(deletion_curves.area(correct[0].double().mean(dim=0).numpy(), removed, model.card.image_tokens, area))
 
 
+def energy_of_the_mean(model: Model, protocol: Protocol) -> float:
+    maps = relevance.class_relevance(model.model, model.lens, model.images.images, [model.images.classes], protocol)[0]
+    return 100 * float(maps.mean(dim=-1).square().sum() / maps.square().mean(dim=-1).sum())
+
+
+def probe_orders(model: Model, protocol: Protocol) -> float:
+    classes = dict(zip(*(model.manifest[name].to_pylist() for name in ("image_id", "class_index")), strict=True))
+    ids, values = relevance_table.true_class_maps(RESULTS / f"relevance/{model.name}/shapes.parquet", classes, model.card.sha256)["probe"]
+    found = deletion.curves({"probe": values}, ids, {"probe"}, 0, protocol)
+    return float(sum(curve.method == "probe" and curve.order == "negative" for curve in found))
+
+
+def class_identifiability(model: Model, protocol: Protocol) -> float:
+    item = model.stored(f"context/{model.name}/shapes.parquet")
+    return float(class_vs_context.data([item], {}, protocol, 0).filter(quantity="class").sort("block")["mean"][-1])
+
+
+def equal_logits(protocol: Protocol) -> float:
+    ranks = rank(torch.zeros(10, 1, 10), torch.arange(10), protocol.ties_rank_first)
+    return float(1 - ranks.double().mean() / 10)
+
+
 def quirks() -> list[Quirk]:
     """A measurement for every flag of `Protocol`."""
     cls, pooled = Model("cls"), Model("pooled")
@@ -231,6 +254,10 @@ def quirks() -> list[Quirk]:
             lambda p: perturbed_rate(cls, "self_only", CORRECTED, p),
         ),
         Quirk("run_emptied_images", "images run without class tokens, if all tokens show the class", lambda p: images_run(cls, p)),
+        Quirk("uncentred_relevance", "share of our map's energy that is its mean (%)", lambda p: energy_of_the_mean(cls, p)),
+        Quirk("ties_by_position", "orders in which tokens are removed by linear probes", lambda p: probe_orders(cls, p)),
+        Quirk("tokens_weigh_alike", "identifiability of class tokens, last block", lambda p: class_identifiability(cls, p)),
+        Quirk("ties_rank_first", "identifiability of logits that are all equal", equal_logits),
         Quirk("softmax_twice", "deletion area of our maps, most relevant first", lambda p: relevance_area(cls, p, CORRECTED, "positive")),
         Quirk(
             "deletion_without_ends",

@@ -1,5 +1,8 @@
 """Every accepted family of models, by equalities that must hold, on small models of the real classes; and every refused one."""
 
+from copy import deepcopy
+from dataclasses import replace
+
 import pytest
 import torch
 from conftest import REPOSITORY
@@ -131,9 +134,9 @@ def test_tokens_at_positions_are_the_kept_ones(family: Family) -> None:
 @pytest.mark.parametrize("protocol", [CORRECTED, PAPER], ids=lambda protocol: protocol.name)
 @pytest.mark.parametrize("family", MASKED, ids=named)
 def test_relevance_is_the_gradient_through_the_attention_weights(family: Family, protocol: Protocol) -> None:
-    model, classes = family.build(), torch.tensor([3, 5])
-    lens = Lens.from_model(model)
-    ours = relevance.class_relevance(model, lens, images(model, 2), [classes], protocol)[0]
+    model, classes = family.build().double(), torch.tensor([3, 5])
+    lens, pictures = Lens.from_model(model), images(model, 2).double()
+    ours = relevance.class_relevance(model, lens, pictures, [classes], protocol)[0]
     for block in range(DEPTH):
         kept = {}
 
@@ -143,11 +146,49 @@ def test_relevance_is_the_gradient_through_the_attention_weights(family: Family,
 
         read = {f"attn_out.{block}": lambda written: written}
         with torch.enable_grad(), unfused(model), Trace(model, read, edit={f"attn_weights.{block}": follow}) as trace:
-            model(images(model, 2))
+            model(pictures)
             loss = relevance.class_loss(relevance.block_projection(lens, trace[f"attn_out.{block}"]), classes, protocol)
             (gradient,) = torch.autograd.grad(loss, kept["weights"])
+        if not protocol.uncentred_relevance:  # relative to the average that the head attends to, for each query
+            gradient = gradient - (kept["weights"] * gradient).sum(dim=-1, keepdim=True)
         of_queries = gradient.sum(dim=2) if lens.pooled else gradient[:, :, 0]
-        torch.testing.assert_close(ours[:, block], -of_queries[..., lens.prefix_tokens :], atol=1e-6, rtol=1e-3)
+        torch.testing.assert_close(ours[:, block], -of_queries[..., lens.prefix_tokens :].detach(), atol=1e-13, rtol=1e-9)
+
+
+def moved(model: ViT) -> ViT:
+    """The same function of images: in every block, a constant moves from the bias of the output matrix to that of the values."""
+    copy = deepcopy(model)
+    for block in copy.blocks:
+        constant = torch.randn(block.attn.proj.in_features, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+        if block.attn.qkv.bias is None:
+            block.attn.qkv.bias = torch.nn.Parameter(torch.zeros(3 * len(constant), dtype=torch.float64), requires_grad=False)
+        block.attn.qkv.bias[2 * len(constant) :] += constant
+        block.attn.proj.bias -= block.attn.proj.weight @ constant
+    return copy
+
+
+@pytest.mark.parametrize("arch", ["vit_base_patch32_224", "deit_base_distilled_patch16_224", "vit_base_patch16_rpn_224"])
+def test_relevance_does_not_move_with_a_constant_that_changes_no_output(arch: str) -> None:
+    (family,) = [family for family in ACCEPTED if family.arch == arch and "scale_attn_norm" not in family.kwargs]
+    model, classes = family.build().double(), torch.tensor([3, 5])
+    other, pictures = moved(model), images(model, 2).double()
+    with torch.inference_mode():
+        torch.testing.assert_close(model(pictures), other(pictures), atol=1e-12, rtol=0)
+    centred, uncentred = (
+        [relevance.class_relevance(one, Lens.from_model(one), pictures, [classes], protocol)[0] for one in (model, other)]
+        for protocol in (CORRECTED, replace(CORRECTED, uncentred_relevance=True))
+    )
+    largest = centred[0].abs().max()
+    assert (centred[0] - centred[1]).abs().max() < 1e-12 * largest
+    assert (uncentred[0] - uncentred[1]).abs().max() > 0.05 * largest
+    assert torch.equal(centred[0].argsort(dim=-1), uncentred[1].argsort(dim=-1))  # all tokens of a head shift alike
+
+
+def test_attention_baselines_of_a_distilled_model_look_at_both_of_its_tokens() -> None:
+    (family,) = [family for family in ACCEPTED if family.name == "DeiT, distilled"]
+    lens = Lens.from_model(family.build())
+    attention = torch.rand(2, 6, 6)
+    torch.testing.assert_close(relevance.readout(attention, lens), (attention[:, 0, 2:] + attention[:, 1, 2:]) / 2)
 
 
 def test_a_model_whose_attention_takes_no_known_mask_is_refused_what_needs_one() -> None:

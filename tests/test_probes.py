@@ -2,8 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
-from classlens.probes import ALPHA, Probe, folds, ranks
+from classlens.errors import InputError
+from classlens.lens import rank
+from classlens.probes import ALPHA, Probe, Split, folds, probe_ranks, ranks
+from classlens.protocol import CORRECTED, PAPER
 
 
 def direct(states: np.ndarray, classes: np.ndarray, num_classes: int) -> np.ndarray:
@@ -29,9 +33,29 @@ def test_the_solution_is_exact_even_with_huge_directions(images: int) -> None:
     np.testing.assert_allclose(probe.scores(states)[:, 5:], -1, atol=1e-4)  # classes without images
 
 
-def test_ranks_count_what_is_strictly_larger() -> None:
-    scores = np.array([[3.0, 1.0, 3.0], [0.0, 0.0, 0.0]])
-    assert ranks(scores, np.array([1, 2])).tolist() == [2, 0]
+def test_ranks_are_those_of_the_lens() -> None:
+    scores = np.random.default_rng(0).integers(0, 3, (50, 4)).astype(np.float32)
+    classes = np.random.default_rng(1).integers(0, 4, 50)
+    for protocol in (CORRECTED, PAPER):
+        wanted = rank(torch.from_numpy(scores), torch.from_numpy(classes), protocol.ties_rank_first)
+        assert ranks(scores, classes, protocol).tolist() == wanted.tolist()
+    scores[3, 2] = np.nan
+    with pytest.raises(InputError, match="NaN"):
+        ranks(scores, classes, CORRECTED)
+
+
+def split(classes: list[int]) -> Split:
+    return Split(np.arange(len(classes)), np.array(classes), [])
+
+
+def test_probes_need_images_of_every_tested_class() -> None:
+    """Fitted on no image of the class, every probe was right about all images."""
+    with pytest.raises(InputError, match="class 1 has one image: set images_per_class to at least 2, give the data set a probe_split"):
+        probe_ranks(None, split([0, 0, 1, 2, 2]), 3, 0, CORRECTED)
+    with pytest.raises(InputError, match=r"no image of 2 of 3 tested classes \(indices 1, 3\)"):
+        probe_ranks(split([0, 0, 2]), split([0, 1, 3]), 4, 0, CORRECTED)
+    probe_ranks(None, split([0, 0, 2, 2]), 3, 0, CORRECTED)
+    probe_ranks(split([0, 1, 2, 3]), split([0, 1, 3]), 4, 0, CORRECTED)
 
 
 def test_folds_halve_every_class_and_follow_the_seed() -> None:

@@ -6,10 +6,10 @@ import timm
 import torch
 from torch.nn import functional
 
-from classlens import relevance, relevance_maps, segmentation
+from classlens import deletion, relevance, relevance_maps, segmentation
 from classlens.errors import InputError
 from classlens.lens import Lens
-from classlens.protocol import CORRECTED
+from classlens.protocol import CORRECTED, PAPER
 from classlens.trace import unfused
 
 SMALL = {"img_size": 48, "patch_size": 16, "embed_dim": 24, "num_heads": 2, "depth": 3, "num_classes": 7}
@@ -69,6 +69,38 @@ def test_scores_of_a_perfect_and_an_inverted_map() -> None:
     assert (perfect.right, perfect.object_both, perfect.object_either, perfect.hit, perfect.share) == (64, 12, 12, True, 1.0)
     inverted = segmentation.Score.of(-mask.astype(float), mask, counts)
     assert (inverted.right, inverted.object_both, inverted.hit, inverted.share) == (0, 0, False, None)
+
+
+def test_trivial_maps_have_the_scores_that_they_must() -> None:
+    mask = np.zeros((8, 8), bool)
+    mask[:2, :4] = True
+    maps = segmentation.trivial_maps((2, 2))
+    background = segmentation.Score.of(np.zeros((8, 8)), mask, np.ones((8, 8), bool))
+    assert not maps["background"].any()
+    assert (background.right, background.object_both, background.object_either) == (56, 0, 8)
+    assert (background.hit, background.share) == (None, None)
+    assert background.average_precision == pytest.approx(1 / 8)
+    centre = segmentation.trivial_maps((5, 3))["centre"].reshape(5, 3)
+    assert centre.argmax() == 7
+    assert centre[0, 0] == pytest.approx(np.exp(-(0.4**2 + (1 / 3) ** 2) / (2 * 0.25**2)))
+
+
+def test_ties_are_broken_at_random_and_both_orders_are_strict() -> None:
+    values = {"probe": np.array([[0, -1, 0, -1, 0, -2]], np.float32), "ours": np.arange(6, dtype=np.float32)[None]}
+    tied = {method for method, maps in values.items() if deletion.has_ties(maps)}
+    assert tied == {"probe"}
+    found = deletion.curves(values, [7], tied, 0, CORRECTED)
+    probe = {(curve.order, curve.draw): curve.removal[0].tolist() for curve in found if curve.method == "probe"}
+    assert len(probe) == 2 * deletion.TIE_DRAWS
+    for draw in range(deletion.TIE_DRAWS):
+        negative = probe["negative", draw]
+        assert probe["positive", draw] == negative[::-1]
+        assert negative[0] == 5
+        assert set(negative[1:3]) == {1, 3}
+    assert len({tuple(order) for order in probe.values()}) > 2
+    assert sum(curve.method == "ours" for curve in found) == 2
+    published = deletion.curves(values, [7], tied, 0, PAPER)
+    assert [curve.removal[0].tolist() for curve in published if curve.method == "probe"] == [[5, 1, 3, 0, 2, 4], [0, 2, 4, 1, 3, 5]]
 
 
 def test_enlarging_keeps_places() -> None:

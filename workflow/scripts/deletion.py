@@ -25,11 +25,12 @@ def arguments() -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     run = model_run.from_arguments(args)
     maps = relevance_table.true_class_maps(args.relevance, run.classes, run.card.sha256)
+    tied = {method for method, (_, values) in maps.items() if deletion.has_ties(values)}
     removed = deletion.steps(run.card.image_tokens, args.steps, run.lens.pooled, run.protocol)
 
     def work(batch: Batch) -> pa.RecordBatch:
         of_batch = {method: values[np.searchsorted(ids, batch.image_ids)] for method, (ids, values) in maps.items()}
-        curves = deletion.curves(of_batch, batch.image_ids, args.seed)
+        curves = deletion.curves(of_batch, batch.image_ids, tied, args.seed, run.protocol)
         orders = torch.from_numpy(np.stack([curve.removal for curve in curves])).to(run.compute.device)
         correct = deletion.correct_after_removal(run.model, run.lens, batch.images, batch.classes, orders, removed)
         return deletion.table(curves, batch.image_ids, correct.cpu().numpy())

@@ -7,6 +7,7 @@ import polars as pl
 
 from classlens import cli, probes, storage
 from classlens.card import Card
+from classlens.protocol import Protocol
 
 
 def arguments() -> argparse.Namespace:
@@ -29,7 +30,7 @@ def main(args: argparse.Namespace) -> None:
     card = Card.read(args.card)
     test = probes.Split.read(args.manifest, args.states, card.sha256)
     train = probes.Split.read(args.train_manifest[0], args.train_states, card.sha256) if args.train_states else None
-    ranks_of = probes.probe_ranks(train, test, card.classes, args.seed)
+    ranks_of = probes.probe_ranks(train, test, card.classes, args.seed, Protocol.named(args.protocol))
     provenance, accuracies = {**cli.provenance(args, card.sha256), **card.metadata}, []
     with storage.table_writer(args.ranks, probes.RANKS, provenance) as write:
         for site, block in cli.progress(probes.columns(card), len(probes.SITES) * card.depth, "linear probes", "sites and blocks"):

@@ -19,6 +19,8 @@ from classlens.relevance_table import METHODS, ORDERS
 from classlens.trace import ViT
 
 RANDOM_DRAWS = 10
+TIE_DRAWS = 5
+"""Random strict orders that stand for a map with ties."""
 # Curves of one step run together, as many as keep the arithmetic units busy when few tokens are left.
 TOKENS_AT_ONCE = 4096
 
@@ -38,14 +40,24 @@ def steps(image_tokens: int, count: int | None, pooled: bool, protocol: Protocol
     return sorted({int(step) for step in np.linspace(first, last, count).round()})
 
 
-def removal_order(relevance: np.ndarray, order: str) -> np.ndarray:
-    """Image tokens in the order in which they are removed, [..., token]: `negative` the least relevant first, `positive` the most.
+def removal_order(relevance: np.ndarray, order: str, breaker: np.ndarray | None = None) -> np.ndarray:
+    """Return image tokens in the order in which they are removed, [..., token].
 
     Args:
         relevance: [..., token].
-        order: one of `ORDERS`.
+        order: `negative` removes the least relevant token first, `positive` the most relevant; one is the reverse of the other.
+        breaker: random numbers [..., token] that order tokens of equal relevance; None keeps such tokens in their position's order, in
+            both orders, as published.
     """
-    return np.argsort(relevance if order == "negative" else -relevance, axis=-1, kind="stable")
+    if breaker is None:
+        return np.argsort(relevance if order == "negative" else -relevance, axis=-1, kind="stable")
+    ascending = np.lexsort((breaker, relevance), axis=-1)
+    return ascending if order == "negative" else ascending[..., ::-1]
+
+
+def has_ties(relevance: np.ndarray) -> bool:
+    """Return whether some map [map, token] gives two tokens one value, so that it does not order them."""
+    return bool((np.diff(np.sort(relevance, axis=-1), axis=-1) == 0).any())
 
 
 @torch.inference_mode()
@@ -96,7 +108,7 @@ class Curve:
     Attributes:
         method: which maps it follows; for random orders `random`.
         order: `negative` or `positive`.
-        draw: number of the random draw; 0 for other methods.
+        draw: number of the random draw; 0 where there is one order only.
         removal: image tokens in the order in which they are removed, [image, token].
     """
 
@@ -106,22 +118,27 @@ class Curve:
     removal: np.ndarray
 
 
-def curves(maps: dict[str, np.ndarray], image_ids: list[int], seed: int) -> list[Curve]:
-    """All curves of a model: both orders of every method, and random orders, which have no direction and are run once.
+def curves(maps: dict[str, np.ndarray], image_ids: list[int], tied: set[str], seed: int, protocol: Protocol) -> list[Curve]:
+    """Return all curves of a model: both orders of every method, and random orders, which have no direction and are run once.
 
     Args:
         maps: relevance [image, token] by method.
         image_ids: [image].
+        tied: methods with ties in the map of some image, each of which has `TIE_DRAWS` random strict orders.
         seed: seed of the random orders.
+        protocol: `ties_by_position` has one order instead.
     """
-    found = [
-        Curve(method, order, 0, removal_order(values, order)) for method, values in maps.items() if method != "random" for order in ORDERS
-    ]
     tokens = next(iter(maps.values())).shape[1]
-    for draw in range(RANDOM_DRAWS):
-        random = np.stack([random_map(seed, draw, image, tokens) for image in image_ids])
-        found.append(Curve("random", "negative", draw, removal_order(random, "negative")))
-    return found
+    draws = [np.stack([random_map(seed, draw, image, tokens) for image in image_ids]) for draw in range(RANDOM_DRAWS)]
+    found = []
+    for method, values in ((method, values) for method, values in maps.items() if method != "random"):
+        breakers = draws[: TIE_DRAWS if method in tied else 1]
+        for order in ORDERS:
+            if protocol.ties_by_position:
+                found.append(Curve(method, order, 0, removal_order(values, order)))
+            else:
+                found += [Curve(method, order, draw, removal_order(values, order, breaker)) for draw, breaker in enumerate(breakers)]
+    return found + [Curve("random", "negative", draw, removal_order(random, "negative")) for draw, random in enumerate(draws)]
 
 
 def table(found: list[Curve], image_ids: list[int], correct: np.ndarray) -> pa.RecordBatch:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from classlens.calibration import Calibration
 from classlens.card import Card
-from classlens.deletion import RANDOM_DRAWS, steps
+from classlens.deletion import RANDOM_DRAWS, TIE_DRAWS, steps
 from classlens.errors import InputError
 from classlens.explorer.tables import SHOWN_SITES
 from classlens.extraction import MOST_LIKELY, SITES
@@ -148,6 +148,7 @@ def _add_model(plan: Plan, model: Model, cost: Calibration, add: Add) -> None:
     if "deletion" in has:
         removed = steps(card.image_tokens, plan.config["deletion"]["steps"], card.pooling == "mean", plan.protocol)
         curves = (len(METHODS) - 1 - ("probes" not in has)) * len(ORDERS) + RANDOM_DRAWS
+        curves += (TIE_DRAWS - 1) * len(ORDERS) * ("probes" in has)  # ranks of probes have ties
         runs = sum(curves if 0 < number < card.image_tokens else 1 for number in removed)  # all curves begin and end alike
         add("deletion", seconds=count * cost.forward * FORWARDS["deletion step"] * runs)
     if "probes" in has:

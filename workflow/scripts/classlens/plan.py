@@ -294,9 +294,15 @@ def _check_dataset(dataset: PlannedDataset) -> None:
 
 
 def _check_probe_split(dataset: PlannedDataset) -> None:
-    """Raise an InputError where there is a split for linear probes that lacks images."""
+    """Raise an InputError where linear probes have too few images to be fitted on."""
     if split := dataset.probe_split:
         dataset.image_count(split)
+    elif dataset.config["images_per_class"] == 1:
+        raise InputError(
+            f"config key `datasets.{dataset.name}.images_per_class` is 1 and there is no split {dataset.config['probe_split']}: linear "
+            "probes are then fitted on one half of each class and tested on the other; set it to at least 2, or leave `probes` out of "
+            "`analyses`"
+        )
 
 
 def _problem(check: Callable[[], object]) -> InputError | None:

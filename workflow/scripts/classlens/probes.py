@@ -14,6 +14,8 @@ from scipy.sparse import csr_array
 
 from classlens import storage
 from classlens.card import Card
+from classlens.errors import InputError
+from classlens.protocol import Protocol
 from classlens.storage import StoredStates
 
 ALPHA = 1.0
@@ -66,15 +68,24 @@ class Probe:
         return states.astype(np.float32) @ self.weight + self.intercept
 
 
-def ranks(scores: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Rank of each image's class: how many classes score strictly more, [image].
+def ranks(scores: np.ndarray, classes: np.ndarray, protocol: Protocol) -> np.ndarray:
+    """Return the rank of each image's class, [image], among scores as `lens.rank` has it among logits.
 
     Args:
         scores: [image, class].
         classes: [image].
+        protocol: `ties_rank_first` counts larger scores only.
+
+    Raises:
+        InputError: a score is NaN.
     """
+    if np.isnan(scores).any():
+        raise InputError("a score of a linear probe is NaN: the hidden states are damaged")
     true = np.take_along_axis(scores, classes[:, None], axis=1)
-    return (scores > true).sum(axis=1)
+    ahead = scores > true
+    if not protocol.ties_rank_first:
+        ahead |= (scores == true) & (np.arange(scores.shape[1]) < classes[:, None])
+    return ahead.sum(axis=1)
 
 
 def folds(classes: np.ndarray, seed: int) -> np.ndarray:
@@ -83,7 +94,16 @@ def folds(classes: np.ndarray, seed: int) -> np.ndarray:
     Args:
         classes: class index of each image, [image].
         seed: seed of the division.
+
+    Raises:
+        InputError: a class has one image, which no probe that was fitted on others could know.
     """
+    counts = np.bincount(classes)
+    if (counts == 1).any():
+        raise InputError(
+            f"linear probes are fitted on one half of the images and tested on the other, and class {int(np.argmax(counts == 1))} has one "
+            "image: set images_per_class to at least 2, give the data set a probe_split, or leave `probes` out of `analyses`"
+        )
     rng = np.random.default_rng(seed)
     result = np.empty(len(classes), np.int64)
     for index in np.unique(classes):
@@ -120,7 +140,7 @@ class Split:
         return states.reshape(len(self.image_ids), -1)
 
 
-def probe_ranks(train: Split | None, test: Split, num_classes: int, seed: int) -> Callable[[str], np.ndarray]:
+def probe_ranks(train: Split | None, test: Split, num_classes: int, seed: int, protocol: Protocol) -> Callable[[str], np.ndarray]:
     """A function from a column of hidden states (`resid_post.3`) to the ranks of the true class, [token, image].
 
     Args:
@@ -128,7 +148,13 @@ def probe_ranks(train: Split | None, test: Split, num_classes: int, seed: int) -
         test: the images that they are tested on.
         num_classes: number of classes.
         seed: seed of the halves.
+        protocol: settles ranks among equal scores.
+
+    Raises:
+        InputError: there is no image to fit a probe on, or a tested class has none.
     """
+    if train is not None:
+        _check_classes(train.classes, test.classes)
     halves = folds(test.classes, seed) if train is None else None
 
     def of_column(column: str) -> np.ndarray:
@@ -138,15 +164,25 @@ def probe_ranks(train: Split | None, test: Split, num_classes: int, seed: int) -
 
     def of_token(fitted: np.ndarray, tested: np.ndarray) -> np.ndarray:
         if train is not None:
-            return ranks(Probe.fit(fitted, train.classes, num_classes).scores(tested), test.classes)
+            return ranks(Probe.fit(fitted, train.classes, num_classes).scores(tested), test.classes, protocol)
         result = np.empty(len(tested), np.int64)
         for fold in (0, 1):
             inside = halves == fold
             probe = Probe.fit(fitted[~inside], test.classes[~inside], num_classes)
-            result[inside] = ranks(probe.scores(tested[inside]), test.classes[inside])
+            result[inside] = ranks(probe.scores(tested[inside]), test.classes[inside], protocol)
         return result
 
     return of_column
+
+
+def _check_classes(train: np.ndarray, test: np.ndarray) -> None:
+    """Raise an InputError unless every tested class has an image to fit on: a probe cannot know others, and would rank them at random."""
+    missing = np.setdiff1d(test, train)
+    if len(missing):
+        raise InputError(
+            f"the split that linear probes are fitted on has no image of {len(missing)} of {len(np.unique(test))} tested classes (indices "
+            f"{', '.join(map(str, missing[:5]))}): complete the data set's probe_split, or leave `probes` out of `analyses`"
+        )
 
 
 def columns(card: Card) -> Iterator[tuple[str, int]]:

@@ -61,6 +61,12 @@ class Protocol:
     softmax_twice: bool = False
     """The loss of the relevance maps takes the softmax of a softmax (`relevance`)."""
 
+    uncentred_relevance: bool = False
+    """Relevance maps keep what a head writes whatever it attends to, which shifts all tokens of a map alike (`relevance`)."""
+
+    ties_by_position: bool = False
+    """Tokens of equal relevance are removed in the order of their position instead of in several random orders (`deletion`)."""
+
     deletion_without_ends: bool = False
     """Deletion curves keep 1 to N - 1 tokens, and their area is divided by the curve's own maximum, instead of both ends (`deletion`)."""
 
@@ -104,6 +110,8 @@ PAPER = Protocol(
     cls_in_perturbed_rate=True,
     run_emptied_images=True,
     softmax_twice=True,
+    uncentred_relevance=True,
+    ties_by_position=True,
     deletion_without_ends=True,
     tokens_weigh_alike=True,
     ties_rank_first=True,

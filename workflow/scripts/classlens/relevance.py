@@ -36,18 +36,22 @@ def block_projection(lens: Lens, written: Tensor) -> Tensor:
 
 
 def class_relevance(model: ViT, lens: Lens, images: Tensor, classes: Sequence[Tensor], protocol: Protocol) -> Tensor:
-    """Relevance of every image token in every head and block, for several classes, from one forward pass.
+    """Return the relevance of every image token in every head and block, for several classes, from one forward pass.
 
     A block's attention writes `sum_j A[CLS, j] v_j` through its output matrix, so that the gradient of a loss by `A[CLS, j]` is
     `<v_j, u>`, with u the gradient by that sum: no gradient leaves the block, and none passes through the attention weights. Where the
     model pools, the gradients of all queries are summed.
+
+    Relevance is relative to the head's own average, `-<v_j - sum_k A[CLS, k] v_k, u>`: what a token adds beyond what the head writes
+    anyway. The attention weights of a head sum to one, so that a constant can be moved between the bias of the values and that of the
+    output matrix without any effect on the model. It shifts the gradient of all tokens alike, and leaves the relative one (methods, 14.6).
 
     Args:
         model: a model that `kept_tokens.check` lets pass.
         lens: its lens.
         images: [image, 3, height, width].
         classes: for each map, the wanted class of each image, [image].
-        protocol: settles the loss.
+        protocol: settles the loss, and whether relevance is relative to the head's average.
 
     Returns:
         [wanted, image, block, head, image token].
@@ -71,7 +75,8 @@ def class_relevance(model: ViT, lens: Lens, images: Tensor, classes: Sequence[Te
         losses = [class_loss(logits, wanted, protocol) for wanted in classes]
         gradients = [torch.autograd.grad(loss, sums, retain_graph=True)[0] for loss in losses]
         torch.set_grad_enabled(False)
-        maps.append(torch.stack([-_by_attention(values, gradient)[..., lens.prefix_tokens :] for gradient in gradients]))
+        written_anyway = torch.zeros_like(sums) if protocol.uncentred_relevance else sums.detach()
+        maps.append(torch.stack([-_by_attention(values, gradient, written_anyway)[..., lens.prefix_tokens :] for gradient in gradients]))
         return written.detach()
 
     blocks = range(len(model.blocks))
@@ -82,14 +87,17 @@ def class_relevance(model: ViT, lens: Lens, images: Tensor, classes: Sequence[Te
     return torch.stack(maps, dim=2)
 
 
-def _by_attention(values: Tensor, gradient: Tensor) -> Tensor:
-    """Gradient by attention weights, summed over queries, [image, head, token].
+def _by_attention(values: Tensor, gradient: Tensor, average: Tensor) -> Tensor:
+    """Return the gradient by attention weights relative to an average of the values, summed over queries, [image, head, token].
 
     Args:
         values: [image, token, head, head width].
-        gradient: by the weighted sums of the values, heads side by side, [image, token, width].
+        gradient: by the weighted sums of the values, heads side by side, [image, query, width].
+        average: what is subtracted from the values for each query, heads side by side, [image, query, width].
     """
-    return torch.einsum("ihd,ithd->iht", gradient.sum(dim=1).unflatten(-1, values.shape[2:]), values)
+    of_tokens = torch.einsum("ihd,ithd->iht", gradient.sum(dim=1).unflatten(-1, values.shape[2:]), values)
+    of_average = (gradient * average).sum(dim=1).unflatten(-1, values.shape[2:]).sum(dim=-1)
+    return of_tokens - of_average[..., None]
 
 
 def attention_maps(model: ViT, lens: Lens, images: Tensor, classes: Sequence[Tensor]) -> tuple[list[Tensor], Tensor, Tensor]:
@@ -149,9 +157,13 @@ def _identity(attention: Tensor) -> Tensor:
 
 
 def readout(relevance: Tensor, lens: Lens) -> Tensor:
-    """Relevance of image tokens for the model's output, [image, image token], from that for every token, [image, token, token]."""
+    """Return the relevance of image tokens for the model's output, [image, image token], from that for every token, [image, token, token].
+
+    It is the mean over the tokens that the output is read from: all image tokens, [CLS], or [CLS] and the distillation token.
+    """
     first = lens.prefix_tokens
-    return relevance[:, first:, first:].mean(dim=1) if lens.pooled else relevance[:, 0, first:]
+    read = slice(first, None) if lens.pooled else slice(0, 1 if lens.second_head is None else 2)
+    return relevance[:, read, first:].mean(dim=1)
 
 
 def random_map(seed: int, draw: int, image_id: int, tokens: int) -> np.ndarray:
