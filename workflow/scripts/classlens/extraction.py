@@ -40,16 +40,21 @@ PREDICTIONS = pa.schema(
 MOST_LIKELY = 5
 
 
-def columns(depth: int) -> list[str]:
+def columns(depth: int, sites: tuple[str, ...] = SITES) -> list[str]:
     """Names of the columns of hidden states, site by site."""
-    return [f"{site}.{block}" for site in SITES for block in range(depth)]
+    return [f"{site}.{block}" for site in sites for block in range(depth)]
 
 
-def states_schema(depth: int, width: int, dtype: str) -> pa.Schema:
+def states_schema(depth: int, width: int, dtype: str, sites: tuple[str, ...] = SITES) -> pa.Schema:
     """Schema of a shard of hidden states: rows (image, token), a fixed-size binary column per site and block."""
     binary = pa.binary(width * storage.NUMPY_DTYPES[dtype].itemsize)
-    fields = [("image_id", pa.int32()), ("token", pa.int16()), *((name, binary) for name in columns(depth))]
+    fields = [("image_id", pa.int32()), ("token", pa.int16()), *((name, binary) for name in columns(depth, sites))]
     return pa.schema(fields, metadata={"dtype": dtype, "D": str(width)})
+
+
+def reads(depth: int, dtype: str, sites: tuple[str, ...] = SITES) -> dict[str, Callable]:
+    """Return what a `Trace` must read for `states`."""
+    return {name: partial(stored, name=name, dtype=DTYPES[dtype]) for name in columns(depth, sites)}
 
 
 def stored(activation: Tensor, name: str, dtype: torch.dtype) -> Tensor:
@@ -99,19 +104,15 @@ def extract(
         InputError: an image cannot be read, or an activation cannot be stored.
     """
     compute.place(model)
-    reads: dict[str, Callable] = {name: partial(stored, name=name, dtype=DTYPES[dtype]) for name in columns(card.depth)}
-    sites = memories.sites(model, protocol) if memory_path else {}
-    if memory_path:
-        reads |= memories.reads(model, protocol)
+    wanted = reads(card.depth, dtype) | (memories.reads(model, protocol) if memory_path else {})
     bytes_per_image = len(columns(card.depth)) * card.tokens * card.width * DTYPES[dtype].itemsize
     size = compute.batch_for(on_host=bytes_per_image)
 
     def work(batch: Batch) -> list[pa.RecordBatch]:
-        with torch.inference_mode(), compute.autocast(), Trace(model, reads) as trace:
+        with torch.inference_mode(), compute.autocast(), Trace(model, wanted) as trace:
             logits = model(batch.images)
-        keys = {(layer, block): trace.pop(f"{site}.{block}") for layer, site in sites.items() for block in range(card.depth)}
-        tables = [_states(batch, trace, card), _predictions(batch, logits.float().cpu())]
-        return [*tables, memories.table(batch.image_ids, keys)] if keys else tables
+        keys = [memories.table(batch.image_ids, memories.keys(model, trace, protocol))] if memory_path else []
+        return [states(batch, trace, card), predictions(batch, logits.float().cpu()), *keys]
 
     with ExitStack() as files:
         schema = states_schema(card.depth, card.width, dtype)
@@ -126,15 +127,17 @@ def extract(
         out_of_memory.each(images, work, partial(storage.write_all, writers))
 
 
-def _states(batch: Batch, trace: Trace, card: Card) -> pa.RecordBatch:
+def states(batch: Batch, trace: Trace, card: Card, sites: tuple[str, ...] = SITES) -> pa.RecordBatch:
+    """Return the hidden states of a batch that a trace has read (`reads`), which then forgets them, as rows (image, token)."""
     image = torch.tensor(batch.image_ids, dtype=torch.int32).repeat_interleave(card.tokens)
     token = torch.arange(card.tokens, dtype=torch.int16).repeat(len(batch))
-    names = columns(card.depth)
-    states = [storage.fixed_binary(trace.pop(name).reshape(-1, card.width).numpy()) for name in names]
-    return pa.RecordBatch.from_arrays([pa.array(image.numpy()), pa.array(token.numpy()), *states], names=["image_id", "token", *names])
+    names = columns(card.depth, sites)
+    values = [storage.fixed_binary(trace.pop(name).reshape(-1, card.width).numpy()) for name in names]
+    return pa.RecordBatch.from_arrays([pa.array(image.numpy()), pa.array(token.numpy()), *values], names=["image_id", "token", *names])
 
 
-def _predictions(batch: Batch, logits: Tensor) -> pa.RecordBatch:
+def predictions(batch: Batch, logits: Tensor) -> pa.RecordBatch:
+    """Return what a model's logits [image, class] on a batch say, as rows of `PREDICTIONS`."""
     classes = batch.classes.cpu()
     best = logits.topk(min(MOST_LIKELY, logits.shape[1]), dim=-1)
     predicted = logits.argmax(dim=-1)

@@ -6,6 +6,7 @@ quantity; the intervals resample images in both, since tokens of one image are n
 
 import numpy as np
 import polars as pl
+from scipy.stats import t as student_t
 
 from classlens.protocol import Protocol
 
@@ -181,3 +182,28 @@ def holm(p: np.ndarray) -> np.ndarray:
     result = np.empty_like(corrected)
     result[order] = corrected
     return result
+
+
+def against_twins(model_mean: np.ndarray, twin_means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Test a model's means against those of its random twins, as if the model was one more twin.
+
+    Twins differ by their weights far more than by images: a test over images alone finds two random models different. The model is
+    compared with the spread of the twins' means instead, t = (m - mean of twins) / (s sqrt(1 + 1/k)), where s is their standard deviation.
+
+    Args:
+        model_mean: the model's mean of each column (block), [column].
+        twin_means: that of each of k twins, [twin, column].
+
+    Returns:
+        t, and p of the two-sided test with k - 1 degrees of freedom, each [column], p not corrected for their number. Both are NaN for
+        fewer than two twins. Where all twins have one mean, p is 1 for a model with the same mean and 0 for any other.
+    """
+    seeds = len(twin_means)
+    if seeds < 2:
+        return np.full(len(model_mean), np.nan), np.full(len(model_mean), np.nan)
+    difference = model_mean - twin_means.mean(axis=0)
+    error = twin_means.std(axis=0, ddof=1) * np.sqrt(1 + 1 / seeds)
+    equal = np.isclose(difference, 0, rtol=0, atol=1e-12)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where(equal, 0, difference / error)
+    return t, 2 * student_t.sf(np.abs(t), seeds - 1)

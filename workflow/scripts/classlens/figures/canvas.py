@@ -71,7 +71,7 @@ NAMES = {
     "random": "random",
 }
 
-RANDOM_TWINS = "the same with random weights"
+RANDOM_TWINS = "random twins (mean, range over seeds)"
 """What a legend says of all random twins together."""
 
 
@@ -117,6 +117,19 @@ def band(axes: Axes, x: pl.Series, rows: pl.DataFrame, colour: str, label: str |
     """A line through the means of rows with their intervals (columns mean, low, high) as shading."""
     axes.plot(x, rows["mean"], style, color=colour, label=label, marker="o" if len(rows) < 30 else None)
     axes.fill_between(x, rows["low"], rows["high"], color=colour, alpha=0.18, linewidth=0)
+
+
+def twin_band(axes: Axes, x: pl.Series, rows: pl.DataFrame, colour: str) -> None:
+    """Draw the mean of a model's random twins dashed, and their smallest to largest value as shading (columns of `series.twin_range`)."""
+    if rows["twins_mean"].null_count() < len(rows):
+        axes.plot(x, rows["twins_mean"], "--", color=colour, linewidth=1, label=RANDOM_TWINS)
+        axes.fill_between(x, rows["twins_low"], rows["twins_high"], color=colour, alpha=0.3, linewidth=0)
+
+
+def count(numbers: pl.Series, unit: str) -> str:
+    """Return how many there are of a unit, as titles say it: `n = 200 images`, or the smallest and the largest number."""
+    low, high = min(numbers), max(numbers)
+    return f"n = {high} {unit}" if low == high else f"n = {low} to {high} {unit}"
 
 
 def stars(axes: Axes, x: pl.Series, height: float, colour: str) -> None:
