@@ -89,6 +89,15 @@ def sites_of(group: pa.Table, card: Card) -> tuple[str, ...]:
     return tuple(group["site"].slice(0, len(SITES) * card.depth).unique().cast(pa.string()).to_pylist())
 
 
+def sites_in(path: Path, card: Card) -> tuple[str, ...]:
+    """Return the sites that a shard of projections holds, in the order of its rows.
+
+    Raises:
+        InputError: the shard is damaged, or another model's.
+    """
+    return sites_of(next(storage.StoredTable(path, card.sha256).groups(["site"])), card)
+
+
 def read_classes(path: Path, card: Card) -> Iterator[dict[int, tuple[list[int], np.ndarray]]]:
     """The logits of classes of interest in a shard, one row group at a time: classes, and [class, site, block, token], by image id.
 
