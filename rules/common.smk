@@ -61,7 +61,7 @@ def one_of_analysed(names):
 
 wildcard_constraints:
     dataset=one_of(settings["datasets"]),
-    model=one_of(plan.models),
+    model=one_of(plan.measured_alone),
     split="[^/]+",
     shard=r"\d{5}",
 
@@ -95,6 +95,14 @@ def describe_rules():
             if plan.models_of(item):
                 letter = workflow.get_rule(item.letter)
                 letter.docstring = "; ".join(filter(None, [letter.docstring, item.title]))
+
+
+def settings_of_profile(made, name):
+    """Give a rule that is made in a loop the threads and resources that a profile sets for all of them under one name."""
+    profile = workflow.resource_settings
+    if name in profile._parsed_overwrite_threads:
+        made.resources["_cores"] = profile._parsed_overwrite_threads[name]
+    made.resources.update(profile._parsed_overwrite_resources.get(name, {}))
 
 
 def failures():
@@ -187,8 +195,8 @@ def shards_of(pattern):
     return paths
 
 
-# How many shards there are of all models together.
-SHARDS = sum(len(plan.eval_shards(model)) for model in plan.models)
+# How many shards there are of all models together whose hidden states are stored.
+SHARDS = sum(len(plan.eval_shards(model)) for model in plan.measured_alone)
 
 # All shards of projections of a model's analysed split.
 PROJECTIONS = shards_of("<results>/projections/{model}/{dataset}/{split}/{shard}.parquet")
@@ -243,12 +251,6 @@ def tokens_if_masks(wildcards):
 def of_one(pattern):
     """Input function: a path of the wildcard's model on its data set."""
     return lambda wildcards: of_model(wildcards.model, pattern)
-
-
-def twin_card(wildcards):
-    """The card of the random twin that a model is compared with, where it has one."""
-    twin = plan.models[wildcards.model].twin
-    return [f"<results>/models/{twin}/model.json"] if twin else []
 
 
 def probe_manifest(wildcards):

@@ -21,9 +21,11 @@ rule explorer_model:
         "<logs>/explorer/{model}.log",
     benchmark:
         "<benchmarks>/explorer/{model}.tsv"
+    wildcard_constraints:
+        model=one_of(plan.explored),
     conda:
         "../envs/classlens.yaml"
-    threads: shared(len(plan.models))
+    threads: shared(len(plan.explored))
     resources:
         mem_mb=memory(4),
         runtime=240,
@@ -44,7 +46,7 @@ rule explorer_model:
 rule explorer:
     """A page on which every image, token and layer can be looked at"""
     input:
-        models=expand("<results>/explorer/{model}", model=plan.models),
+        models=expand("<results>/explorer/{model}", model=plan.explored),
         warnings=rules.sanity.output,
     output:
         "<results>/explorer/index.html",

@@ -15,13 +15,20 @@ FIGURE_INPUTS = {
         "composition": "<results>/building/{model}/{dataset}_composition.parquet",
     },
     "class_value_agreement": {"tables": "<results>/memories/{model}/{dataset}/class_value_agreement.parquet"},
-    "key_value_agreement": {"tables": "<results>/memories/{model}/{dataset}/key_value_agreement.parquet"},
+    "key_value_agreement": {
+        "tables": "<results>/memories/{model}/{dataset}/key_value_agreement.parquet",
+        "chance": "<results>/memories/{model}/{dataset}/chance.parquet",
+    },
     "memory_comparison": {
         "tables": "<results>/memories/{model}/{dataset}/key_value_agreement.parquet",
         "class-value": "<results>/memories/{model}/{dataset}/class_value_agreement.parquet",
+        "chance": "<results>/memories/{model}/{dataset}/chance.parquet",
     },
     "agreement_difference": {"tables": "<results>/memories/{model}/{dataset}/key_value_agreement.parquet"},
-    "compositionality": {"tables": "<results>/memories/{model}/{dataset}/composition.parquet"},
+    "compositionality": {
+        "tables": "<results>/memories/{model}/{dataset}/composition.parquet",
+        "chance": "<results>/memories/{model}/{dataset}/chance.parquet",
+    },
     "relevance_maps": {
         "tables": "<results>/relevance/{model}/{dataset}.parquet",
         "shown": "<results>/relevance/{model}/{dataset}_shown.parquet",

@@ -6,7 +6,6 @@ rule memories:
     input:
         weights="<results>/models/{model}/model.safetensors",
         card="<results>/models/{model}/model.json",
-        twin=twin_card,
         manifest=eval_manifest,
         predictions=of_one("<results>/predictions/{model}/{dataset}/{split}.parquet"),
         memory_keys=shards_of("<results>/memory_keys/{model}/{dataset}/{split}/{shard}.parquet"),
@@ -16,6 +15,7 @@ rule memories:
         key_value_agreement="<results>/memories/{model}/{dataset}/key_value_agreement.parquet",
         by_class="<results>/memories/{model}/{dataset}/key_value_agreement_by_class.parquet",
         composition="<results>/memories/{model}/{dataset}/composition.parquet",
+        chance="<results>/memories/{model}/{dataset}/chance.parquet",
         interpretable_values="<results>/memories/{model}/{dataset}/interpretable_values.parquet",
     log:
         "<logs>/memories/{model}/{dataset}.log",
@@ -30,12 +30,12 @@ rule memories:
     params:
         protocol=settings["protocol"],
         code=code("memories.py"),
-        twin=lambda wildcards, input: [str(Path(card).parent) for card in input.twin],
     message:
         "Asking which classes the memories of {wildcards.model} stand for on {wildcards.dataset}"
     shell:
         'python "$SCRIPTS"/memories.py --log {log:q} --threads {threads} --protocol {params.protocol:q}'
-        " --model $(dirname {input.card:q}) --twin {params.twin:q} --manifest {input.manifest:q} --predictions {input.predictions:q}"
+        " --model $(dirname {input.card:q}) --manifest {input.manifest:q} --predictions {input.predictions:q}"
         " --memory-keys {input.memory_keys:q} --projections {input.projections:q}"
         " --class-value-agreement {output.class_value_agreement:q} --key-value-agreement {output.key_value_agreement:q}"
-        " --by-class {output.by_class:q} --composition {output.composition:q} --interpretable-values {output.interpretable_values:q}"
+        " --by-class {output.by_class:q} --composition {output.composition:q} --chance {output.chance:q}"
+        " --interpretable-values {output.interpretable_values:q}"

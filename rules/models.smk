@@ -13,7 +13,7 @@ rule model:
     benchmark:
         "<benchmarks>/model/{model}.tsv"
     wildcard_constraints:
-        model=one_of(set(plan.models) - set(plan.trained())),
+        model=one_of(set(plan.measured_alone) - set(plan.trained())),
     conda:
         "../envs/classlens.yaml"
     threads: 1
@@ -74,3 +74,6 @@ rule train:
         " --manifest {input.manifest:q} --root {resources.root:q} --arch {params.settings[arch]:q} --kwargs {params.settings[kwargs]:q}"
         " --transform {params.settings[transform]:q} --num-classes {params.settings[num_classes]:q} --recipe {params.settings[recipe]:q}"
         " --seed {params.settings[seed]:q} --protocol {params.settings[protocol]:q} --model {output.weights:q} --card {output.card:q}"
+
+
+include: "twins.smk"

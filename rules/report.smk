@@ -11,8 +11,6 @@ report: "../workflow/report/summary.rst"
 # Captions and front page are templates that see nothing of a run but its config: what they say of it is put there.
 config["report"] = {**facts_of_run(), "protocol": plan.protocol.name}
 
-# Models that some figure or table shows, and their data sets.
-PRESENTED = [name for name in plan.models if any(name in plan.models_of(item) for item in FIGURES + TABLES)]
 TABLE_PAGES = [table for table in TABLES if plan.models_of(table)]
 # Figures and tables that were asked for and are not made.
 WITHOUT_MASKS = [f"{item.letter} {item.name} of {name} (no masks)" for name, items in plan.without_masks().items() for item in items]
@@ -22,8 +20,8 @@ COMPARISON = Item("", "reproduction", "Expected numbers and those of this run", 
 rule report_pages:
     """Tables as pages, and the facts in the report's captions and on its front page"""
     input:
-        cards=[f"<results>/models/{model}/model.json" for model in PRESENTED],
-        manifests=sorted({of_model(model, "<results>/data/{dataset}/{split}/manifest.parquet") for model in PRESENTED}),
+        cards=[f"<results>/models/{model}/model.json" for model in plan.presented],
+        manifests=sorted({of_model(model, "<results>/data/{dataset}/{split}/manifest.parquet") for model in plan.presented}),
         figures=[f"<results>/figures/{name}.csv" for names in plan.figures().values() for name in names],
         tables=[f"<results>/tables/{table.name}.csv" for table in TABLE_PAGES],
         reproduction=rules.reproduction.output if EXPECTED else [],
@@ -43,7 +41,7 @@ rule report_pages:
         mem_mb=memory(2),
         runtime=30,
     params:
-        settings=plan.statistics_settings(PRESENTED),
+        settings=plan.statistics_settings(plan.presented),
         titles=json.dumps([f"{item.letter} {item.title}".strip() for item in [*TABLE_PAGES, *([COMPARISON] if EXPECTED else [])]]),
         hashes=json.dumps({"code": sha256_of(*CODE.values()), "lock": LOCK}),
         benchmarks=f"{results}/benchmarks",
@@ -65,7 +63,7 @@ onsuccess:
     same = " ".join(f"--configfile {shlex.quote(str(path))}" for path in workflow.overwrite_configfiles)
     shell(
         "python {workflow.basedir:q}/workflow/scripts/summary.py --results {results:q} --seconds {seconds} --figures {figures:q}"
-        " --formats {plan.formats:q} --tables {tables:q} --without-masks {WITHOUT_MASKS:q} --arguments={same:q}"
+        " --formats {plan.formats:q} --tables {tables:q} --models {plan.presented:q} --without-masks {WITHOUT_MASKS:q} --arguments={same:q}"
     )
 
 

@@ -1,6 +1,7 @@
 """Runs of the workflow that tests share, each made once."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -78,6 +79,16 @@ class Run:
         done = self.snakemake(*arguments)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
+
+
+def planned(run: Run, *arguments: str) -> set[str]:
+    """Rules that a dry run would run."""
+    output = run.complete("--dry-run", *arguments)
+    if "Nothing to be done" in output:
+        return set()
+    table = re.search(r"Job stats:\njob .*\n-+ .*\n([\s\S]*?)\ntotal", output)
+    assert table, output
+    return {line.split()[0] for line in table[1].splitlines()} - {"all"}
 
 
 def copy_of_checkout(target: Path) -> Path:

@@ -32,7 +32,8 @@ from classlens import (
     transforms,
 )
 from classlens.batches import Batch, batches
-from classlens.figures import class_vs_context, identifiability_evolution, mean_evolution
+from classlens.config import own_twins
+from classlens.figures import class_value_agreement, class_vs_context, identifiability_evolution, mean_evolution
 from classlens.groups import TokenLabels
 from classlens.identifiability import per_image
 from classlens.lens import Lens, rank
@@ -157,13 +158,30 @@ def points_of_a_curve(model: Model, protocol: Protocol) -> float:
     return float(len(mean_evolution.data([series], {}, protocol, 0).filter(tokens="image")))
 
 
-def largest_p(model: Model, protocol: Protocol) -> float:
-    names = (model.name, f"{model.name}_random")
-    tables = [model.stored(f"identifiability/{name}/shapes.parquet") for name in names]
-    series = [
-        Series(names[0], names[0], None, tables[0].frame, tables[0].metadata, twin=names[1]),
-        Series(names[1], names[1], names[0], tables[1].frame, tables[1].metadata),
+def names_with_twins(model: Model, protocol: Protocol) -> list[str]:
+    """Names of a model and of its random twins."""
+    return [model.name, *own_twins(model.name, {"random_twin": True, "weights": "trained"}, protocol)]
+
+
+def compared(tables: list[Series], names: list[str]) -> list[Series]:
+    """A model's measures and those of its random twins."""
+    first, *others = tables
+    return [
+        replace(first, name=names[0], twins=tuple(names[1:])),
+        *(replace(table, name=name, twin_of=names[0]) for table, name in zip(others, names[1:], strict=True)),
     ]
+
+
+def p_of_classes(model: Model, protocol: Protocol) -> float:
+    names = names_with_twins(model, CORRECTED)
+    series = compared([model.stored(f"memories/{name}/shapes/class_value_agreement.parquet") for name in names], names)
+    rows = class_value_agreement.data(series, {}, protocol, 0).filter(layer="mlp", block=0)
+    return float(rows["p"][0])
+
+
+def largest_p(model: Model, protocol: Protocol) -> float:
+    names = names_with_twins(model, CORRECTED)
+    series = compared([model.stored(f"identifiability/{name}/shapes.parquet") for name in names], names)
     ranks = [storage.read_table(RESULTS / f"identifiability/{name}/shapes_ranks.parquet") for name in names]
     rows = identifiability_evolution.data(series, {"ranks": ranks}, protocol, 0).filter(tokens="image", block=0)
     return float(rows["p"][0])
@@ -241,6 +259,7 @@ def quirks() -> list[Quirk]:
         Quirk("drop_first_patch_of_pooled", "identifiability rate, pooled model (%)", lambda p: identifiability_rate(pooled, p)),
         Quirk("pair_blocks_of_deep_models", "points of a curve: the demo has 12 blocks", lambda p: points_of_a_curve(cls, p)),
         Quirk("tokens_as_units", "p, image tokens of the first block against random weights", lambda p: largest_p(cls, p)),
+        Quirk("paired_classes", "p of class-value agreement, MLP of the first block", lambda p: p_of_classes(cls, p)),
         Quirk("memory_before_activation", "key-value agreement of MLPs (%)", lambda p: memory_agreement(cls, p)),
         Quirk("memories_of_the_class", "key-value agreement of MLPs (%)", lambda p: memory_agreement(cls, p)),
         Quirk(
@@ -265,16 +284,16 @@ def quirks() -> list[Quirk]:
             lambda p: relevance_area(cls, CORRECTED, p, "negative"),
         ),
         Quirk("permutations", "smallest p that a test can give", lambda p: 1 / (p.permutations + 1)),
+        Quirk("random_twins", "random twins of a model", lambda p: len(names_with_twins(cls, p)) - 1),
     ]
 
 
-PUBLISHED_PERMUTATIONS = 300
+PUBLISHED_NUMBERS = {"permutations": 300, "random_twins": 1}
 
 
 def measured(quirk: Quirk) -> tuple[float, float]:
     """The number in the corrected protocol, and with the quirk."""
-    value = PUBLISHED_PERMUTATIONS if quirk.flag == "permutations" else True
-    flipped: Protocol = replace(CORRECTED, **{quirk.flag: value})  # type: ignore[arg-type]
+    flipped: Protocol = replace(CORRECTED, **{quirk.flag: PUBLISHED_NUMBERS.get(quirk.flag, True)})  # type: ignore[arg-type]
     return quirk.measure(CORRECTED), quirk.measure(flipped)
 
 

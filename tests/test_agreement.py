@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from classlens import agreement
-from classlens.protocol import CORRECTED, PAPER
+from classlens.card import Card
+from classlens.projection_table import Projections
+from classlens.protocol import CORRECTED, PAPER, PROTOCOLS, Protocol
 
 CLASSES, WIDTH, MEMORIES = 9, 6, 12
 
@@ -65,3 +67,33 @@ def test_shares_by_class_are_of_tokens_not_of_images() -> None:
     frame = pl.DataFrame({**rows, "class_index": [1, 1], "correct": [True, False]})
     (row,) = agreement.by_class(frame, ["cat", "dog"]).iter_rows(named=True)
     assert (row["class_name"], row["attn"], row["mlp"], row["images"]) == ("dog", 0.25, 0.75, 2)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
+def test_chance_is_the_mean_over_all_exchanges(protocol: Protocol) -> None:
+    rng, images, tokens = np.random.default_rng(0), 5, 3
+    layers = {
+        (layer, 0): agreement.LayerMemories.of(
+            torch.from_numpy(rng.normal(size=(CLASSES, WIDTH))), torch.from_numpy(rng.normal(size=(WIDTH, MEMORIES)))
+        )
+        for layer in ("attn", "mlp")
+    }
+    active = rng.permuted(np.tile(np.arange(MEMORIES), (images, tokens, 2, 1, 1)), axis=-1)[..., :5]
+    top, classes = rng.integers(0, CLASSES, (images, tokens, 4, 1, 1)), np.array([2, 0, 8, 2, 2])
+    card = Card("a", {}, CLASSES, 1, WIDTH, 2, (1, 2), 1, True, "token", {}, "s", "0")
+    use = agreement.MemoryUse(layers, card, dict(enumerate(classes.tolist())), protocol)
+    empty = np.zeros((images, tokens, 4, 1))
+    for image in range(images):  # one batch each
+        part = slice(image, image + 1)
+        use.add(active[part], Projections([image], empty[part], empty[part], top[part]))
+    found = use.chance()
+    for index, layer in enumerate(("attn", "mlp")):
+        used, memories, written = active[:, :, index, 0], layers[layer, 0], top[:, :, 2 + index, 0, 0]
+        exchanged = [memories.key_value_agreement(used, np.full(images, other), protocol) for other in classes]
+        composed = [memories.composes(used, np.full((images, tokens), other)) for other in written.ravel()]
+        at_cls = [memories.composes(used[:, :1], np.full((images, 1), other)) for other in written[:, 0]]
+        rows = {row["tokens"]: row for row in found.filter(layer=layer).iter_rows(named=True)}
+        assert rows["all"]["key_value"] == pytest.approx(np.mean(exchanged))
+        assert rows["cls"]["key_value"] == pytest.approx(np.mean([one[:, 0] for one in exchanged]))
+        assert rows["all"]["composition"] == pytest.approx(np.mean(composed))
+        assert rows["cls"]["composition"] == pytest.approx(np.mean(at_cls))

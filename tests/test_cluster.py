@@ -39,7 +39,7 @@ if "--log" in sys.orig_argv and "/workflow/scripts/" in sys.orig_argv[1]:
     while os.path.exists(os.environ["WITNESSED"] + ".hold"):
         time.sleep(0.1)
 """
-ON_GPU = {"train.py", "extract.py", "project.py", "perturb.py", "relevance.py", "deletion.py"}
+ON_GPU = {"train.py", "twins.py", "extract.py", "project.py", "perturb.py", "relevance.py", "deletion.py"}
 ALONE = {"shapes.py", "manifest.py", "model.py", "probe.py", "tokens.py", "explorer_model.py", "explorer.py", "report_pages.py"}
 PERTURBATIONS = [f"results/demo/perturbations/{model}/shapes.parquet" for model in ("cls", "pooled")]
 

@@ -63,7 +63,7 @@ def test_defaults_are_not_shared() -> None:
         ("models.m.sha256", "12ab", "`models.m.sha256`"),
         ("models.m.class_embedding", {"file": "x", "temperature": 0}, "`models.m.class_embedding.temperature`"),
         ("datasets.d.download", True, "`datasets.d.download` is for kinds cifar10 and cifar100 only"),
-        ("models.m_random", {"arch": "x"}, "`models.m_random` is the name of the random twin of m"),
+        ("models.m_random", {"arch": "x"}, "`models.m_random` is the name of a random twin of m"),
         ("models.a b", {"arch": "x"}, "models"),
         ("models", {5: {"arch": "x"}}, "config key `models.5` is no text but 5: write it in quotes"),
         ("run", "../elsewhere", "`run`"),

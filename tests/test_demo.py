@@ -4,6 +4,7 @@ import json
 from importlib import import_module
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,7 +17,8 @@ from classlens.catalogue import FIGURES, TABLES, Item
 from classlens.figures import canvas
 from classlens.storage import read_states
 
-MODELS, TWINS = ("cls", "pooled"), ("cls_random", "pooled_random")
+MODELS, SEEDS = ("cls", "pooled"), 5
+TWINS = tuple(f"{model}_random{number}" for model in MODELS for number in ("", "_1", "_2", "_3", "_4"))
 IMAGES, DEPTH, CLASSES = 200, 12, 10
 
 
@@ -45,10 +47,15 @@ def test_every_figure_and_table_is_there(results: Path) -> None:
         assert len(pl.read_csv(results / "tables" / f"{table.name}.csv")) > 0
 
 
-@pytest.mark.parametrize("model", [*MODELS, *TWINS])
-def test_contract_of_the_tables(results: Path, model: str) -> None:
+def card_of(results: Path, model: str) -> tuple[dict[str, Any], int]:
+    """A model's card, and its number of tokens."""
     card = json.loads((results / "models" / model / "model.json").read_text(encoding="utf-8"))
-    tokens = card["prefix_tokens"] + card["grid"][0] * card["grid"][1]
+    return card, card["prefix_tokens"] + card["grid"][0] * card["grid"][1]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_contract_of_hidden_states(results: Path, model: str) -> None:
+    card, tokens = card_of(results, model)
     shard = results / "hidden_states" / model / "shapes" / "validation" / "00000.parquet"
     states = pq.ParquetFile(shard)
     columns = [f"{site}.{block}" for site in ("resid_post", "attn_out", "mlp_out") for block in range(DEPTH)]
@@ -65,8 +72,17 @@ def test_contract_of_the_tables(results: Path, model: str) -> None:
     assert json.loads(metadata["versions"])["torch"]
     assert read_states(shard, "attn_out.3").shape == (IMAGES * tokens, card["width"])
 
+
+def test_twins_have_no_hidden_states(results: Path) -> None:
+    assert sorted(path.name for path in (results / "hidden_states").iterdir()) == sorted(MODELS)
+
+
+@pytest.mark.parametrize("model", [*MODELS, *TWINS])
+def test_contract_of_the_tables(results: Path, model: str) -> None:
+    card, tokens = card_of(results, model)
+    sites = 4 if model in MODELS else 1
     projections = pl.read_parquet(results / "projections" / model / "shapes" / "validation" / "*.parquet")
-    assert len(projections) == IMAGES * tokens * 4 * DEPTH
+    assert len(projections) == IMAGES * tokens * sites * DEPTH
     assert projections["rank"].is_between(0, CLASSES - 1).all()
     first = projections.with_columns(
         best=pl.col("top5").list.first() if isinstance(projections["top5"].dtype, pl.List) else pl.col("top5").arr.first()
@@ -104,9 +120,9 @@ def test_identifiability_rises_in_trained_models_and_stays_at_chance_in_twins(re
         rows = evolution.filter(model=model).sort("block")
         assert rows["low"][-1] > rows["high"][0]
         assert rows["low"][-1] > rows["chance"][0]
-    for twin in TWINS:
-        rows = evolution.filter(model=twin)
-        assert (rows["mean"] - rows["chance"]).abs().max() < 0.1
+    assert evolution["seeds"].unique().to_list() == [SEEDS]
+    assert (evolution["twins_mean"] - evolution["chance"]).abs().max() < 0.05
+    assert (evolution["twins_low"] < evolution["twins_high"]).all()
     boxes = pl.read_csv(results / "figures" / "identifiability_evolution.csv")
     assert boxes.filter(pl.col("block") == DEPTH - 1)["p"].max() < 0.05
 
@@ -180,7 +196,7 @@ def test_image_tokens_need_each_other(results: Path) -> None:
 
 def test_values_agree_with_classes_more_than_random_ones(results: Path) -> None:
     rows = pl.read_csv(results / "figures" / "class_value_agreement.csv").filter(pl.col("layer") == "attn", pl.col("block") == DEPTH - 1)
-    assert (rows["mean"] > rows["random_mean"]).all()
+    assert (rows["mean"] > rows["twins_high"]).all()
     assert (rows["p"] < 0.05).all()
 
 

@@ -22,7 +22,9 @@ SCHEMA = yaml.safe_load((REPOSITORY / "config" / "schema.yaml").read_text(encodi
 DEMO = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text(encoding="utf-8"))
 LOADING = Loading(torch=4.0, tables=1.0, figures=2.0)
 CARD = Card("vit", {}, 10, 12, 64, 4, (7, 7), 1, True, "token", {"resize": [112, 112], "crop": None}, "random", "0")
-COST = Calibration(forward=0.01, extraction=0.02, projection=0.005, memory_keys=1000, projections=5000, weights=2_000_000, card=CARD)
+COST = Calibration(
+    forward=0.01, extraction=0.02, projection=0.005, memory_keys=1000, projections=3000, class_logits=2000, weights=2_000_000, card=CARD
+)
 
 
 def program(config: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -44,8 +46,8 @@ def test_disk_of_the_demo_is_that_of_the_demo(demo: Run, tmp_path: Path) -> None
     files = [path for path in results.rglob("*") if path.is_file() and path.relative_to(results).parts[0] not in ("logs", "benchmarks")]
     actual = sum(path.stat().st_size for path in files)
     assert sum(disk(done.stdout).values()) == pytest.approx(actual, rel=0.1)
-    assert "shapes: 200 of validation, 100 of test, 400 of train images; 4 models" in done.stdout
-    assert re.search(r"^79 jobs, about \d+ minutes on \d+ cores", done.stdout, re.MULTILINE)
+    assert "shapes: 200 of validation, 100 of test, 400 of train images; 2 models: cls, pooled; 10 random twins" in done.stdout
+    assert re.search(r"^71 jobs, about \d+ minutes on \d+ cores", done.stdout, re.MULTILINE)
 
 
 def test_what_is_done_is_not_counted_again(demo: Run) -> None:
@@ -64,7 +66,8 @@ def test_errors_are_one_line(tmp_path: Path) -> None:
 
 def estimated(**changes: Any) -> list[Stage]:
     plan = Plan(resolve({**DEMO, **changes}, SCHEMA), "results/demo")
-    counts = {"extract": 4, "extract_with_memory_keys": 2, "project": 4, "deletion": 2, "probes": 2, "figure_mean_evolution": 1}
+    counts = {"extract": 2, "extract_with_memory_keys": 2, "project": 2, "deletion": 2, "probes": 2, "figure_mean_evolution": 1}
+    counts |= {"twins_cls": 1, "twins_pooled": 1}
     return estimate.stages(plan, {"cls": COST, "pooled": COST}, counts, counts)
 
 
@@ -76,9 +79,13 @@ def test_times_and_sizes_follow_from_the_calibration() -> None:
     found = estimated()
     states = 50 * (3 * 12 * 64 * 2 + 6)
     assert stage(found, "extract_with_memory_keys").bytes == pytest.approx(2 * 200 * (states + 1000))
-    assert stage(found, "extract").bytes == pytest.approx((2 * 200 + 2 * 100) * states)
-    assert stage(found, "extract").seconds == pytest.approx((2 * 200 + 2 * 100) * 0.02)
-    assert stage(found, "project").bytes == pytest.approx(4 * 200 * 5000)
+    assert stage(found, "extract").bytes == pytest.approx(2 * 100 * states)
+    assert stage(found, "extract").seconds == pytest.approx(2 * 100 * 0.02)
+    assert stage(found, "project").bytes == pytest.approx(2 * 200 * 5000)
+    twins = stage(found, "twins_cls")  # five, with the projections of one site of four, and memories compared, which needs two more
+    assert twins.bytes == pytest.approx(5 * 2_000_000 + 200 / 4 * (5 * 3000 + 2000))
+    each = 0.01 + 3 / 4 * 0.005
+    assert twins.seconds == pytest.approx(200 * (0.02 - 0.01 + 5 * each) + 5 * estimate.SECONDS_PER_TWIN)
     assert stage(found, "deletion").seconds == pytest.approx(2 * 200 * 0.01 * 0.5 * (11 * 20 + 2))
 
 

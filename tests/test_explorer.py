@@ -261,6 +261,16 @@ def test_a_condition_that_only_one_of_two_models_has(browser: Browser, results: 
             assert shown.locator("option").evaluate_all("options => options.map(option => option.value)") == others
 
 
+def test_sites_that_only_one_of_two_models_has(browser: Browser, results: Path) -> None:
+    with ExplorerPage(browser, results / "explorer") as page:
+        page.open(f"image={IMAGE}&block=3&site=mlp_out&second=cls_random")  # random twins have the residual stream alone
+        page.expect_heading("block 3 of 12", view=1)
+        expect(page.control("radio", "residual stream")).to_be_checked()
+        expect(page.control("radio", "MLP")).to_be_disabled()
+        page.control("combobox", "Side by side with").select_option("")
+        expect(page.control("radio", "MLP")).to_be_enabled()
+
+
 def test_two_models_and_two_classes(browser: Browser, results: Path, names: list[str]) -> None:
     likely = row_of(results, PREDICTIONS, image_id=IMAGE)
     with ExplorerPage(browser, results / "explorer") as page:

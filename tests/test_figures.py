@@ -1,14 +1,31 @@
 """What figures show, from small tables."""
 
-from itertools import combinations
+from itertools import combinations, pairwise
+from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from scipy.stats import mannwhitneyu
 
-from classlens.figures import canvas, probes_vs_projection, relevance_heads, relevance_maps
-from classlens.protocol import CORRECTED
+from classlens import statistics
+from classlens.figures import (
+    canvas,
+    change_rate,
+    class_value_agreement,
+    compositionality,
+    identifiability_evolution,
+    key_value_agreement,
+    mean_evolution,
+    memory_comparison,
+    probes_vs_projection,
+    relevance_heads,
+    relevance_maps,
+)
+from classlens.protocol import CORRECTED, PAPER, Protocol
 from classlens.series import Series
 
 FILE = "ILSVRC2012_val_00000293.JPEG"
@@ -82,3 +99,160 @@ def test_deletion_is_drawn_over_the_share_of_tokens_like_the_curves_of_all_maps(
     )
     assert found.filter(panel="deletion")["x"].to_list() == [0, 25, 100]
     assert found.filter(panel="accuracy").select("x", "mean").rows() == [(0, 50)]
+
+
+DEPTH, CLASSES, IMAGES = 4, 6, 12
+
+
+def measured(shift: float, seed: int) -> pl.DataFrame:
+    """Measures of one model, [CLS] and image tokens, shifted by so much."""
+    rng = np.random.default_rng(seed)
+    rows = [(tokens, image, block) for tokens in ("cls", "image") for image in range(IMAGES) for block in range(DEPTH)]
+    values = shift + 0.05 * rng.random(len(rows))
+    frame = pl.DataFrame(rows, schema={"tokens": pl.String, "image_id": pl.Int32, "block": pl.Int16}, orient="row")
+    rate = pl.when(pl.col("block") > 0).then(pl.Series(values))
+    return frame.with_columns(n=pl.lit(3), identifiability=pl.Series(values), first=pl.Series(values), change_rate=rate)
+
+
+def with_twins(frame_of: Any, seeds: int) -> list[Series]:
+    """A model far above so many random twins."""
+    facts = {"classes": str(CLASSES), "prefix_tokens": "1", "cls_token": "true", "grid": "[1, 3]"}
+    names = tuple(f"m_random_{number}" for number in range(seeds))
+    others = [Series(name, name, "m", frame_of(0.4 + 0.01 * number, number), facts) for number, name in enumerate(names)]
+    return [Series("m", "a model", None, frame_of(0.8, 99), facts, names), *others]
+
+
+def ranks(series: list[Series]) -> dict[str, list[pa.Table]]:
+    """Counts of ranks: the model's are better."""
+    counts = [
+        {"tokens": tokens, "block": block, "rank": [1 if item.twin_of is None else 3], "count": [40]}
+        for item in series
+        for tokens in ("cls", "image")
+        for block in range(DEPTH)
+    ]
+    each = 2 * DEPTH
+    frames = [pl.concat([pl.DataFrame(row) for row in counts[start : start + each]]) for start in range(0, len(counts), each)]
+    return {"ranks": [frame.cast({"block": pl.Int16}).to_arrow() for frame in frames]}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "seeds", "starred"), [(CORRECTED, 5, True), (CORRECTED, 1, None), (CORRECTED, 0, None), (PAPER, 1, True)]
+)
+def test_identifiability_is_tested_against_all_twins(protocol: Protocol, seeds: int, starred: bool | None) -> None:
+    series = with_twins(measured, seeds)
+    found = identifiability_evolution.data(series, ranks(series), protocol, 0)
+    assert found["model"].unique().to_list() == ["m"]
+    assert found["seeds"].unique().to_list() == [seeds]
+    assert found["chance"].unique().to_list() == pytest.approx([1 - 5 / 12])
+    p = found["p"]
+    assert (p < 0.05).all() if starred else p.null_count() == len(p)
+    if seeds:
+        means = [item.frame.filter(tokens="image", block=2)["identifiability"].mean() for item in series[1:]]
+        row = found.filter(tokens="image", block=2).row(0, named=True)
+        assert [row[name] for name in ("twins_mean", "twins_low", "twins_high")] == pytest.approx([np.mean(means), min(means), max(means)])
+    figure = drawn(identifiability_evolution, found)
+    assert figure.axes[0].get_title(loc="left") == "a model (n = 12 images)"
+
+
+def drawn(module: Any, frame: pl.DataFrame, width: float = canvas.WIDTHS["double"]) -> Figure:
+    with canvas.styled():
+        figure = module.draw(frame, width)
+        canvas.wrap_texts(figure)
+        figure.draw_without_rendering()
+    plt.close(figure)
+    return figure
+
+
+@pytest.mark.parametrize("depth", [12, 24, 40])
+def test_blocks_of_deep_models_are_told_apart(depth: int) -> None:
+    def deep(shift: float, seed: int) -> pl.DataFrame:
+        one = measured(shift, seed).filter(block=0)
+        return pl.concat([one.with_columns(block=pl.lit(block, pl.Int16)) for block in range(depth)])
+
+    series = with_twins(deep, 2)
+    frame = identifiability_evolution.data(series, {"ranks": [pa.table({}) for _ in series]}, CORRECTED, 0)
+    axes = drawn(identifiability_evolution, frame).axes[0]
+    labels = [text.get_window_extent() for text in axes.get_xticklabels() if text.get_text()]
+    assert not any(one.overlaps(other) for one, other in combinations(labels, 2))
+    boxes = sorted((patch.get_extents().x0, patch.get_extents().x1) for patch in axes.patches)
+    assert all(end <= start for (_, end), (start, _) in pairwise(boxes))
+
+
+@pytest.mark.parametrize("seeds", [0, 1, 3])
+def test_means_and_change_rates_stand_beside_their_twins(seeds: int) -> None:
+    series = with_twins(measured, seeds)
+    for module, measure, scale in ((mean_evolution, "identifiability", 1), (change_rate, "change_rate", 100)):
+        found = module.data(series, {}, CORRECTED, 0)
+        assert found["model"].unique().to_list() == ["m"]
+        row = found.filter(tokens="image", block=2).row(0, named=True)
+        means = [scale * item.frame.filter(tokens="image", block=2)[measure].mean() for item in series[1:]]
+        wanted = [np.mean(means), min(means), max(means)] if seeds else [None] * 3
+        assert [row[name] for name in ("twins_mean", "twins_low", "twins_high")] == pytest.approx(wanted)
+        assert row["seeds"] == seeds
+        texts = [text.get_text() for legend in drawn(module, found).legends for text in legend.get_texts()]
+        assert (canvas.RANDOM_TWINS in texts) == bool(seeds)
+
+
+def agreements(shift: float, seed: int) -> pl.DataFrame:
+    """Class-value agreement of one model."""
+    rng = np.random.default_rng(seed)
+    rows = [(layer, block, index) for layer in ("attn", "mlp") for block in range(DEPTH) for index in range(CLASSES)]
+    frame = pl.DataFrame(rows, schema={"layer": pl.String, "block": pl.Int16, "class_index": pl.Int32}, orient="row")
+    return frame.with_columns(agreement=pl.Series(shift + 0.1 * rng.random(len(rows)), dtype=pl.Float32))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "seeds", "tested"), [(CORRECTED, 3, True), (CORRECTED, 1, False), (CORRECTED, 0, False), (PAPER, 1, True)]
+)
+def test_classes_are_tested_unpaired_against_those_of_all_twins(protocol: Protocol, seeds: int, tested: bool) -> None:
+    series = with_twins(agreements, seeds)
+    found = class_value_agreement.data(series, {}, protocol, 0)
+    assert found["classes"].unique().to_list() == [CLASSES]
+    if not tested:
+        assert found["p"].null_count() == len(found)
+    elif protocol is PAPER:
+        assert found["p"].unique().to_list() == pytest.approx([1 / 2**CLASSES])  # all of six classes are larger
+    else:
+        pick = [item.frame.filter(layer="mlp")["agreement"].to_numpy().reshape(DEPTH, CLASSES) for item in series]
+        p = [mannwhitneyu(pick[0][block], np.concatenate([one[block] for one in pick[1:]])).pvalue for block in range(DEPTH)]
+        assert found.filter(layer="mlp")["p"].to_list() == pytest.approx(statistics.holm(np.array(p)).tolist())
+    assert drawn(class_value_agreement, found).axes[0].get_title(loc="left") == f"a model (n = {CLASSES} classes)"
+
+
+def used(shift: float, seed: int) -> pl.DataFrame:
+    """Shares of tokens of one model, of images of three classes."""
+    rng = np.random.default_rng(seed)
+    rows = [(tokens, image, block) for tokens in ("all", "cls") for image in range(IMAGES) for block in range(DEPTH)]
+    frame = pl.DataFrame(rows, schema={"tokens": pl.String, "image_id": pl.Int32, "block": pl.Int16}, orient="row")
+    values = [pl.Series(name, shift + 0.1 * rng.random(len(rows))) for name in ("attn", "mlp")]
+    return frame.with_columns(*values, n=pl.lit(4), class_index=pl.col("image_id") % 3)
+
+
+def chances(series: list[Series]) -> list[pa.Table]:
+    rows = [(tokens, layer, block) for tokens in ("all", "cls") for layer in ("attn", "mlp") for block in range(DEPTH)]
+    frame = pl.DataFrame(rows, schema={"tokens": pl.String, "layer": pl.String, "block": pl.Int16}, orient="row")
+    return [frame.with_columns(key_value=pl.lit(0.25), composition=pl.lit(0.5)).to_arrow() for _ in series]
+
+
+@pytest.mark.parametrize(("module", "chance"), [(key_value_agreement, 25), (compositionality, 50)])
+def test_shares_of_tokens_stand_beside_chance_and_twins(module: Any, chance: float) -> None:
+    series = with_twins(used, 2)
+    found = module.data(series, {"chance": chances(series)}, CORRECTED, 0)
+    assert found["chance"].unique().to_list() == [chance]
+    row = found.filter(layer="mlp", tokens="cls", block=1).row(0, named=True)
+    means = [100 * item.frame.filter(tokens="cls", block=1)["mlp"].mean() for item in series]
+    assert row["mean"] == pytest.approx(means[0])
+    assert [row["twins_low"], row["twins_high"], row["seeds"], row["images"]] == pytest.approx([*sorted(means[1:]), 2, IMAGES])
+    assert len(drawn(module, found).axes) == 2  # all tokens, and [CLS]
+
+
+def test_memories_of_all_models_have_classes_as_units() -> None:
+    series = with_twins(used, 2)
+    values = [agreements(0.3, number).to_arrow() for number in range(len(series))]
+    found = memory_comparison.data(series, {"class-value": values, "chance": chances(series)}, CORRECTED, 0)
+    assert found.filter(measure="class_value")["classes"].unique().to_list() == [CLASSES]
+    share = found.filter(measure="key_value", layer="mlp", block=2).row(0, named=True)
+    assert (share["classes"], share["chance"]) == (3, 25)
+    assert share["mean"] == pytest.approx(100 * series[0].frame.filter(tokens="all", block=2)["mlp"].mean())
+    assert found.filter(measure="class_value")["chance"].null_count() == 2 * DEPTH
+    drawn(memory_comparison, found)

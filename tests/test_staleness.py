@@ -2,13 +2,12 @@
 
 import json
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import Run
+from conftest import Run, planned
 
 from classlens import catalogue
 
@@ -33,8 +32,10 @@ EXPLAINED = {"relevance", "segmentation"} | shown("relevance") | DELETED | EXPLO
 EXTRACTED = {"extract", "extract_with_memory_keys", "predictions", "probes"} | PROJECTED | EXPLAINED
 PERTURBED = {"perturbations"} | shown("attention", "tokens") | EXPLORED
 OF_MODEL = {"tokens"} | EXTRACTED | PERTURBED
-EVERYTHING = {"shapes", "manifest", "model", "train"} | OF_MODEL
-OF_TRAINING = EVERYTHING - {"shapes", "manifest", "model"}
+TWINS = {"twins_cls", "twins_pooled"}
+EVERYTHING = {"shapes", "manifest", "train"} | TWINS | OF_MODEL
+OF_TRAINING = EVERYTHING - {"shapes", "manifest"} - TWINS
+AGAINST_TWINS = {f"figure_{item.name}" for item in catalogue.FIGURES if item.against_twins} | {"table_identifiability"}
 WITHOUT_STATISTICS = {"figure_relevance_maps", "figure_relevance_heads", "table_interpretable_values"}
 
 COMPARED = {"table_identifiability", "table_attention_perturbation", "table_deletion_area"}
@@ -46,16 +47,6 @@ def with_comparison(stale: set[str]) -> set[str]:
     """Stale rules of the demo and those after them: the comparison with expected numbers, where it reads one of them, and the report."""
     compared = stale | {"reproduction"} if stale & COMPARED else stale
     return compared | {"report_pages"} if compared else compared
-
-
-def planned(run: Run, *arguments: str) -> set[str]:
-    """Rules that a dry run would run."""
-    output = run.complete("--dry-run", *arguments)
-    if "Nothing to be done" in output:
-        return set()
-    table = re.search(r"Job stats:\njob .*\n-+ .*\n([\s\S]*?)\ntotal", output)
-    assert table, output
-    return {line.split()[0] for line in table[1].splitlines()} - {"all"}
 
 
 @pytest.fixture
@@ -76,13 +67,13 @@ def changing(demo: Run) -> Callable[[str, str], None]:
 
 CHANGED_FILES = {
     "comment in a script": ("workflow/scripts/project.py", PROJECTED),
-    "module used by one stage": (f"{LIBRARY}/shapes.py", EVERYTHING - {"model"}),
-    "module used by projection only": (f"{LIBRARY}/projection.py", PROJECTED),
+    "module used by one stage": (f"{LIBRARY}/shapes.py", EVERYTHING),
+    "module used by projection only": (f"{LIBRARY}/projection.py", PROJECTED | TWINS),
     "module of one figure": (f"{LIBRARY}/figures/change_rate.py", {"figure_change_rate"}),
     "module of all figures": (f"{LIBRARY}/figures/canvas.py", FIGURES),
     "module of one table": (f"{LIBRARY}/tables/identifiability.py", {"table_identifiability"}),
     "statistics": (f"{LIBRARY}/statistics.py", {"deletion_curves"} | SHOWN - WITHOUT_STATISTICS),
-    "memories": (f"{LIBRARY}/agreement.py", {"memories"} | shown("memories") | EXPLORED),
+    "memories": (f"{LIBRARY}/agreement.py", {"memories"} | TWINS | shown("memories", "identifiability") | EXPLORED),
     "perturbation": (f"{LIBRARY}/perturbation.py", PERTURBED),
     "relevance": (f"{LIBRARY}/relevance.py", EXPLAINED),
     "deletion": (f"{LIBRARY}/deletion.py", DELETED),
@@ -158,18 +149,18 @@ ANOTHER = {
 }
 CHANGED_SETTINGS = {
     "seed": ("seed", 1, EVERYTHING),
-    "images": ("datasets.shapes.images_per_class", 12, EVERYTHING - {"model"}),
+    "images": ("datasets.shapes.images_per_class", 12, EVERYTHING),
     "number of classes": ("datasets.shapes.num_classes", 9, EVERYTHING),
-    "what to do with bad images": ("datasets.shapes.on_bad_image", "skip", EVERYTHING - {"shapes", "model"}),
-    "images of probes": ("datasets.shapes.probe_images_per_class", 11, EVERYTHING - {"model"}),
+    "what to do with bad images": ("datasets.shapes.on_bad_image", "skip", EVERYTHING - {"shapes"}),
+    "images of probes": ("datasets.shapes.probe_images_per_class", 11, EVERYTHING),
     "label": ("models.cls.label", "my model", SHOWN | {"explorer"}),
-    "arguments of a model": ("models.cls.kwargs.embed_dim", 32, EVERYTHING - {"shapes", "manifest"}),
-    "transform": ("models.cls.transform", {"resize": [112, 112]}, EVERYTHING - {"shapes", "manifest"}),
+    "arguments of a model": ("models.cls.kwargs.embed_dim", 32, EVERYTHING - {"shapes", "manifest", "twins_pooled"}),
+    "transform": ("models.cls.transform", {"resize": [112, 112]}, EVERYTHING - {"shapes", "manifest", "twins_pooled"}),
     "epochs of one model": ("models.cls.training.epochs", 25, OF_TRAINING),
-    "type of hidden states": ("hidden_states.dtype", "float32", EXTRACTED),
-    "precision": ("compute.precision", "bfloat16", OF_TRAINING),
-    "classes kept": ("projection.top_k", 3, PROJECTED),
-    "classes of interest": ("projection.classes", [1], PROJECTED),
+    "type of hidden states": ("hidden_states.dtype", "float32", EXTRACTED | TWINS),
+    "precision": ("compute.precision", "bfloat16", OF_TRAINING | TWINS),
+    "classes kept": ("projection.top_k", 3, PROJECTED | TWINS),
+    "classes of interest": ("projection.classes", [1], PROJECTED | TWINS),
     "classes of maps": ("relevance.classes", ["own", "predicted"], EXPLAINED),
     "steps of deletion": ("deletion.steps", 7, DELETED),
     "width of figures": ("figures.width", "single", FIGURES),
@@ -179,7 +170,8 @@ CHANGED_SETTINGS = {
     "device": ("compute.device", "cpu", set()),
     "jobs of a GPU": ("compute.jobs_per_gpu", 2, set()),
     "a model more": ("models.another", ANOTHER, {"model"} | OF_MODEL),
-    "no twin": ("models.cls.random_twin", False, {"memories"} | shown("identifiability", "memories") | EXPLORED),
+    "no twin": ("models.cls.random_twin", False, AGAINST_TWINS | {"explorer"}),
+    "fewer twins": ("models.cls.random_twin", {"seeds": 3}, {"twins_cls"} | AGAINST_TWINS | EXPLORED),
     "fewer analyses": ("models.cls.analyses", ["identifiability"], SHOWN - PER_MODEL - shown("identifiability") | EXPLORED),
 }
 
@@ -248,7 +240,8 @@ def of_user(run: Run) -> set[str]:
 
 WITH_MASKS = {"context", "tokens", "segmentation"} | shown("context", "tokens")
 WITH_MASKS |= {"figure_segmentation_scores", "table_segmentation_scores", "table_context_difference"}
-CHANGED_IMAGES = EVERYTHING - {"shapes", "train"} - WITH_MASKS | {"report_pages"}  # the manifest names the classes of the class embedding
+CHANGED_IMAGES = EVERYTHING - {"shapes", "train", "extract"} - TWINS - WITH_MASKS
+CHANGED_IMAGES |= {"model", "twins_m", "report_pages"}  # the manifest names the classes of the class embedding
 
 
 def test_an_untouched_user_run_is_complete(folder: Run) -> None:
@@ -281,7 +274,7 @@ def test_a_checkpoints_bytes(folder: Run) -> None:
     path.write_bytes(content + b"\0")
     stale = of_user(folder)
     path.write_bytes(content)
-    assert stale == CHANGED_IMAGES - {"manifest", "extract"}
+    assert stale == CHANGED_IMAGES - {"manifest", "twins_m"}
 
 
 def test_a_class_embeddings_bytes(folder: Run) -> None:

@@ -151,3 +151,32 @@ def test_a_difference_between_two_sets_of_images() -> None:
 def test_a_difference_needs_images_on_both_sides() -> None:
     found = statistics.split_difference(np.ones((5, 2)), np.ones(5, bool), CORRECTED, seed=0)
     assert all(np.isnan(value).all() for value in found.values())
+
+
+def test_against_twins_is_students_test_of_one_more_twin() -> None:
+    rng = np.random.default_rng(0)
+    model, twins = rng.normal(size=4), rng.normal(size=(5, 4))
+    t, p = statistics.against_twins(model, twins)
+    theirs = stats.ttest_ind(model[None], twins)  # of samples of one and of five, with their pooled variance
+    np.testing.assert_allclose(t, theirs.statistic)
+    np.testing.assert_allclose(p, theirs.pvalue)
+    assert np.isnan(statistics.against_twins(model, twins[:1])[1]).all()
+    assert np.isnan(statistics.against_twins(model, twins[:0])[1]).all()
+    same = np.ones((3, 2))
+    assert statistics.against_twins(np.array([1, 0.9]), same)[1].tolist() == [1, 0]
+
+
+def test_random_models_rarely_differ_from_random_twins() -> None:
+    """Means of random models over images as they were measured: seeds differ by more than images do, and blocks go together."""
+    rng, pairs, images, blocks = np.random.default_rng(1), 200, 200, 12
+    false, paired = 0, 0
+    for _ in range(pairs):
+        seeds = 0.02 * rng.normal(size=(6, 1)) + 0.01 * rng.normal(size=(6, blocks))
+        noise = 0.2 * rng.normal(size=(6, images, 1)) + 0.1 * rng.normal(size=(6, images, blocks))
+        values = 0.55 + seeds[:, None] + noise
+        _, p = statistics.against_twins(values[0].mean(axis=0), values[1:].mean(axis=1))
+        false += bool((statistics.holm(p) < statistics.SIGNIFICANT).any())
+        one_twin = statistics.paired_permutation_p(values[0] - values[1], 999, 0)
+        paired += bool((statistics.holm(one_twin) < statistics.SIGNIFICANT).any())
+    assert false <= 0.05 * pairs
+    assert paired > 0.05 * pairs  # what images as units, and one twin, would claim

@@ -57,7 +57,7 @@ def summary(results: Path, *arguments: str) -> str:
 
 def test_the_end_of_a_run_says_what_was_made_and_what_was_not(results: Path) -> None:
     figures, without_masks = ("--figures", "one", "three", "two"), ("--without-masks", "F4 of photos (no masks)")
-    said = summary(results, *figures, *without_masks, "--arguments=--configfile my.yaml")
+    said = summary(results, *figures, "--models", "pooled", *without_masks, "--arguments=--configfile my.yaml")
     assert said.strip().splitlines() == [
         "Done (1.2 min). What there is of the run mine:",
         "Figures (png, pdf; numbers as csv):",

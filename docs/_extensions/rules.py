@@ -21,12 +21,12 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 def general(paths: list[str], config: dict[str, Any]) -> list[str]:
     """Paths with wildcards in place of the names that a config gives to its run, models and data sets, each once."""
-    models = [f"{name}{twin}" for name in config["models"] for twin in ("_random", "")]
+    models = [rf"{re.escape(name)}(?:_random(?:_\d+)?)?" for name in config["models"]]
     found = []
     for path in paths:
         path = re.sub(rf"^results/{re.escape(config['run'])}/", "results/{run}/", path)
-        for names, wildcard in ((models, "model"), (config["datasets"], "dataset")):
-            path = re.sub(rf"/({'|'.join(map(re.escape, names))})(?=[/_.]|$)", f"/{{{wildcard}}}", path)
+        for names, wildcard in ((models, "model"), (map(re.escape, config["datasets"]), "dataset")):
+            path = re.sub(rf"/({'|'.join(names)})(?=[/_.]|$)", f"/{{{wildcard}}}", path)
         found.append(re.sub(r"/\d{5}(?=\.)", "/{shard}", path))
     return list(dict.fromkeys(found))
 

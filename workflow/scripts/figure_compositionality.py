@@ -3,4 +3,4 @@
 from classlens.figures import canvas, compositionality
 
 if __name__ == "__main__":
-    canvas.draw_figure(__doc__, compositionality.data, compositionality.draw)
+    canvas.draw_figure(__doc__, compositionality.data, compositionality.draw, inputs=("chance",))

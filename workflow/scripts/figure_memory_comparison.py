@@ -3,4 +3,4 @@
 from classlens.figures import canvas, memory_comparison
 
 if __name__ == "__main__":
-    canvas.draw_figure(__doc__, memory_comparison.data, memory_comparison.draw, inputs=("class-value",))
+    canvas.draw_figure(__doc__, memory_comparison.data, memory_comparison.draw, inputs=("class-value", "chance"))

@@ -13,7 +13,6 @@ from classlens.protocol import Protocol
 def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
     parser.add_argument("--model", type=Path, required=True, help="folder of the model")
-    parser.add_argument("--twin", type=Path, nargs="*", default=[], help="folder of its random twin; none where it has none")
     parser.add_argument("--manifest", type=Path, required=True, help="manifest of the split")
     parser.add_argument("--predictions", type=Path, required=True, help="the model's predictions")
     parser.add_argument("--memory-keys", type=Path, nargs="+", required=True, help="memory keys of the shards, in order")
@@ -22,26 +21,29 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--key-value-agreement", type=Path, required=True, help="table to write")
     parser.add_argument("--by-class", type=Path, required=True, help="the same by class, table to write")
     parser.add_argument("--composition", type=Path, required=True, help="table to write")
+    parser.add_argument("--chance", type=Path, required=True, help="table to write")
     parser.add_argument("--interpretable-values", type=Path, required=True, help="table to write")
     return parser.parse_args()
 
 
 def main(args: argparse.Namespace) -> None:
     model, card = models.load_model(args.model)
-    twin = models.load_model(args.twin[0])[0] if args.twin else None
     predictions = pl.DataFrame(storage.read_table(args.predictions))
     names = [name for _, name in classes_of(storage.read_table(args.manifest))]
     layers = agreement.of_model(model)
     shards = [
         (keys, projection_table.read([projections], card)) for keys, projections in zip(args.memory_keys, args.projections, strict=True)
     ]
-    agreements, composition, counts = agreement.per_image(shards, predictions, layers, card, Protocol.named(args.protocol))
+    use = agreement.MemoryUse(layers, card, dict(predictions.select("image_id", "class_index").iter_rows()), Protocol.named(args.protocol))
+    agreement.of_shards(shards, use, card)
+    agreements, composition = use.tables(predictions)
     tables = {
-        args.class_value_agreement: agreement.class_value_table(model, twin),
+        args.class_value_agreement: agreement.class_value_table(model),
         args.key_value_agreement: agreements,
         args.by_class: agreement.by_class(agreements, names),
         args.composition: composition,
-        args.interpretable_values: agreement.interpretable_values(model, layers, names, counts),
+        args.chance: use.chance(),
+        args.interpretable_values: agreement.interpretable_values(model, layers, names, use.counts),
     }
     for path, table in tables.items():
         storage.write_table(path, table.to_arrow(), cli.provenance(args, card.sha256))

@@ -18,6 +18,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--figures", nargs="*", default=[], help="names of all figures")
     parser.add_argument("--formats", nargs="+", default=["svg"], help="what each is written as")
     parser.add_argument("--tables", nargs="*", default=[], help="names of all tables")
+    parser.add_argument("--models", nargs="*", default=[], help="names of the models that figures and tables name")
     parser.add_argument("--without-masks", nargs="*", default=[], help="what was asked for and is not made for lack of masks")
     parser.add_argument("--arguments", default="", help="what to add to commands that are about this run")
     return parser.parse_args()
@@ -52,7 +53,8 @@ def times(results: Path) -> Iterator[str]:
 def left_out(args: argparse.Namespace) -> Iterator[str]:
     """What cannot be used or made, and why."""
     manifests = sorted(args.results.glob("data/*/*/manifest.parquet"))
-    models = [(path.parent.name, Card.read(path)) for path in sorted(args.results.glob("models/*/model.json"))]
+    paths = [args.results / "models" / name / "model.json" for name in args.models]
+    models = [(path.parent.name, Card.read(path)) for path in paths if path.is_file()]
     for line in run_facts.left_out(manifests, models, args.without_masks):
         yield f"Left out: {line}"
 

@@ -97,6 +97,32 @@ class LayerMemories:
         """
         return (self.classes[active, 0] == top[..., None]).any(axis=2)
 
+    def tokens_that_agree(self, active: np.ndarray, num_classes: int, protocol: Protocol) -> np.ndarray:
+        """Return at how many tokens key-value agreement would hold if the image's class was this one, [class].
+
+        Args:
+            active: active memories, [token, ACTIVE].
+            num_classes: number of classes.
+            protocol: as for `key_value_agreement`.
+        """
+        if protocol.memories_of_the_class:
+            used = np.zeros((len(active), len(self.classes)), bool)
+            np.put_along_axis(used, active.astype(np.int64), True, axis=1)
+            return np.array([used[:, wanted].any(axis=1).sum() for wanted in self.memories])
+        return _tokens_with(self.classes[active].reshape(len(active), -1), num_classes)
+
+    def tokens_that_compose(self, active: np.ndarray, num_classes: int) -> np.ndarray:
+        """Return at how many tokens [token, ACTIVE] a layer's top class would be composed if it was this one, [class]."""
+        return _tokens_with(self.classes[active, 0], num_classes)
+
+
+def _tokens_with(classes: np.ndarray, num_classes: int) -> np.ndarray:
+    """Return how many tokens have each class among theirs [token, any number], [class]."""
+    ordered = np.sort(classes, axis=1)
+    first = np.ones(ordered.shape, bool)
+    first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    return np.bincount(ordered[first], minlength=num_classes)
+
 
 Layers = dict[tuple[str, int], LayerMemories]
 """What the memories of each layer stand for, by layer and block."""
@@ -109,16 +135,15 @@ def of_model(model: ViT) -> Layers:
         return {key: LayerMemories.of(model.head.weight, values(model, *key)) for key in keys}
 
 
-def class_value_table(model: ViT, twin: ViT | None) -> pl.DataFrame:
-    """Class-value agreement of a model and of the same architecture with random weights, rows (layer, block, class_index)."""
+def class_value_table(model: ViT) -> pl.DataFrame:
+    """Return the class-value agreement of a model, rows (layer, block, class_index)."""
     frames = []
     for layer in LAYERS:
         for block in range(len(model.blocks)):
-            of = [class_value_agreement(one.head.weight, values(one, layer, block)).detach().numpy() for one in (model, twin) if one]
-            columns = {"agreement": of[0], "random_agreement": of[1] if twin else None}
-            classes = np.arange(len(of[0]), dtype=np.int32)
-            frames.append(pl.DataFrame({"layer": layer, "block": block, "class_index": classes, **columns}))
-    return pl.concat(frames).cast({"block": pl.Int16, "random_agreement": pl.Float32})
+            found = class_value_agreement(model.head.weight, values(model, layer, block)).detach().numpy()
+            classes = np.arange(len(found), dtype=np.int32)
+            frames.append(pl.DataFrame({"layer": layer, "block": block, "class_index": classes, "agreement": found}))
+    return pl.concat(frames).cast({"block": pl.Int16})
 
 
 def agreements(active: np.ndarray, batch: Projections, classes: np.ndarray, layers: Layers, protocol: Protocol) -> dict[str, np.ndarray]:
@@ -145,51 +170,100 @@ def agreements(active: np.ndarray, batch: Projections, classes: np.ndarray, laye
     return result
 
 
-def per_image(
-    shards: Iterable[tuple[Path, Iterable[Projections]]], predictions: pl.DataFrame, layers: Layers, card: Card, protocol: Protocol
-) -> tuple[pl.DataFrame, pl.DataFrame, dict[tuple[str, int], np.ndarray]]:
-    """Key-value agreement and compositionality per image, and how many tokens use each memory.
+class MemoryUse:
+    """Key-value agreement and compositionality of a model's images, batch by batch, how many tokens use each memory, and chance.
+
+    Chance is what a measure would be if it had nothing to do with the tokens it is of: key-value agreement if images had each other's
+    classes, compositionality if tokens had each other's top classes. It is exact, the mean over all such exchanges: the sum over classes of
+    the share of images (tokens) that have the class, times the share of tokens whose memories stand for it.
 
     Args:
-        shards: memory keys and projections of each shard.
-        predictions: class_index and correct of each image.
-        layers: what the memories stand for.
-        card: the model's card.
+        layers: what the model's memories stand for.
+        card: its card.
+        classes: class index of each image id.
         protocol: settles key-value agreement, and whether the first token of a model without [CLS] counts as one.
-
-    Returns:
-        two tables of rows (tokens, image, block), tokens `all` and `cls`, with n, attn and mlp (shares of tokens); the first also with
-        class_index and correct. Tokens that use each memory, [memory], by layer and block.
     """
-    classes = dict(predictions.select("image_id", "class_index").iter_rows())
-    frames: list[pl.DataFrame] = []
-    counts = {key: np.zeros(len(value.classes), np.int64) for key, value in layers.items()}
+
+    def __init__(self, layers: Layers, card: Card, classes: dict[int, int], protocol: Protocol):
+        self._layers, self._card, self._classes, self._protocol = layers, card, classes, protocol
+        self._frames: list[pl.DataFrame] = []
+        self._marginals: dict[tuple[str, str, int], np.ndarray] = {}
+        self.counts = {key: np.zeros(len(value.classes), np.int64) for key, value in layers.items()}
+
+    def add(self, active: np.ndarray, batch: Projections) -> None:
+        """Take in some images.
+
+        Args:
+            active: their active memories, [image, token, layer, block, ACTIVE].
+            batch: their projections.
+        """
+        of_images = np.array([self._classes[image] for image in batch.image_ids])
+        groups = _groups(self._card, len(of_images), self._protocol)
+        found = agreements(active, batch, of_images, self._layers, self._protocol)
+        self._frames.append(means_per_image(batch.image_ids, groups, {name: flags.astype(np.float32) for name, flags in found.items()}))
+        for (layer, block), count in self.counts.items():
+            used, top = active[:, :, LAYERS.index(layer), block], batch.of(batch.top, f"{layer}_out")[:, :, block, 0]
+            count += np.bincount(used.ravel().astype(np.int64), minlength=len(count))
+            for tokens, members in groups.items():
+                key = (tokens, layer, block)
+                self._marginals[key] = self._marginals.get(key, 0) + self._marginal(self._layers[layer, block], used[members], top[members])
+
+    def _marginal(self, memories: LayerMemories, active: np.ndarray, top: np.ndarray) -> np.ndarray:
+        """Return numbers of tokens by class, [3, class]: that agree, that compose, and that have it as the layer's top class."""
+        classes = self._card.classes
+        agree, compose = memories.tokens_that_agree(active, classes, self._protocol), memories.tokens_that_compose(active, classes)
+        return np.stack([agree, compose, np.bincount(top, minlength=classes)])
+
+    def tables(self, predictions: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Return key-value agreement and compositionality per image.
+
+        Args:
+            predictions: class_index and correct of each image.
+
+        Returns:
+            two tables of rows (tokens, image, block), tokens `all` and `cls`, with n, attn and mlp (shares of tokens); the first also with
+            class_index and correct.
+        """
+        frame = pl.concat(self._frames).sort("tokens", "image_id", "block")
+        keys = ["tokens", "image_id", "block", "n"]
+        agree, compose = (
+            frame.select(*keys, *(pl.col(f"{layer}_{name}").alias(layer) for layer in LAYERS)) for name in ("agreement", "composition")
+        )
+        return agree.join(predictions.select("image_id", "class_index", "correct"), on="image_id", maintain_order="left"), compose
+
+    def chance(self) -> pl.DataFrame:
+        """Return chance of both measures, rows (tokens, layer, block) with key_value and composition (shares of tokens)."""
+        images = pl.concat(self._frames)["image_id"].unique()
+        own = np.bincount([self._classes[image] for image in images], minlength=self._card.classes) / len(images)
+        rows = []
+        for (tokens, layer, block), (agree, compose, top) in self._marginals.items():
+            total = top.sum()
+            values = {"key_value": own @ agree / total, "composition": top @ compose / total**2}
+            rows.append({"tokens": tokens, "layer": layer, "block": block, **values})
+        return pl.DataFrame(rows, schema_overrides={"block": pl.Int16}).sort("tokens", "layer", "block")
+
+
+def of_shards(shards: Iterable[tuple[Path, Iterable[Projections]]], use: MemoryUse, card: Card) -> None:
+    """Take in the memory keys and projections of each shard.
+
+    Raises:
+        InputError: a shard is damaged, or another model's.
+    """
     for path, batches in shards:
         image_ids, active = memory_table.read(path, card)
-        for (layer, block), count in counts.items():
-            used = active[:, :, LAYERS.index(layer), block].ravel().astype(np.int64)
-            count += np.bincount(used, minlength=len(count))
         start = 0
         for batch in batches:
             rows = slice(start, start + len(batch.image_ids))
             start = rows.stop
             assert image_ids[rows] == batch.image_ids
-            of_images = np.array([classes[image] for image in batch.image_ids])
-            measures = {
-                name: flags.astype(np.float32) for name, flags in agreements(active[rows], batch, of_images, layers, protocol).items()
-            }
-            frames.append(means_per_image(batch.image_ids, _groups(card, len(of_images), protocol), measures))
-    frame = pl.concat(frames).sort("tokens", "image_id", "block")
-    keys = ["tokens", "image_id", "block", "n"]
-    parts = [frame.select(*keys, *(pl.col(f"{layer}_{name}").alias(layer) for layer in LAYERS)) for name in ("agreement", "composition")]
-    return parts[0].join(predictions.select("image_id", "class_index", "correct"), on="image_id", maintain_order="left"), parts[1], counts
+            use.add(active[rows], batch)
 
 
 def by_class(agreements: pl.DataFrame, names: list[str]) -> pl.DataFrame:
     """Key-value agreement of each class, rows (tokens, block, class_index) with class_name, attn and mlp (shares of tokens) and images.
 
     Args:
-        agreements: per image, from `per_image`.
+        agreements: per image, from `MemoryUse`.
         names: name of each class.
     """
     shares = [((pl.col(layer) * pl.col("n")).sum() / pl.col("n").sum()).alias(layer) for layer in LAYERS]
@@ -212,7 +286,7 @@ def interpretable_values(model: ViT, layers: Layers, names: list[str], counts: d
         model: the model.
         layers: what its memories stand for.
         names: name of each class.
-        counts: tokens that use each memory, from `per_image`.
+        counts: tokens that use each memory, from `MemoryUse`.
 
     Returns:
         columns class_index, class_name and logit (lists of `BEST`, largest projection first), cosine (of the value with the embedding of

@@ -35,7 +35,8 @@ class Calibration:
         extraction: from file to hidden states and memory keys, s.
         projection: of all sites, s.
         memory_keys: bytes of active memories.
-        projections: bytes of projections and of the logits of classes of interest.
+        projections: bytes of projections.
+        class_logits: bytes of the logits of classes of interest.
         weights: bytes of the model's file.
         card: its description, whose weights are random.
     """
@@ -45,6 +46,7 @@ class Calibration:
     projection: float
     memory_keys: float
     projections: float
+    class_logits: float
     weights: int
     card: Card
 
@@ -86,8 +88,8 @@ def calibrate(
     interest = projection.classes_of_interest(manifest, storage.read_table(predictions), [])
     lens = Lens.from_model(model)
     project = _timed(lambda: projection.project(lens, card, states, interest, top_k, compute, CORRECTED, projections, logits, {}))
-    written = (projections.stat().st_size + logits.stat().st_size) / count
-    return Calibration(forward, extract / count, project / count, keys.stat().st_size / count, written, weights, card)
+    kept, of_interest, active = (path.stat().st_size / count for path in (projections, logits, keys))
+    return Calibration(forward, extract / count, project / count, active, kept, of_interest, weights, card)
 
 
 def _forward(model: ViT, compute: Compute, count: int) -> float:

@@ -33,6 +33,7 @@ class Item:
         analysis: the analysis whose models it shows.
         per_model: whether there is one of each model, called `{name}_{model}`.
         masks: whether it shows only models whose images have masks.
+        against_twins: whether it compares models with their random twins.
     """
 
     letter: str
@@ -41,6 +42,7 @@ class Item:
     analysis: str
     per_model: bool = False
     masks: bool = False
+    against_twins: bool = False
 
     def files(self, models: list[str]) -> list[str]:
         """Names of its files, without suffix, for these models."""
@@ -48,16 +50,22 @@ class Item:
 
 
 FIGURES = (
-    Item("F1", "identifiability_evolution", "Class identifiability in each block, against random weights", "identifiability"),
-    Item("F2", "mean_evolution", "Mean class identifiability of all models", "identifiability"),
-    Item("F3", "change_rate", "Tokens that gain class information in a block", "identifiability"),
+    Item(
+        "F1",
+        "identifiability_evolution",
+        "Class identifiability in each block, against random weights",
+        "identifiability",
+        against_twins=True,
+    ),
+    Item("F2", "mean_evolution", "Mean class identifiability of all models", "identifiability", against_twins=True),
+    Item("F3", "change_rate", "Tokens that gain class information in a block", "identifiability", against_twins=True),
     Item("F4", "class_vs_context", "Class against context tokens", "context", per_model=True, masks=True),
     Item("F5", "class_building", "What attention and MLP layers contribute", "building", per_model=True),
-    Item("F6", "class_value_agreement", "Whether memories stand for classes", "memories"),
-    Item("F7", "key_value_agreement", "Tokens that use memories of their class", "memories"),
-    Item("F8", "memory_comparison", "Memories of all models", "memories"),
+    Item("F6", "class_value_agreement", "Whether memories stand for classes", "memories", against_twins=True),
+    Item("F7", "key_value_agreement", "Tokens that use memories of their class", "memories", against_twins=True),
+    Item("F8", "memory_comparison", "Memories of all models", "memories", against_twins=True),
     Item("F9", "agreement_difference", "Use of memories in right against wrong images", "memories"),
-    Item("F10", "compositionality", "Layers whose class is that of one memory", "memories"),
+    Item("F10", "compositionality", "Layers whose class is that of one memory", "memories", against_twins=True),
     Item("F11", "relevance_maps", "Relevance maps over photographs", "relevance", per_model=True),
     Item("F11", "relevance_heads", "Relevance maps of every block and head", "relevance", per_model=True),
     Item("F12", "deletion_curves", "Accuracy as tokens are removed by relevance", "deletion"),
@@ -65,7 +73,7 @@ FIGURES = (
     Item("F13", "probes_vs_projection", "Linear probes against the projection", "probes"),
 )
 TABLES = (
-    Item("T1", "identifiability", "Class identifiability and accuracy of every model", "identifiability"),
+    Item("T1", "identifiability", "Class identifiability and accuracy of every model", "identifiability", against_twins=True),
     Item("T2", "attention_perturbation", "Class identifiability where attention is cut", "attention"),
     Item("T3", "token_perturbation", "Class identifiability without context, or without the object", "tokens", masks=True),
     Item("T4", "context_difference", "Whether layers raise the class more on the object", "building", masks=True),

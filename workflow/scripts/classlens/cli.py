@@ -21,7 +21,7 @@ from classlens.storage import reading
 Item = TypeVar("Item")
 
 # How a job runs rather than what it computes; these never enter a result's provenance.
-RUNTIME_ARGUMENTS = {"log", "threads", "batch_size", "workers", "device", "jobs_per_gpu", "mem_mb"}
+RUNTIME_ARGUMENTS = {"log", "threads", "batch_size", "workers", "device", "jobs_per_gpu", "mem_mb", "hub_cache", "offline"}
 SECONDS_BETWEEN_LINES = 10
 STARTED_BY = "CLASSLENS_STARTED_BY"
 """Environment variable with the process number of the Snakemake that runs a program; without it the program is run by hand."""

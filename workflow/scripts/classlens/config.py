@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
 from classlens.errors import InputError, printable
+from classlens.protocol import Protocol
 
 SPLITS = {"cifar10": ("test", "train"), "cifar100": ("test", "train")}
 """Analysed split, and split on which probes are fitted, of data sets whose splits have names of their own."""
@@ -141,18 +142,33 @@ def _check_model(name: str, model: dict[str, Any], config: dict[str, Any]) -> No
     if model["analyses"] is None:
         model["analyses"] = list(config["analyses"])
     other = model["random_twin"]
-    if isinstance(other, str) and not _has_twin(config["models"].get(other), model):
+    protocol = Protocol.named(config["protocol"])
+    if isinstance(other, str) and not _lends_twins(config["models"].get(other), model, protocol):
         raise InputError(
             f"config key `models.{name}.random_twin` is {other!r}: give a model of the same data set that has a twin of its own"
         )
-    if other is True and f"{name}_random" in config["models"]:
-        raise InputError(
-            f"config key `models.{name}_random` is the name of the random twin of {name}: rename it, or set random_twin: false"
-        )
+    if isinstance(other, dict) and model["weights"] == "random":
+        raise InputError(f"config key `models.{name}.random_twin` is for models whose weights are not random: remove it")
+    for twin in own_twins(name, model, protocol):
+        if twin in config["models"]:
+            raise InputError(f"config key `models.{twin}` is the name of a random twin of {name}: rename it, or set random_twin: false")
 
 
-def _has_twin(other: dict[str, Any] | None, model: dict[str, Any]) -> bool:
-    """Whether another model has a random twin of its own, on the data set of this one."""
-    if other is None or other["random_twin"] is not True or other["weights"] == "random":
-        return False
-    return other["dataset"] in (None, model["dataset"])
+def own_twins(name: str, model: dict[str, Any], protocol: Protocol) -> list[str]:
+    """Return the names of the random twins that a model has of its own, one per seed; none where it borrows those of another model.
+
+    Args:
+        name: the model's name.
+        model: its settings, with all defaults filled in.
+        protocol: settles how many they are where the config says `true`.
+    """
+    asked = model["random_twin"]
+    if asked is False or isinstance(asked, str) or model["weights"] == "random":
+        return []
+    seeds = asked["seeds"] if isinstance(asked, dict) else None
+    return [f"{name}_random", *(f"{name}_random_{number}" for number in range(1, seeds or protocol.random_twins))]
+
+
+def _lends_twins(other: dict[str, Any] | None, model: dict[str, Any], protocol: Protocol) -> bool:
+    """Return whether another model has random twins of its own, on the data set of this one."""
+    return other is not None and bool(own_twins("", other, protocol)) and other["dataset"] in (None, model["dataset"])

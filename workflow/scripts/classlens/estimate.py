@@ -17,9 +17,12 @@ from classlens.extraction import MOST_LIKELY, SITES
 from classlens.groups import LAYERS
 from classlens.memory_table import ACTIVE
 from classlens.plan import Model, Plan
+from classlens.projection_table import SITES as PROJECTED_SITES
 from classlens.relevance_table import METHODS, ORDERS
 from classlens.storage import NUMPY_DTYPES
 from classlens.transforms import output_size
+from classlens.twins import LAYER_SITES
+from classlens.twins import SITES as KEPT_SITES
 
 # Forward passes of an image that a stage takes, from docs/benchmarks.md (ViT-B/32).
 FORWARDS = {
@@ -54,7 +57,7 @@ class Loading:
 
     def of(self, rule: str) -> float:
         """Seconds of a job of a rule beside its images."""
-        if rule in WITH_TORCH:
+        if rule in WITH_TORCH or rule.startswith("twins_"):
             return self.torch + FIXED.get(rule, 0)
         return self.figures + FIXED["figure"] if rule.startswith("figure_") else self.tables
 
@@ -100,8 +103,10 @@ def stages(plan: Plan, calibrations: dict[str, Calibration], left: dict[str, int
         stage = found.get(rule, Stage(rule))
         stage.seconds, stage.bytes, stage.temporary = stage.seconds + seconds, stage.bytes + size, stage.temporary + temporary
 
-    for model in plan.models.values():
-        _add_model(plan, model, calibrations[model.twin_of or model.name], add)
+    for name in plan.measured_alone:
+        _add_model(plan, plan.models[name], calibrations[plan.models[name].twin_of or name], add)
+    for name, twins in plan.measured_together.items():
+        _add_twins(plan, name, len(twins), calibrations[name], add)
     for dataset in (dataset for dataset in plan.used() if dataset.is_generated):
         add("shapes", size=IMAGE_BYTES * sum(map(dataset.image_count, dataset.splits)))
     for rule in found:
@@ -110,6 +115,8 @@ def stages(plan: Plan, calibrations: dict[str, Calibration], left: dict[str, int
     return list(found.values())
 
 
+SECONDS_PER_TWIN = 0.6
+"""A random twin that is initialised, checked, written and read."""
 IMAGE_BYTES = 6500
 """A generated image with its mask."""
 FIGURE_BYTES = 350_000
@@ -134,11 +141,9 @@ def _add_model(plan: Plan, model: Model, cost: Calibration, add: Add) -> None:
     add("extract", seconds=of_probes * cost.extraction)
     for rule, images in (("extract_with_memory_keys" if keys else "extract", count), ("extract", of_probes)):
         add(rule, **{"size" if keep else "temporary": images * states})
-    add("project", seconds=count * cost.projection, size=count * cost.projections)
-    shown = explored(card, plan.config["projection"]["top_k"], keys)
-    height, width = output_size(card.transform) or (0, 0)
-    explorer = EXPLORER_SHARE * shown + PHOTOGRAPH_BYTES * height * width
-    add("explorer_model", seconds=count * shown * EXPLORER_SECONDS, size=count * explorer)
+    add("project", seconds=count * cost.projection, size=count * (cost.projections + cost.class_logits))
+    if model.name in plan.explored:
+        _add_explorer(plan, cost, count, SHOWN_SITES, keys, add)
     add("perturbations", seconds=count * cost.forward * sum(FORWARDS[name] for name in conditions(plan, model, cost)))
     if "relevance" in has:
         classes = len(set(plan.config["relevance"]["classes"]) | {"own"})
@@ -156,9 +161,28 @@ def _add_model(plan: Plan, model: Model, cost: Calibration, add: Add) -> None:
         add("probes", seconds=PROBE_SECONDS * share * len(SITES) * card.depth * card.tokens)
 
 
-def explored(card: Card, top_k: int, memories: bool) -> int:
+def _add_explorer(plan: Plan, cost: Calibration, count: int, sites: tuple[str, ...], memories: bool, add: Add) -> None:
+    shown = explored(cost.card, plan.config["projection"]["top_k"], memories, sites)
+    height, width = output_size(cost.card.transform) or (0, 0)
+    explorer = EXPLORER_SHARE * shown + PHOTOGRAPH_BYTES * height * width
+    add("explorer_model", seconds=count * shown * EXPLORER_SECONDS, size=count * explorer)
+
+
+def _add_twins(plan: Plan, name: str, twins: int, cost: Calibration, add: Add) -> None:
+    """Add what the random twins of a model take: images decoded once, a forward pass and few sites for each twin, and no hidden states."""
+    dataset = plan.datasets[plan.models[name].dataset]
+    count = dataset.image_count(dataset.eval_split)
+    share = len(KEPT_SITES) / len(PROJECTED_SITES)
+    projected = len((*KEPT_SITES, *(LAYER_SITES if plan.twins_need_memories(name) else ()))) / len(PROJECTED_SITES)
+    seconds = count * (cost.extraction - cost.forward + twins * (cost.forward + projected * cost.projection))
+    size = twins * cost.weights + count * share * (twins * cost.projections + cost.class_logits)
+    add(f"twins_{name}", seconds=seconds + twins * SECONDS_PER_TWIN, size=size)
+    _add_explorer(plan, cost, count, KEPT_SITES, False, add)
+
+
+def explored(card: Card, top_k: int, memories: bool, sites: tuple[str, ...]) -> int:
     """Bytes of an image in the explorer: ranks, logits of classes of interest and largest classes of every token, and active memories."""
-    projected = len(SHOWN_SITES) * (2 + 2 * (1 + MOST_LIKELY) + 4 * min(top_k, card.classes))
+    projected = len(sites) * (2 + 2 * (1 + MOST_LIKELY) + 4 * min(top_k, card.classes))
     return card.tokens * card.depth * (projected + 4 * ACTIVE * len(LAYERS) * memories)
 
 
@@ -251,7 +275,9 @@ def _images(plan: Plan) -> list[str]:
     """How many images of each split the run has."""
     lines = []
     for dataset in plan.used():
-        models = [model.name for model in plan.models.values() if model.dataset == dataset.name]
+        of_dataset = [model for model in plan.models.values() if model.dataset == dataset.name]
+        models = [model.name for model in of_dataset if not model.twin_of]
         splits = ", ".join(f"{dataset.image_count(split)} of {split}" for split in dataset.splits)
-        lines.append(f"{dataset.name}: {splits} images; {len(models)} models: {', '.join(models)}")
+        twins = f"; {len(of_dataset) - len(models)} random twins" if len(of_dataset) > len(models) else ""
+        lines.append(f"{dataset.name}: {splits} images; {len(models)} models: {', '.join(models)}{twins}")
     return lines

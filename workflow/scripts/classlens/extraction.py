@@ -41,22 +41,27 @@ PREDICTIONS = pa.schema(
 MOST_LIKELY = 5
 
 
-def columns(depth: int) -> list[str]:
+def columns(depth: int, sites: tuple[str, ...] = SITES) -> list[str]:
     """Names of the columns of hidden states, site by site."""
-    return [f"{site}.{block}" for site in SITES for block in range(depth)]
+    return [f"{site}.{block}" for site in sites for block in range(depth)]
 
 
-def states_schema(depth: int, width: int, dtype: str) -> pa.Schema:
+def states_schema(depth: int, width: int, dtype: str, sites: tuple[str, ...] = SITES) -> pa.Schema:
     """Schema of a shard of hidden states: rows (image, token), a fixed-size binary column per site and block."""
     binary = pa.binary(width * storage.NUMPY_DTYPES[dtype].itemsize)
     fields = [("image_id", pa.int32()), ("token", pa.int16())]
-    for name in columns(depth):
+    for name in columns(depth, sites):
         fields += [(name, binary), *([(storage.exponent_of(name), pa.int8())] if dtype == "float16" else [])]
     return pa.schema(fields, metadata={"dtype": dtype, "D": str(width), "format": storage.STATES_FORMAT})
 
 
 Stored = tuple[Tensor, Tensor | None]
 """Values of an activation's rows, [row, width], and their exponents, int8 [row], or None for float32; on the CPU."""
+
+
+def reads(depth: int, dtype: str, sites: tuple[str, ...] = SITES) -> dict[str, Callable]:
+    """Return what a `Trace` must read for `states`."""
+    return {name: partial(stored, name=name, dtype=DTYPES[dtype]) for name in columns(depth, sites)}
 
 
 def stored(activation: Tensor, name: str, dtype: torch.dtype) -> Stored:
@@ -121,21 +126,17 @@ def extract(
         InputError: an image cannot be read, or an activation cannot be stored.
     """
     compute.place(model)
-    reads: dict[str, Callable] = {name: partial(stored, name=name, dtype=DTYPES[dtype]) for name in columns(card.depth)}
-    sites = memories.sites(model, protocol) if memory_path else {}
-    if memory_path:
-        reads |= memories.reads(model, protocol)
+    wanted = reads(card.depth, dtype) | (memories.reads(model, protocol) if memory_path else {})
     bytes_per_image = len(columns(card.depth)) * card.tokens * card.width * DTYPES[dtype].itemsize
     size = compute.batch_for(on_host=bytes_per_image)
 
     schema = states_schema(card.depth, card.width, dtype)
 
     def work(batch: Batch) -> list[pa.RecordBatch]:
-        with torch.inference_mode(), compute.autocast(), Trace(model, reads) as trace:
+        with torch.inference_mode(), compute.autocast(), Trace(model, wanted) as trace:
             logits = model(batch.images)
-        keys = {(layer, block): trace.pop(f"{site}.{block}") for layer, site in sites.items() for block in range(card.depth)}
-        tables = [_states(batch, trace, card, schema), _predictions(batch, logits.float().cpu())]
-        return [*tables, memories.table(batch.image_ids, keys)] if keys else tables
+        keys = [memories.table(batch.image_ids, memories.keys(model, trace, protocol))] if memory_path else []
+        return [states(batch, trace, card, schema), predictions(batch, logits.float().cpu()), *keys]
 
     with ExitStack() as files:
         writers = [
@@ -149,17 +150,26 @@ def extract(
         out_of_memory.each(images, work, partial(storage.write_all, writers))
 
 
-def _states(batch: Batch, trace: Trace, card: Card, schema: pa.Schema) -> pa.RecordBatch:
+def states(batch: Batch, trace: Trace, card: Card, schema: pa.Schema) -> pa.RecordBatch:
+    """Return the hidden states of a batch that a trace has read (`reads`), which then forgets them, as rows (image, token).
+
+    Args:
+        batch: the images.
+        trace: what has read their states.
+        card: the model's card.
+        schema: from `states_schema`.
+    """
     image = torch.tensor(batch.image_ids, dtype=torch.int32).repeat_interleave(card.tokens)
     token = torch.arange(card.tokens, dtype=torch.int16).repeat(len(batch))
     arrays = [pa.array(image.numpy()), pa.array(token.numpy())]
-    for name in columns(card.depth):
+    for name in (name for name in schema.names[2:] if not name.endswith(storage.exponent_of(""))):
         values, exponent = trace.pop(name)
         arrays += [storage.fixed_binary(values.numpy()), *([] if exponent is None else [pa.array(exponent.numpy())])]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _predictions(batch: Batch, logits: Tensor) -> pa.RecordBatch:
+def predictions(batch: Batch, logits: Tensor) -> pa.RecordBatch:
+    """Return what a model's logits [image, class] on a batch say, as rows of `PREDICTIONS`."""
     classes = batch.classes.cpu()
     best_logits, best = largest(logits, MOST_LIKELY)
     predicted = best[:, 0]

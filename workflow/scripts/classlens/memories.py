@@ -15,18 +15,23 @@ from classlens.errors import InputError
 from classlens.groups import LAYERS
 from classlens.memory_table import ACTIVE, SCHEMA
 from classlens.protocol import Protocol
-from classlens.trace import ViT
+from classlens.trace import Trace, ViT
 
 Keys = tuple[Tensor, Tensor]
 
 
 def sites(model: ViT, protocol: Protocol) -> dict[str, str]:
-    """Site whose activation is a layer's coefficients, by layer.
+    """Return the site whose activation is a layer's coefficients, by layer.
 
     Raises:
-        InputError: the published definition needs an MLP whose two layers have the same memories.
+        InputError: a layer has fewer memories than a token is said to use; or the published definition needs an MLP whose two layers have
+            the same memories.
     """
     mlp = model.blocks[0].mlp
+    if (fewest := min(model.blocks[0].attn.proj.in_features, mlp.fc2.in_features)) < ACTIVE:
+        raise InputError(
+            f"a layer of the model has {fewest} memories and a token uses {ACTIVE}: leave `memories` out of this model's analyses"
+        )
     if not protocol.memory_before_activation:
         return {"attn": "attn_memory", "mlp": "mlp_memory"}
     if not hasattr(mlp, "fc1") or mlp.fc1.out_features != mlp.fc2.in_features:
@@ -52,18 +57,28 @@ def reads(model: ViT, protocol: Protocol) -> dict[str, Callable[[Tensor], Keys]]
     return {f"{site}.{block}": active for site in sites(model, protocol).values() for block in range(len(model.blocks))}
 
 
-def table(image_ids: list[int], keys: dict[tuple[str, int], Keys]) -> pa.RecordBatch:
+def keys(model: ViT, trace: Trace, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
+    """Return the active memories that a trace has read (`reads`), which then forgets them, and their coefficients.
+
+    Returns:
+        int16 and float32 [image, token, layer, block, `memory_table.ACTIVE`].
+    """
+    site_of, blocks = sites(model, protocol), range(len(model.blocks))
+    found = [trace.pop(f"{site_of[layer]}.{block}") for layer in LAYERS for block in blocks]
+    memory, coefficient = (torch.stack(parts, dim=2).unflatten(2, (len(LAYERS), len(blocks))).numpy() for parts in zip(*found, strict=True))
+    return memory, coefficient
+
+
+def table(image_ids: list[int], keys: tuple[np.ndarray, np.ndarray]) -> pa.RecordBatch:
     """Rows (image, token, layer, block) of the active memories of a batch.
 
     Args:
         image_ids: [image].
-        keys: what `active` returned, by layer and block.
+        keys: from the function of that name.
     """
-    blocks = 1 + max(block for _, block in keys)
-    order = [(layer, block) for layer in LAYERS for block in range(blocks)]
-    memory = torch.stack([keys[name][0] for name in order], dim=2)  # [image, token, layer and block, ACTIVE]
-    coefficient = torch.stack([keys[name][1] for name in order], dim=2)
-    images, tokens, columns = memory.shape[:3]
+    memory, coefficient = keys
+    images, tokens, layers, blocks, _ = memory.shape
+    columns = layers * blocks
     layer = np.tile(np.repeat(np.arange(len(LAYERS), dtype=np.int8), blocks), images * tokens)
     return pa.RecordBatch.from_arrays(
         [
@@ -71,8 +86,8 @@ def table(image_ids: list[int], keys: dict[tuple[str, int], Keys]) -> pa.RecordB
             pa.array(np.tile(np.repeat(np.arange(tokens, dtype=np.int16), columns), images)),
             pa.DictionaryArray.from_arrays(pa.array(layer), pa.array(LAYERS)),
             pa.array(np.tile(np.arange(blocks, dtype=np.int16), images * tokens * len(LAYERS))),
-            pa.FixedSizeListArray.from_arrays(pa.array(memory.numpy().ravel()), ACTIVE),
-            pa.FixedSizeListArray.from_arrays(pa.array(coefficient.numpy().ravel()), ACTIVE),
+            pa.FixedSizeListArray.from_arrays(pa.array(memory.ravel()), ACTIVE),
+            pa.FixedSizeListArray.from_arrays(pa.array(coefficient.ravel()), ACTIVE),
         ],
         schema=SCHEMA,
     )

@@ -38,7 +38,7 @@ def table(
             row |= accuracy(pl.DataFrame(accuracies), condition, seed)
             frames.append(labelled(pl.DataFrame({"condition": condition, **row}), item))
     columns = {"permutations": protocol.permutations, "resamples": statistics.RESAMPLES}
-    return pl.concat(frames).with_columns(pl.lit(value).alias(name) for name, value in columns.items())
+    return pl.concat(frames, how="vertical_relaxed").with_columns(pl.lit(value).alias(name) for name, value in columns.items())
 
 
 def per_image(item: Series, condition: str, protocol: Protocol) -> pl.DataFrame:

@@ -4,6 +4,7 @@ The workflow builds one `Plan` whenever it is parsed, so this module imports nei
 or checkpoint is found before anything starts.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from classlens import published
-from classlens.catalogue import FIGURES, TABLES, Item
+from classlens.catalogue import ANALYSES, FIGURES, TABLES, Item
+from classlens.config import own_twins
 from classlens.errors import InputError, printable
 from classlens.planned_dataset import PlannedDataset
 from classlens.protocol import Protocol
@@ -24,15 +26,32 @@ STYLE = Path(__file__).parent / "figures" / "classlens.mplstyle"
 
 @dataclass(frozen=True)
 class Model:
-    """One model of a run; `twin` names the random twin that it is compared with, and in a twin `twin_of` its model."""
+    """One model of a run.
+
+    Attributes:
+        name: its name in the config, or that of a random twin.
+        label: its name for people.
+        dataset: name of the data set that it is analysed on.
+        analyses: that are made of it.
+        config: its settings; of a random twin those of its model.
+        twins: names of the random twins that it is compared with; they may be another model's.
+        twin_of: of a random twin, the name of its model.
+        seed: of its random weights.
+    """
 
     name: str
     label: str
     dataset: str
     analyses: tuple[str, ...]
     config: dict[str, Any]
-    twin: str | None = None
+    twins: tuple[str, ...] = ()
     twin_of: str | None = None
+    seed: int = 0
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether it is a random twin that other models are compared with, and nothing else."""
+        return self.twin_of is not None and self.analyses == ("identifiability",)
 
     @property
     def weights(self) -> str:
@@ -99,21 +118,75 @@ class Plan:
 
     @cached_property
     def models(self) -> dict[str, Model]:
-        """Models and random twins by name, each twin after its model."""
-        models = {}
+        """Models and random twins by name, each model's twins after it."""
+        models, seed = {}, self.config["seed"]
         for name, config in self.config["models"].items():
-            label = config["label"] or name
-            borrowed = config["random_twin"] if isinstance(config["random_twin"], str) else None
-            own = config["random_twin"] is True and config["weights"] != "random"
-            twin = f"{borrowed or name}_random" if borrowed or own else None
-            models[name] = Model(name, label, config["dataset"], self._analyses(config), config, twin)
-            if twin and own:
-                models[twin] = Model(twin, f"{label} (random)", config["dataset"], ("identifiability",), config, twin_of=name)
+            label, dataset = config["label"] or name, config["dataset"]
+            own, compared = self._own_twins(name), self._compared_with(name)
+            models[name] = Model(name, label, dataset, self._analyses(config, config["analyses"]), config, compared, seed=seed)
+            for number, twin in enumerate(own):
+                said, analyses = f"{label} (random{f', seed {number}' if number else ''})", self._twin_analyses(name)
+                models[twin] = Model(twin, said, dataset, analyses, config, twin_of=name, seed=twin_seed(seed, number))
         return models
 
-    def _analyses(self, config: dict[str, Any]) -> tuple[str, ...]:
-        """The analyses that a config asks of a model, without those that need masks where there are none."""
-        return tuple(name for name in config["analyses"] if name not in NEED_MASKS or self.datasets[config["dataset"]].has_masks)
+    @cached_property
+    def presented(self) -> list[str]:
+        """Names of the models that some figure or table names: of random twins that are references only, the first."""
+        items = FIGURES + TABLES
+        named = [name for name, model in self.models.items() if name in self.explored or not model.is_reference]
+        return [name for name in named if any(name in self.models_of(item) for item in items)]
+
+    def _own_twins(self, name: str) -> tuple[str, ...]:
+        """Return the names of a model's own random twins."""
+        return tuple(own_twins(name, self.config["models"][name], self.protocol))
+
+    def _compared_with(self, name: str) -> tuple[str, ...]:
+        """Return the names of the random twins that a model is compared with: its own, or those that it borrows."""
+        asked = self.config["models"][name]["random_twin"]
+        return self._own_twins(asked if isinstance(asked, str) else name)
+
+    def _analyses(self, config: dict[str, Any], asked: list[str]) -> tuple[str, ...]:
+        """Return the analyses of those asked for, without those that need masks where there are none."""
+        return tuple(name for name in asked if name not in NEED_MASKS or self.datasets[config["dataset"]].has_masks)
+
+    def _twin_analyses(self, name: str) -> tuple[str, ...]:
+        """Return the analyses of a model's random twins.
+
+        Where the config lists more than `identifiability`, `memories` come with them if a model that is compared with the twins has them.
+        """
+        config = self.config["models"][name]
+        asked = set(config["random_twin"]["analyses"] if isinstance(config["random_twin"], dict) else ()) | {"identifiability"}
+        if asked != {"identifiability"} and self.twins_need_memories(name):
+            asked.add("memories")
+        return self._analyses(config, [analysis for analysis in ANALYSES if analysis in asked])
+
+    def twins_need_memories(self, name: str) -> bool:
+        """Return whether the memories of a model's random twins are compared with those of some model."""
+        compared = (other for other in self.config["models"] if set(self._own_twins(name)) & set(self._compared_with(other)))
+        return any("memories" in self.config["models"][other]["analyses"] for other in compared)
+
+    @cached_property
+    def measured_together(self) -> dict[str, list[str]]:
+        """Random twins that one job makes and measures, by model: those that have no analysis but `identifiability`.
+
+        Published results hold what that job made, so that there is nothing to measure.
+        """
+        found: dict[str, list[str]] = {}
+        for model in self.models.values():
+            if model.is_reference and not self.published:
+                found.setdefault(str(model.twin_of), []).append(model.name)
+        return found
+
+    @cached_property
+    def measured_alone(self) -> list[str]:
+        """Names of the models that have jobs of their own for every step."""
+        together = {twin for twins in self.measured_together.values() for twin in twins}
+        return [name for name in self.models if name not in together]
+
+    @cached_property
+    def explored(self) -> list[str]:
+        """Names of the models that the explorer shows: of a model's random twins the first."""
+        return [name for name, model in self.models.items() if not model.twin_of or name == self._own_twins(model.twin_of)[0]]
 
     def models_with(self, analysis: str) -> list[str]:
         """Names of the models that an analysis is made for."""
@@ -165,13 +238,20 @@ class Plan:
             "ignore_keys": json.dumps(config["ignore_keys"]),
             "transform": json.dumps(config["transform"], sort_keys=True),
             "num_classes": self.datasets[model.dataset].num_classes,
-            "seed": self.config["seed"],
+            "seed": model.seed,
             "protocol": self.protocol.name,
             "pinned": config["sha256"] if model.weights == "pretrained" else None,
             "class_embedding": self.fingerprints.of([embedding])[0] if embedding else None,
             "normalization": config["class_embedding"]["normalization"] if embedding else "none",
             "temperature": config["class_embedding"]["temperature"] if embedding else 1.0,
         }
+
+    def twins_settings(self, name: str) -> dict[str, Any]:
+        """What the random twins of a model that are measured together, and their measures, depend on, beside the images."""
+        first, *_ = twins = self.measured_together[name]
+        model = {key: value for key, value in self.model_settings(first).items() if key != "seed"}
+        seeds = [self.models[twin].seed for twin in twins]
+        return {**model, **self.extraction_settings(), **self.projection_settings(), "seeds": seeds}
 
     def training_settings(self, name: str) -> dict[str, Any]:
         """What a model that the workflow trains depends on, beside its images."""
@@ -250,14 +330,20 @@ class Plan:
         return lacking
 
     def models_of(self, item: Item) -> list[str]:
-        """Names of the models that a figure or table shows."""
-        models = self.models_with(item.analysis)
+        """Return the names of the models that a figure or table shows, and of the random twins that it compares them with."""
+        models = [name for name, model in self.models.items() if self._is_shown(item, model)]
         return [model for model in models if self.datasets[self.models[model].dataset].has_masks] if item.masks else models
+
+    def _is_shown(self, item: Item, model: Model) -> bool:
+        """Return whether a figure or table shows a model, or compares another with it."""
+        if not (item.against_twins and model.twin_of):
+            return item.analysis in model.analyses
+        return any(model.name in other.twins and item.analysis in other.analyses for other in self.models.values())
 
     def statistics_settings(self, models: list[str]) -> dict[str, Any]:
         """What a figure or table of these models depends on, beside their measures: names and labels (as JSON), seed and protocol."""
         named = [
-            {"name": item.name, "label": item.label, "twin_of": item.twin_of, "twin": item.twin if item.twin in models else None}
+            {"name": item.name, "label": item.label, "twin_of": item.twin_of, "twins": [twin for twin in item.twins if twin in models]}
             for item in map(self.models.__getitem__, models)
         ]
         return {"models": json.dumps(named).replace("<", "\\u003c"), "seed": self.config["seed"], "protocol": self.protocol.name}
@@ -275,7 +361,8 @@ class Plan:
     def explorer_settings(self) -> dict[str, Any]:
         """What the explorer's page depends on, beside its models' files: the run, and its models as JSON."""
         shown = [
-            {"name": item.name, "label": item.label, "dataset": item.dataset, "twin_of": item.twin_of} for item in self.models.values()
+            {"name": item.name, "label": item.label, "dataset": item.dataset, "twin_of": item.twin_of}
+            for item in map(self.models.__getitem__, self.explored)
         ]
         return {"run": self.config["run"], "models": json.dumps(shown), "protocol": self.protocol.name}
 
@@ -285,6 +372,11 @@ class Plan:
         if not path.is_file():
             raise InputError(f"config key `figures.style`: there is no file {path}")
         return path
+
+
+def twin_seed(seed: int, number: int) -> int:
+    """Return the seed of a model's random twin: the run's own for the first, and numbers far from any other run's for the others."""
+    return seed if number == 0 else int(hashlib.sha256(f"random twin {number} of seed {seed}".encode()).hexdigest()[:8], 16)
 
 
 def _check_dataset(dataset: PlannedDataset) -> None:

@@ -8,6 +8,7 @@ Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 3; methods, section 1
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from classlens.card import Card
 from classlens.cli import progress
 from classlens.compute import Compute
 from classlens.lens import Lens, largest, rank
-from classlens.projection_table import SITES, class_schema, schema
+from classlens.projection_table import SITES, Projections, class_schema, schema
 from classlens.protocol import Protocol
 
 # Bytes of a logit while it is projected: itself, what ranks and the largest are found with, and as much again for what is on its way.
@@ -86,7 +87,7 @@ def project(
     most = compute.batch_for(on_device=BYTES_PER_LOGIT * card.tokens * card.classes)
     with (
         storage.table_writer(path, schema(top_k), provenance) as first,
-        storage.table_writer(classes_path, class_schema(card), provenance) as last,
+        storage.table_writer(classes_path, class_schema(card.tokens), provenance) as last,
     ):
         groups = progress(_groups(states_path, card), len(interest), "projections", size=len)
         out_of_memory.each(groups, work, partial(storage.write_all, (first, last)), most)
@@ -116,67 +117,93 @@ def states_of_site(group: pa.Table, site: str, block: int, tokens: int) -> np.nd
 def _projected(
     lens: Lens, card: Card, states: States, interest: list[list[int]], top_k: int, compute: Compute, protocol: Protocol
 ) -> list[pa.RecordBatch]:
-    """Rows of both tables; `interest` is of each image, the true class first."""
-    order = [(site, block) for site in SITES for block in range(card.depth)]
-    shape = (len(states), card.tokens, len(order))
+    """Return the rows of both tables; `interest` is of each image, the true class first."""
+    found, of_interest = projections(lens, card, states, interest, top_k, compute, protocol)
+    return [rows(found), class_rows(found, interest, of_interest)]
+
+
+def projections(
+    lens: Lens,
+    card: Card,
+    states: States,
+    interest: list[list[int]],
+    top_k: int,
+    compute: Compute,
+    protocol: Protocol,
+    sites: tuple[str, ...] = SITES,
+) -> tuple[Projections, np.ndarray]:
+    """Return the projections of some images' states, and the logits of their classes of interest.
+
+    Args:
+        lens: the model's lens, on the device.
+        card: the model's card.
+        states: stored states of the images.
+        interest: classes of interest of each image, the true one first.
+        top_k: how many classes with the largest logits to keep, at most the number of classes.
+        compute: how to run.
+        protocol: settles the rank of a class among equal logits.
+        sites: to project, each of which the states must hold.
+
+    Returns:
+        the projections, and logits [image, token, site, block, class] whose last axis is as long as the longest list of interest; where an
+        image has fewer classes, its first one fills the places that are left.
+    """
+    shape = (len(states), card.tokens, len(sites), card.depth)
     most = max(map(len, interest))
     ranks, of_interest = np.empty(shape, np.int32), np.empty((*shape, most), np.float32)
     top, top_logit = np.empty((*shape, top_k), np.int32), np.empty((*shape, top_k), np.float32)
     filled = [[*classes, *classes[:1] * (most - len(classes))] for classes in interest]
     wanted = torch.tensor(filled, device=compute.device)
-    for column, (site, block) in enumerate(order):
+    for place, block in product(range(len(sites)), range(card.depth)):
+        at = np.s_[:, :, place, block]
         with torch.inference_mode():
-            logits = lens(torch.from_numpy(states_of_site(states.columns, site, block, card.tokens)).to(compute.device))
+            logits = lens(torch.from_numpy(states_of_site(states.columns, sites[place], block, card.tokens)).to(compute.device))
             best_logits, best = largest(logits, top_k)
-            of_interest[:, :, column] = logits.gather(-1, wanted[:, None].expand(-1, card.tokens, -1)).cpu()
-            ranks[:, :, column] = rank(logits, wanted[:, 0], protocol.ties_rank_first).cpu()
-            top[:, :, column], top_logit[:, :, column] = best.cpu(), best_logits.cpu()
-    projected = _rows(states.image_ids, order, ranks, of_interest[..., 0], top, top_logit)
-    return [projected, _class_rows(states.image_ids, order, interest, of_interest, card)]
+            of_interest[at] = logits.gather(-1, wanted[:, None].expand(-1, card.tokens, -1)).cpu()
+            ranks[at] = rank(logits, wanted[:, 0], protocol.ties_rank_first).cpu()
+            top[at], top_logit[at] = best.cpu(), best_logits.cpu()
+    return Projections(states.image_ids, ranks, of_interest[..., 0], top, top_logit, sites), of_interest
 
 
-Order = list[tuple[str, int]]
-"""Site and block of each column."""
-
-
-def _rows(
-    image_ids: list[int], order: Order, ranks: np.ndarray, logit: np.ndarray, top: np.ndarray, top_logit: np.ndarray
-) -> pa.RecordBatch:
-    """Rows (image, token, site, block); ranks and logit are [image, token, column], top and top_logit [image, token, column, k]."""
-    images, tokens, columns, top_k = top.shape
+def rows(found: Projections) -> pa.RecordBatch:
+    """Return projections, with the logits of the largest classes, as rows (image, token, site, block)."""
+    images, tokens, sites, blocks, top_k = found.top.shape
+    columns = sites * blocks
+    assert found.top_logit is not None
     return pa.RecordBatch.from_arrays(
         [
-            pa.array(np.repeat(np.asarray(image_ids, np.int32), tokens * columns)),
+            pa.array(np.repeat(np.asarray(found.image_ids, np.int32), tokens * columns)),
             pa.array(np.tile(np.repeat(np.arange(tokens, dtype=np.int16), columns), images)),
-            *_sites_and_blocks(order, images * tokens),
-            pa.array(ranks.ravel()),
-            pa.array(logit.ravel()),
-            pa.FixedSizeListArray.from_arrays(pa.array(top.ravel()), top_k),
-            pa.FixedSizeListArray.from_arrays(pa.array(top_logit.ravel()), top_k),
+            *_sites_and_blocks(found.sites, blocks, images * tokens),
+            pa.array(found.rank.ravel()),
+            pa.array(found.logit.ravel()),
+            pa.FixedSizeListArray.from_arrays(pa.array(found.top.ravel()), top_k),
+            pa.FixedSizeListArray.from_arrays(pa.array(found.top_logit.ravel()), top_k),
         ],
         schema=schema(top_k),
     )
 
 
-def _class_rows(image_ids: list[int], order: Order, interest: list[list[int]], logits: np.ndarray, card: Card) -> pa.RecordBatch:
-    """Rows (image, class, site, block) of logits [image, token, column, class], where an image has so many classes."""
+def class_rows(found: Projections, interest: list[list[int]], logits: np.ndarray) -> pa.RecordBatch:
+    """Return rows (image, class, site, block) of logits [image, token, site, block, class], where an image has so many classes."""
     there = [(row, slot) for row, classes in enumerate(interest) for slot in range(len(classes))]
     row, slot = np.array(there).T
     classes = np.array([interest[image][place] for image, place in there], np.int32)
-    of_class = logits.transpose(0, 3, 2, 1)[row, slot]  # [image and class, column, token]
+    _, tokens, sites, blocks, _ = logits.shape
+    of_class = logits.transpose(0, 4, 2, 3, 1)[row, slot]  # [image and class, site, block, token]
     return pa.RecordBatch.from_arrays(
         [
-            pa.array(np.repeat(np.asarray(image_ids, np.int32)[row], len(order))),
-            pa.array(np.repeat(classes, len(order))),
-            *_sites_and_blocks(order, len(there)),
-            pa.FixedSizeListArray.from_arrays(pa.array(of_class.ravel()), card.tokens),
+            pa.array(np.repeat(np.asarray(found.image_ids, np.int32)[row], sites * blocks)),
+            pa.array(np.repeat(classes, sites * blocks)),
+            *_sites_and_blocks(found.sites, blocks, len(there)),
+            pa.FixedSizeListArray.from_arrays(pa.array(of_class.ravel()), tokens),
         ],
-        schema=class_schema(card),
+        schema=class_schema(tokens),
     )
 
 
-def _sites_and_blocks(order: Order, times: int) -> list[pa.Array]:
-    """Columns that name site and block, so many times over."""
-    site = np.tile(np.array([SITES.index(site) for site, _ in order], np.int8), times)
-    block = np.tile(np.array([block for _, block in order], np.int16), times)
+def _sites_and_blocks(sites: tuple[str, ...], blocks: int, times: int) -> list[pa.Array]:
+    """Return columns that name site and block, repeated `times` times."""
+    site = np.tile(np.repeat(np.array([SITES.index(site) for site in sites], np.int8), blocks), times)
+    block = np.tile(np.arange(blocks, dtype=np.int16), len(sites) * times)
     return [pa.DictionaryArray.from_arrays(pa.array(site), pa.array(SITES)), pa.array(block)]

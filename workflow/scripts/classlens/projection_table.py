@@ -11,6 +11,7 @@ from classlens import storage
 from classlens.card import Card
 
 SITES = ("resid_post", "resid_mid", "attn_out", "mlp_out")
+"""Sites that states are projected at, in the order of the rows; a file of random twins may hold fewer."""
 
 
 def schema(top_k: int) -> pa.Schema:
@@ -29,10 +30,10 @@ def schema(top_k: int) -> pa.Schema:
     )
 
 
-def class_schema(card: Card) -> pa.Schema:
+def class_schema(tokens: int) -> pa.Schema:
     """Schema of the logits of classes of interest: rows (image, class, site, block) with the logit at every token."""
     keys = [("image_id", pa.int32()), ("class_index", pa.int32()), ("site", pa.dictionary(pa.int8(), pa.string())), ("block", pa.int16())]
-    return pa.schema([*keys, ("logit", pa.list_(pa.float32(), card.tokens))])
+    return pa.schema([*keys, ("logit", pa.list_(pa.float32(), tokens))])
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Projections:
         logit: logit of the true class, same shape.
         top: classes with the largest logits, largest first, [image, token, site, block, top].
         top_logit: their logits, same shape; None where they were not read.
+        sites: names of the third axis.
     """
 
     image_ids: list[int]
@@ -52,10 +54,11 @@ class Projections:
     logit: np.ndarray
     top: np.ndarray
     top_logit: np.ndarray | None = None
+    sites: tuple[str, ...] = SITES
 
     def of(self, measure: np.ndarray, site: str) -> np.ndarray:
         """One site of one of the arrays, [image, token, block, ...]."""
-        return measure[:, :, SITES.index(site)]
+        return measure[:, :, self.sites.index(site)]
 
 
 def read(paths: list[Path], card: Card, top_logits: bool = False) -> Iterator[Projections]:
@@ -67,16 +70,32 @@ def read(paths: list[Path], card: Card, top_logits: bool = False) -> Iterator[Pr
     for path in paths:
         table = storage.StoredTable(path, card.sha256)
         top = next(name for name in table.names if name.startswith("top"))
-        for group in table.groups(["image_id", "rank", "logit", top, *([f"{top}_logit"] if top_logits else [])]):
-            shape = (-1, card.tokens, len(SITES), card.depth)
+        for group in table.groups(["image_id", "site", "rank", "logit", top, *([f"{top}_logit"] if top_logits else [])]):
+            sites = sites_of(group, card)
+            shape = (-1, card.tokens, len(sites), card.depth)
             lists = (*shape, group[top].type.list_size)
             yield Projections(
-                group["image_id"].to_numpy()[:: card.tokens * len(SITES) * card.depth].tolist(),
+                group["image_id"].to_numpy()[:: card.tokens * len(sites) * card.depth].tolist(),
                 group["rank"].to_numpy().reshape(shape),
                 group["logit"].to_numpy().reshape(shape),
                 storage.values_of(group[top]).reshape(lists),
                 storage.values_of(group[f"{top}_logit"]).reshape(lists) if top_logits else None,
+                sites,
             )
+
+
+def sites_of(group: pa.Table, card: Card) -> tuple[str, ...]:
+    """Return the sites that rows hold, in their order."""
+    return tuple(group["site"].slice(0, len(SITES) * card.depth).unique().cast(pa.string()).to_pylist())
+
+
+def sites_in(path: Path, card: Card) -> tuple[str, ...]:
+    """Return the sites that a shard of projections holds, in the order of its rows.
+
+    Raises:
+        InputError: the shard is damaged, or another model's.
+    """
+    return sites_of(next(storage.StoredTable(path, card.sha256).groups(["site"])), card)
 
 
 def read_classes(path: Path, card: Card) -> Iterator[dict[int, tuple[list[int], np.ndarray]]]:
@@ -86,9 +105,10 @@ def read_classes(path: Path, card: Card) -> Iterator[dict[int, tuple[list[int], 
         InputError: the shard is damaged, or another model's.
     """
     for group in storage.StoredTable(path, card.sha256).groups():
-        each = len(SITES) * card.depth
+        sites = len(sites_of(group, card))
+        each = sites * card.depth
         images, classes = (group[name].to_numpy()[::each] for name in ("image_id", "class_index"))
-        logits = storage.values_of(group["logit"]).reshape(-1, len(SITES), card.depth, card.tokens)
+        logits = storage.values_of(group["logit"]).reshape(-1, sites, card.depth, card.tokens)
         starts = np.flatnonzero(np.diff(images, prepend=-1))
         ends = [*starts[1:], len(images)]
         yield {int(images[start]): (classes[start:end].tolist(), logits[start:end]) for start, end in zip(starts, ends, strict=True)}

@@ -43,6 +43,9 @@ class Protocol:
     tokens_as_units: bool = False
     """F1 exchanges tokens, not images, in its test; no p is corrected, and in F1 and F9 it is the share of strictly larger differences."""
 
+    paired_classes: bool = False
+    """F6 compares classes in pairs with those of one random twin, one-sided, instead of unpaired with those of all twins, two-sided."""
+
     memory_before_activation: bool = False
     """The MLP's memory coefficients are the output of `fc1` instead of the input of `fc2` (`memories`)."""
 
@@ -79,6 +82,9 @@ class Protocol:
     permutations: int = 9999
     """Permutations of a significance test."""
 
+    random_twins: int = 5
+    """Seeds of the random twins of a model whose config says `random_twin: true` (`plan`)."""
+
     @classmethod
     def named(cls, name: str) -> "Protocol":
         """The protocol that a config or a command line calls `name`: `paper` or `corrected`.
@@ -104,6 +110,7 @@ PAPER = Protocol(
     drop_first_patch_of_pooled=True,
     pair_blocks_of_deep_models=True,
     tokens_as_units=True,
+    paired_classes=True,
     memory_before_activation=True,
     memories_of_the_class=True,
     zero_attention_to_cls=True,
@@ -116,5 +123,6 @@ PAPER = Protocol(
     tokens_weigh_alike=True,
     ties_rank_first=True,
     permutations=300,
+    random_twins=1,
 )
 PROTOCOLS = {protocol.name: protocol for protocol in (CORRECTED, PAPER)}

@@ -20,7 +20,7 @@ class Series:
         twin_of: name of the model that it is the random twin of, or None.
         frame: its measures; of most analyses rows (tokens, image, block).
         metadata: what the file says about them.
-        twin: name of the random twin that it is compared with, or None.
+        twins: names of the random twins that it is compared with.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Series:
     twin_of: str | None
     frame: pl.DataFrame
     metadata: dict[str, str]
-    twin: str | None = None
+    twins: tuple[str, ...] = ()
 
     @property
     def classes(self) -> int:
@@ -44,7 +44,7 @@ class Series:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments from which `from_arguments` makes a list of series."""
     parser.add_argument(
-        "--models", type=cli.json_argument, required=True, help="name, label, twin_of and twin of each model, as a JSON list"
+        "--models", type=cli.json_argument, required=True, help="name, label, twin_of and twins of each model, as a JSON list"
     )
     parser.add_argument("--tables", type=Path, nargs="+", required=True, help="measures per image of each model")
     parser.add_argument("--seed", type=int, default=0, help="seed of resampling and permutations")
@@ -60,13 +60,48 @@ def from_arguments(args: argparse.Namespace) -> list[Series]:
     for model, path in zip(args.models, args.tables, strict=True):
         table = storage.read_table(path)
         metadata = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
-        result.append(Series(model["name"], model["label"], model["twin_of"], pl.DataFrame(table), metadata, model["twin"]))
+        result.append(Series(model["name"], model["label"], model["twin_of"], pl.DataFrame(table), metadata, tuple(model["twins"])))
     return result
 
 
-def twin(of: Series, among: list[Series]) -> Series | None:
-    """The random twin that a model is compared with, if it is among these."""
-    return next((series for series in among if series.name == of.twin), None)
+def models_only(among: list[Series]) -> list[Series]:
+    """Return the series that are no random twins."""
+    return [series for series in among if series.twin_of is None]
+
+
+def twins(of: Series, among: list[Series]) -> list[Series]:
+    """Return the random twins that a model is compared with, of those that are among these."""
+    return [series for series in among if series.name in of.twins]
+
+
+def block_means(frame: pl.DataFrame, measure: str) -> pl.DataFrame:
+    """Return the mean of a measure over all tokens, rows (tokens, block) with column mean, of rows (tokens, image, block) with n."""
+    value, n = pl.col(measure), pl.col("n")
+    return frame.drop_nulls(measure).group_by("tokens", "block").agg(((value * n).sum() / n.sum()).alias("mean"))
+
+
+def twin_range(values: list[pl.DataFrame], keys: list[str]) -> pl.DataFrame:
+    """Return mean, smallest and largest value of a model's random twins over their seeds.
+
+    Args:
+        values: of each twin, rows with the keys and a column `mean`.
+        keys: columns that tell rows apart.
+
+    Returns:
+        the keys with twins_mean, twins_low, twins_high and seeds (number of twins).
+    """
+    value = pl.col("mean")
+    every = [value.mean().alias("twins_mean"), value.min().alias("twins_low"), value.max().alias("twins_high"), pl.len().alias("seeds")]
+    return pl.concat([frame.select(*keys, value) for frame in values]).group_by(keys).agg(every)
+
+
+def beside_twins(frame: pl.DataFrame, values: list[pl.DataFrame], keys: list[str]) -> pl.DataFrame:
+    """Return a model's rows with the columns of `twin_range`, which are null (and `seeds` 0) where it has no twins."""
+    if values:
+        return frame.join(twin_range(values, keys), on=keys, how="left", maintain_order="left")
+    return frame.with_columns(
+        *(pl.lit(None, pl.Float64).alias(f"twins_{name}") for name in ("mean", "low", "high")), pl.lit(0, pl.UInt32).alias("seeds")
+    )
 
 
 def paired_blocks(frame: pl.DataFrame, measure: str) -> pl.DataFrame:

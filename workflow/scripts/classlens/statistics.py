@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr, ndtri, stdtr
 
 from classlens.protocol import Protocol
 
@@ -362,3 +362,26 @@ def holm(p: np.ndarray) -> np.ndarray:
     order = tested[np.argsort(p[tested])]
     result[order] = np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)).clip(max=1)
     return result
+
+
+def against_twins(model_mean: np.ndarray, twin_means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Test a model's means against those of its random twins, as if the model was one more twin.
+
+    Twins differ by their weights far more than by images: a test over images alone finds two random models different. The model is
+    compared with the spread of the twins' means instead, t = (m - mean of twins) / (s sqrt(1 + 1/k)), where s is their standard deviation.
+
+    Args:
+        model_mean: the model's mean of each column (block), [column].
+        twin_means: that of each of k twins, [twin, column].
+
+    Returns:
+        t, and p of the two-sided test with k - 1 degrees of freedom, each [column], p not corrected for their number. Both are NaN for
+        fewer than two twins, and where all twins have one mean, whose spread says nothing.
+    """
+    seeds = len(twin_means)
+    if seeds < 2:
+        return np.full(len(model_mean), np.nan), np.full(len(model_mean), np.nan)
+    difference = model_mean - twin_means.mean(axis=0)
+    error = twin_means.std(axis=0, ddof=1) * np.sqrt(1 + 1 / seeds)
+    t = np.divide(difference, error, out=np.full(len(model_mean), np.nan), where=error > 1e-12)
+    return t, 2 * stdtr(seeds - 1, -np.abs(t))

@@ -11,11 +11,11 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from classlens import storage, tokens
+from classlens import projection_table, storage, tokens
 from classlens.card import Card
 from classlens.cli import progress
 from classlens.explorer.payload import call, indices, packed
-from classlens.explorer.tables import SHOWN_SITES, ImageArrays, Maps, Objects, Perturbed, projected
+from classlens.explorer.tables import ImageArrays, Maps, Objects, Perturbed, projected, shown_sites
 from classlens.geometry import Geometry
 from classlens.groups import LAYERS
 from classlens.images import read_image
@@ -70,6 +70,7 @@ class ModelFiles:
         self._perturbed = Perturbed(sources.ranks, sources.accuracy, card) if sources.ranks and sources.accuracy else None
         self._objects = Objects(sources.tokens) if sources.tokens else None
         self._values = storage.read_table(sources.interpretable_values, model=card.sha256) if sources.interpretable_values else None
+        self._sites = shown_sites(projection_table.sites_in(sources.projections[0], card))
         self._geometry = Geometry(card.transform)
 
     def write(self, folder: Path, threads: int) -> None:
@@ -107,7 +108,7 @@ class ModelFiles:
         if self._root:
             self._write_photograph(folder / "photographs" / f"{image:05d}.jpg", self._rows[image], shown)
         _write(folder / "images" / f"{image:05d}.js", call("image", self._name, image, packed(shown.arrays, shown.facts)))
-        ranks = shown.arrays["rank"][SHOWN_SITES.index("resid_post"), -1, self._card.prefix_tokens :]
+        ranks = shown.arrays["rank"][self._sites.index("resid_post"), -1, self._card.prefix_tokens :]
         return image, float(class_identifiability(ranks, self._card.classes).mean())
 
     def _write_photograph(self, path: Path, row: dict[str, Any], shown: ImageArrays) -> None:
@@ -133,7 +134,7 @@ class ModelFiles:
             "pooled": card.pooling == "mean",
             "depth": card.depth,
             "chance": chance(card.classes),
-            "sites": SHOWN_SITES,
+            "sites": self._sites,
             "layers": LAYERS,
             "methods": self._maps.methods if self._maps else [],
             "conditions": self._perturbed.conditions if self._perturbed else [],

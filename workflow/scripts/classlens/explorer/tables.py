@@ -11,7 +11,6 @@ from classlens import memory_table, projection_table, storage
 from classlens.card import Card
 from classlens.explorer.payload import indices, quantized
 from classlens.groups import LABELS
-from classlens.projection_table import SITES
 from classlens.relevance_table import METHODS
 
 SHOWN_SITES = ("resid_post", "attn_out", "mlp_out")
@@ -55,11 +54,12 @@ def projected(
             for row, image in enumerate(batch.image_ids):
                 shown = ImageArrays()
                 classes, logits = interest[image]
+                sites = [batch.sites.index(site) for site in shown_sites(batch.sites)]
                 shown.arrays["interest"] = np.array(classes, np.int32)
-                shown.add_logits("interest_logit", logits[:, _SHOWN])  # [class, site, block, token]
-                shown.arrays["rank"] = indices(_by_site(batch.rank[row]), card.classes)
-                shown.arrays["top"] = indices(_by_site(batch.top[row]), card.classes)
-                shown.add_logits("top_logit", _by_site(batch.top_logit[row]))
+                shown.add_logits("interest_logit", logits[:, sites])  # [class, site, block, token]
+                shown.arrays["rank"] = indices(_by_site(batch.rank[row], sites), card.classes)
+                shown.arrays["top"] = indices(_by_site(batch.top[row], sites), card.classes)
+                shown.add_logits("top_logit", _by_site(batch.top_logit[row], sites))
                 if active:
                     memory, coefficient = active[image]
                     shown.arrays["memory"] = memory
@@ -67,12 +67,14 @@ def projected(
                 yield image, shown
 
 
-_SHOWN = [SITES.index(site) for site in SHOWN_SITES]
+def shown_sites(sites: tuple[str, ...]) -> list[str]:
+    """Return the sites that the page shows, of those that there are."""
+    return [site for site in SHOWN_SITES if site in sites]
 
 
-def _by_site(values: np.ndarray) -> np.ndarray:
+def _by_site(values: np.ndarray, sites: list[int]) -> np.ndarray:
     """[token, site, block, ...] as [shown site, block, token, ...]."""
-    return np.moveaxis(values[:, _SHOWN], 0, 2)
+    return np.moveaxis(values[:, sites], 0, 2)
 
 
 def _active(path: Path, card: Card, memories: int) -> dict[int, tuple[np.ndarray, np.ndarray]]:

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 
@@ -17,6 +18,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
@@ -75,8 +77,12 @@ NAMES = {
     "centre": "centred blob",
 }
 
-RANDOM_TWINS = "the same with random weights"
+RANDOM_TWINS = "random twins (mean, range over seeds)"
 """What a legend says of all random twins together."""
+
+
+HATCHED: dict[str, Any] = {"hatch": "//////", "alpha": 0.35, "linewidth": 0}
+"""How the range of random twins is drawn, unlike the shading of an interval."""
 
 
 def draw_figure(description: str | None, data: Data, draw: Callable[[pl.DataFrame, float], Figure], inputs: tuple[str, ...] = ()) -> None:
@@ -123,6 +129,19 @@ def band(axes: Axes, x: pl.Series, rows: pl.DataFrame, colour: str, label: str |
     axes.fill_between(x, rows["low"], rows["high"], color=colour, alpha=0.18, linewidth=0)
 
 
+def twin_band(axes: Axes, x: pl.Series, rows: pl.DataFrame, colour: str) -> None:
+    """Draw the mean of a model's random twins dashed, and their smallest to largest value hatched (columns of `series.twin_range`)."""
+    if rows["twins_mean"].null_count() < len(rows):
+        axes.plot(x, rows["twins_mean"], "--", color=colour, linewidth=1, label=RANDOM_TWINS)
+        axes.fill_between(x, rows["twins_low"], rows["twins_high"], facecolor="none", edgecolor=colour, **HATCHED)
+
+
+def count(numbers: pl.Series, unit: str) -> str:
+    """Return how many there are of a unit, as titles say it: `n = 200 images`, or the smallest and the largest number."""
+    low, high = min(numbers), max(numbers)
+    return f"n = {high} {unit}" if low == high else f"n = {low} to {high} {unit}"
+
+
 def stars(axes: Axes, x: pl.Series, height: float, colour: str) -> None:
     """A star above each significant place, at a height in units of the axes."""
     if len(x):  # a line without points would count as a point in the corner when the layout is made
@@ -152,7 +171,8 @@ def legend_below(figure: Figure, axes: Axes, columns: int = 4) -> None:
     entries = dict(zip(reversed(labels), reversed(handles), strict=True))  # of equal labels the first stays
     names = [name for name in dict.fromkeys(labels) if name != RANDOM_TWINS]
     if RANDOM_TWINS in entries:
-        entries[RANDOM_TWINS] = Line2D([], [], color=COLOURS["random"], linestyle="--")
+        line = Line2D([], [], color=COLOURS["random"], linestyle="--")
+        entries[RANDOM_TWINS] = (Patch(facecolor="none", edgecolor=COLOURS["random"], **HATCHED), line)
         names.append(RANDOM_TWINS)
     for count in range(min(columns, len(names)), 0, -1):
         legend = figure.legend([entries[name] for name in names], names, loc="outside lower center", ncols=count)

@@ -11,27 +11,29 @@ from classlens import statistics
 from classlens.figures import canvas, curves
 from classlens.presentation import Inputs
 from classlens.protocol import Protocol
-from classlens.series import Series, depth_axis, labelled
+from classlens.series import Series, beside_twins, block_means, depth_axis, labelled, models_only, twins
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Rows (model, block), from the second block on, with the share in per cent and its 95 % interval over images."""
+    """Return rows (model, block), from the second block on: the share in per cent, its 95 % interval over images, and random twins."""
     relative = depth_axis(series, Protocol.named("corrected"))
     frames = []
-    for item in series:
-        means = statistics.by_block(item.frame.filter(tokens="image"), "change_rate", seed)
-        percent = means.with_columns(pl.col("mean", "low", "high") * 100)
+    for item in models_only(series):
+        mine, *theirs = (one.frame.filter(tokens="image") for one in (item, *twins(item, series)))
+        means = statistics.by_block(mine, "change_rate", seed)
+        means = beside_twins(means, [block_means(frame, "change_rate") for frame in theirs], ["tokens", "block"])
+        percent = means.with_columns(pl.col("mean", "low", "high", "^twins_.*$") * 100)
         x = (pl.col("block") + 1) / (item.depth if relative else 1)
         frames.append(labelled(percent.with_columns(x.cast(pl.Float64).alias("x")), item))
     return pl.concat(frames).with_columns(relative=pl.lit(relative))
 
 
 def draw(frame: pl.DataFrame, width: float) -> Figure:
-    """One line per model, random twins dashed in the model's colour."""
+    """Draw one line per model, its random twins dashed in the model's colour."""
     figure, axes = plt.subplots(figsize=(width, 2.9))
     curves.per_model(axes, frame, all_models=frame)
-    canvas.reference_line(axes, 50)
     curves.x_axis(axes, frame)
+    axes.set_title(canvas.count(frame["images"], "images"))
     axes.set_ylabel("tokens with growing class logit (%)")
     canvas.legend_below(figure, axes)
     return figure

@@ -6,57 +6,62 @@ Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.3; methods, section
 import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
-from scipy.stats import wilcoxon
+from scipy.stats import mannwhitneyu, wilcoxon
 
 from classlens import statistics
 from classlens.figures import canvas, curves
 from classlens.groups import LAYERS
 from classlens.presentation import Inputs
 from classlens.protocol import Protocol
-from classlens.series import Series, labelled
+from classlens.series import Series, beside_twins, block_means, labelled, models_only, twins
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Rows (model, layer, block): mean agreement over classes with its 95 % interval, that of random weights, and p of exceeding it.
+    """Return rows (model, layer, block): mean agreement over classes with its 95 % interval, beside random twins, and p.
 
-    p is that of a one-sided Wilcoxon test over classes, corrected over blocks by Holm's method unless the protocol is `paper`; null for a
-    model without a twin.
+    p is that of a two-sided Mann-Whitney test of the model's classes against those of all its twins together, corrected over blocks by
+    Holm's method; null for fewer than two twins. In the protocol `paper` it is that of a one-sided Wilcoxon test, paired by class, against
+    the first twin, not corrected.
     """
     frames = []
-    for item in series:
-        classes = item.frame.rename({"layer": "tokens", "class_index": "image_id"}).with_columns(n=pl.lit(1))
-        means = statistics.by_block(classes, "agreement", seed).rename({"tokens": "layer", "images": "classes"})
-        if item.frame["random_agreement"].null_count():
-            means = means.with_columns(random_mean=pl.lit(None, pl.Float64), p=pl.lit(None, pl.Float64))
-        else:
-            random = item.frame.group_by("layer", "block").agg(pl.col("random_agreement").mean().cast(pl.Float64).alias("random_mean"))
-            means = means.join(random, on=["layer", "block"]).join(_tests(item.frame, protocol), on=["layer", "block"])
-        frames.append(labelled(means.sort("layer", "block"), item))
+    for item in models_only(series):
+        mine, *theirs = (by_class(one) for one in (item, *twins(item, series)))
+        means = statistics.by_block(mine, "agreement", seed).rename({"images": "classes"})
+        means = beside_twins(means, [block_means(frame, "agreement") for frame in theirs], ["tokens", "block"])
+        tested = means.join(_tests(mine, theirs, protocol), on=["tokens", "block"], how="left").rename({"tokens": "layer"})
+        frames.append(labelled(tested.sort("layer", "block"), item))
     return pl.concat(frames)
 
 
-def _tests(frame: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
+def by_class(item: Series) -> pl.DataFrame:
+    """Return a model's agreements as statistics take them: layers in place of groups of tokens, and classes in place of images."""
+    return item.frame.rename({"layer": "tokens", "class_index": "image_id"}).with_columns(n=pl.lit(1))
+
+
+def _tests(mine: pl.DataFrame, theirs: list[pl.DataFrame], protocol: Protocol) -> pl.DataFrame:
+    """Return rows (tokens, block), tokens being layers, with p."""
     parts = []
     for layer in LAYERS:
-        rows = frame.filter(layer=layer)
-        blocks = rows["block"].unique().sort()
-        pairs = [rows.filter(block=block).select("agreement", "random_agreement").to_numpy().T for block in blocks]
-        p = np.array([wilcoxon(trained, random, alternative="greater").pvalue for trained, random in pairs])
-        parts.append(pl.DataFrame({"layer": layer, "block": blocks, "p": p if protocol.tokens_as_units else statistics.holm(p)}))
+        values, *others = (statistics.matrix(frame.filter(tokens=layer), "agreement") for frame in (mine, *theirs))
+        if protocol.paired_classes:
+            p = wilcoxon(values, others[0], alternative="greater").pvalue if others else np.full(values.shape[1], np.nan)
+        else:
+            p = mannwhitneyu(values, np.concatenate(others)).pvalue if len(others) > 1 else np.full(values.shape[1], np.nan)
+            p = statistics.holm(p)
+        blocks = mine.filter(tokens=layer)["block"].unique().sort()
+        parts.append(pl.DataFrame({"tokens": layer, "block": blocks, "p": pl.Series(p, nan_to_null=True)}))
     return pl.concat(parts)
 
 
 def draw(frame: pl.DataFrame, width: float) -> Figure:
-    """A panel per model, a line per layer, random weights dashed, stars where p < 0.05."""
+    """Draw a panel per model, a line per layer, random twins dashed, stars where p < 0.05."""
     figure, panels = curves.model_panels(frame, width)
     for axes, (_, rows) in zip(panels, frame.group_by("model", maintain_order=True), strict=True):
         for height, layer in zip((0.97, 0.92), LAYERS, strict=True):
             part = rows.filter(layer=layer)
             canvas.band(axes, part["block"] + 1, part, canvas.COLOURS[layer], canvas.NAMES[layer])
-            axes.plot(
-                part["block"] + 1, part["random_mean"], "--", color=canvas.COLOURS[layer], label=f"{canvas.NAMES[layer]}, random weights"
-            )
+            canvas.twin_band(axes, part["block"] + 1, part, canvas.COLOURS[layer])
             canvas.stars(axes, part.filter(pl.col("p") < statistics.SIGNIFICANT)["block"] + 1, height, canvas.COLOURS[layer])
-    panels[0].set_ylabel("class-value agreement")
+    panels[0].set_ylabel("class-value agreement (cosine)")
     canvas.legend_below(figure, panels[-1])
     return figure

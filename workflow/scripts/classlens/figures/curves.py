@@ -2,13 +2,14 @@
 
 import matplotlib.pyplot as plt
 import polars as pl
+import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from classlens import statistics
 from classlens.figures import canvas
 from classlens.groups import LAYERS
-from classlens.series import Series, labelled
+from classlens.series import Series, beside_twins, block_means, labelled, models_only, twins
 
 
 def same_depth(frame: pl.DataFrame) -> bool:
@@ -17,34 +18,23 @@ def same_depth(frame: pl.DataFrame) -> bool:
 
 
 def colours(frame: pl.DataFrame) -> dict[str, str]:
-    """A colour per model; a random twin has that of its model, which comes before it."""
+    """Return a colour per model."""
     cycle = plt.rcParams["axes.prop_cycle"].by_key()["color"]
-    result: dict[str, str] = {}
-    trained = 0
-    for model, random in frame.select("model", "random").unique(maintain_order=True).iter_rows():
-        base = model.removesuffix("_random")
-        if random and base in result:
-            result[model] = result[base]
-        else:
-            result[model] = cycle[trained % len(cycle)]
-            trained += 1
-    return result
+    return {model: cycle[number % len(cycle)] for number, model in enumerate(frame["model"].unique(maintain_order=True))}
 
 
 def per_model(axes: Axes, frame: pl.DataFrame, all_models: pl.DataFrame) -> None:
-    """A line with interval per model over column `x`, random twins dashed.
+    """Draw a line with interval per model over column `x`, with its random twins dashed in the same colour.
 
     Args:
         axes: where to draw.
-        frame: rows (model, block) with x, mean, low, high, label and random.
+        frame: rows (model, block) with x, mean, low, high, label and the columns of `series.twin_range`.
         all_models: rows of all models of the figure, so that colours agree between panels.
     """
     palette = colours(all_models)
     for (model,), rows in frame.group_by("model", maintain_order=True):
-        random = rows["random"][0]
-        canvas.band(
-            axes, rows["x"], rows, palette[str(model)], canvas.RANDOM_TWINS if random else rows["label"][0], "--" if random else "-"
-        )
+        canvas.band(axes, rows["x"], rows, palette[str(model)], rows["label"][0])
+        canvas.twin_band(axes, rows["x"], rows, palette[str(model)])
 
 
 def x_axis(axes: Axes, frame: pl.DataFrame) -> None:
@@ -56,35 +46,57 @@ def x_axis(axes: Axes, frame: pl.DataFrame) -> None:
 
 
 def model_panels(frame: pl.DataFrame, width: float, columns: int = 2) -> tuple[Figure, list[Axes]]:
-    """A panel per model over blocks, titled with its label and number of images, if the rows say it."""
+    """Draw a panel per model over blocks, titled with its label and number of images or classes, if the rows say it."""
     models = frame["model"].unique(maintain_order=True)
     figure, panels = canvas.grid_of_panels(len(models), width, 2.6, columns, same_depth(frame))
     for axes, model in zip(panels, models, strict=True):
         rows = frame.filter(model=model)
-        counts = f" (n = {max(rows['images'])} images)" if "images" in rows.columns else ""
-        axes.set_title(rows["label"][0] + counts)
+        units = [name for name in ("images", "classes") if name in rows.columns]
+        axes.set_title(rows["label"][0] + "".join(f" ({canvas.count(rows[unit], unit)})" for unit in units[:1]))
         axes.margins(y=0.15)
         canvas.block_axis(axes)
     return figure, panels
 
 
-def layer_rates(series: list[Series], seed: int) -> pl.DataFrame:
-    """Rows (model, layer, tokens, block): share of tokens in per cent with its 95 % interval over images, from columns `attn` and `mlp`."""
+def layer_rates(series: list[Series], chances: list[pa.Table], measure: str, seed: int) -> pl.DataFrame:
+    """Return shares of tokens in per cent, from columns `attn` and `mlp`, beside chance and random twins.
+
+    Args:
+        series: models and their random twins.
+        chances: table of chance of each (`agreement.MemoryUse.chance`).
+        measure: its column.
+        seed: seed of the resampling.
+
+    Returns:
+        rows (model, layer, tokens, block) with the share and its 95 % interval over images, chance, and the columns of `twin_range`.
+    """
+    chance_of = {item.name: pl.DataFrame(table) for item, table in zip(series, chances, strict=True)}
     frames = []
-    for item in series:
+    for item in models_only(series):
         for layer in LAYERS:
-            means = statistics.by_block(item.frame, layer, seed).with_columns(pl.col("mean", "low", "high") * 100)
-            frames.append(labelled(means.select(pl.lit(layer).alias("layer"), pl.all()), item))
+            means = statistics.by_block(item.frame, layer, seed)
+            means = beside_twins(means, [block_means(other.frame, layer) for other in twins(item, series)], ["tokens", "block"])
+            chance = chance_of[item.name].filter(layer=layer).select("tokens", "block", pl.col(measure).alias("chance"))
+            means = means.join(chance, on=["tokens", "block"], how="left", maintain_order="left")
+            percent = means.with_columns(pl.col("mean", "low", "high", "chance", "^twins_.*$") * 100)
+            frames.append(labelled(percent.select(pl.lit(layer).alias("layer"), pl.all()), item))
     return pl.concat(frames)
 
 
 def draw_layer_rates(frame: pl.DataFrame, width: float, label: str) -> Figure:
-    """A panel per model, a line per layer over blocks, [CLS] dashed."""
-    figure, panels = model_panels(frame, width)
-    for axes, (_, rows) in zip(panels, frame.group_by("model", maintain_order=True), strict=True):
-        for (layer, tokens), part in rows.group_by("layer", "tokens", maintain_order=True):
-            name = f"{canvas.NAMES[str(layer)]}, {canvas.NAMES[str(tokens)]}"
-            canvas.band(axes, part["block"] + 1, part, canvas.COLOURS[str(layer)], name, "--" if tokens == "cls" else "-")
-    panels[0].set_ylabel(label)
-    canvas.legend_below(figure, max(panels, key=lambda axes: len(axes.get_legend_handles_labels()[1])))
+    """Draw a panel per model and kind of tokens, a line per layer over blocks, its random twins dashed and chance dotted."""
+    groups = list(frame.group_by("model", "tokens", maintain_order=True))
+    groups.sort(key=lambda group: frame["model"].unique(maintain_order=True).to_list().index(group[0][0]))
+    figure, panels = canvas.grid_of_panels(len(groups), width, 2.4, 2, same_depth(frame))
+    for axes, ((_, tokens), rows) in zip(panels, groups, strict=True):
+        for (layer,), part in rows.group_by("layer", maintain_order=True):
+            x, colour = part["block"] + 1, canvas.COLOURS[str(layer)]
+            canvas.band(axes, x, part, colour, canvas.NAMES[str(layer)])
+            canvas.twin_band(axes, x, part, colour)
+            axes.plot(x, part["chance"], ":", color=colour, linewidth=1, label=f"{canvas.NAMES[str(layer)]}, chance")
+        axes.set_title(f"{rows['label'][0]}: {canvas.NAMES[str(tokens)]} ({canvas.count(rows['images'], 'images')})")
+        axes.margins(y=0.1)
+        canvas.block_axis(axes)
+    figure.supylabel(label, fontsize=8)
+    canvas.legend_below(figure, max(panels, key=lambda axes: len(axes.get_legend_handles_labels()[1])), columns=5)
     return figure

@@ -7,43 +7,47 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
 
 from classlens import statistics
 from classlens.figures import canvas, curves
 from classlens.measures import chance
 from classlens.presentation import Inputs
 from classlens.protocol import Protocol
-from classlens.series import Series, labelled, twin
+from classlens.series import Series, beside_twins, labelled, models_only, twins
 
 OFFSETS = {"cls": -0.2, "image": 0.2}
 STARS = {"cls": 0.93, "image": 0.97}
+KEYS = ["tokens", "block"]
+ABREAST = 24
+"""Most blocks of a model whose panel shares a row with another."""
+MOST_TICKS = 12
+"""Most labels of blocks: with more blocks every second is labelled, and so on."""
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Rows (model, tokens, block): quartiles, whiskers and mean over images, the twin's mean, and p of exceeding the twin.
+    """Return rows (model, tokens, block): quartiles, whiskers and mean over images, beside the random twins.
 
     Args:
         series: models and their twins.
         inputs: `ranks`, counts of ranks, which the published test needs.
         protocol: settles the test.
-        seed: seed of the permutations.
+        seed: seed of the published test's permutations.
 
     Returns:
-        also `images` and `permutations`; `p` is null for a model without a twin.
+        also chance, images, and p of the test against the twins, corrected over blocks by Holm's method unless the protocol is `paper`; it
+        is null for a model without twins, and for one with a single twin unless the protocol is `paper`, which also says `permutations`.
     """
     ranks = {item.name: pl.DataFrame(counts) for item, counts in zip(series, inputs["ranks"], strict=True)}
     frames = []
-    for item in (item for item in series if item.twin_of is None):
-        frame = _boxes(item)
-        other = twin(item, series)
-        if other is not None:
-            tests = _paper_tests(item, ranks, other, protocol, seed) if protocol.tokens_as_units else _tests(item, other, protocol, seed)
-            random = _boxes(other).select("tokens", "block", pl.col("mean").alias("random_mean"))
-            frame = frame.join(random, on=["tokens", "block"], how="left").join(tests, on=["tokens", "block"], how="left")
-        else:
-            frame = frame.with_columns(random_mean=pl.lit(None, pl.Float64), p=pl.lit(None, pl.Float64))
+    for item in models_only(series):
+        others, mine = twins(item, series), _boxes(item)
+        theirs = [_boxes(other) for other in others]
+        tested = _paper_tests(item, ranks, others, protocol, seed) if protocol.tokens_as_units else _tests(mine, theirs)
+        frame = beside_twins(mine, theirs, KEYS).join(tested, on=KEYS, how="left", maintain_order="left")
         frames.append(labelled(frame, item).with_columns(chance=pl.lit(chance(item.classes))))
-    return pl.concat(frames).with_columns(permutations=pl.lit(protocol.permutations))
+    found = pl.concat(frames)
+    return found.with_columns(permutations=pl.lit(protocol.permutations)) if protocol.tokens_as_units else found
 
 
 def _boxes(item: Series) -> pl.DataFrame:
@@ -65,27 +69,26 @@ def _boxes(item: Series) -> pl.DataFrame:
     return quartiles.drop("values").join(whiskers, on=["tokens", "block"]).sort("tokens", "block")
 
 
-def _tests(item: Series, other: Series, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Images as units, paired between model and twin; Holm over blocks."""
+def _tests(mine: pl.DataFrame, theirs: list[pl.DataFrame]) -> pl.DataFrame:
+    """Test means over images against those of the twins, rows (tokens, block) with p; Holm over blocks."""
     parts = []
-    for tokens in item.frame["tokens"].unique().sort():
-        mine, theirs = (part.frame.filter(tokens=tokens) for part in (item, other))
-        both = mine.join(theirs, on=["image_id", "block"], how="semi")
-        rest = theirs.join(mine, on=["image_id", "block"], how="semi")
-        differences = statistics.matrix(both, "identifiability") - statistics.matrix(rest, "identifiability")
-        p = statistics.holm(statistics.paired_permutation_p(differences, protocol.permutations, seed))
-        parts.append(pl.DataFrame({"tokens": tokens, "block": both["block"].unique().sort(), "p": p}))
+    for (tokens,), rows in mine.group_by("tokens", maintain_order=True):
+        means = [frame.filter(tokens=tokens).sort("block")["mean"].to_numpy() for frame in theirs]
+        rows = rows.sort("block")
+        _, p = statistics.against_twins(rows["mean"].to_numpy(), np.array(means).reshape(len(theirs), len(rows)))
+        parts.append(rows.select("tokens", "block", pl.Series("p", statistics.holm(p), nan_to_null=True)))
     return pl.concat(parts)
 
 
-def _paper_tests(item: Series, ranks: dict[str, pl.DataFrame], other: Series, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Tokens as units, not corrected for the number of blocks."""
-    mine, theirs = ranks[item.name], ranks[other.name]
+def _paper_tests(item: Series, ranks: dict[str, pl.DataFrame], others: list[Series], protocol: Protocol, seed: int) -> pl.DataFrame:
+    """Test tokens as units against those of the first twin, rows (tokens, block) with p, not corrected for the number of blocks."""
     rows = []
     for tokens, block in item.frame.select("tokens", "block").unique().sort("tokens", "block").iter_rows():
-        counts, rest = (_counts(table.filter(tokens=tokens, block=block), item.classes) for table in (mine, theirs))
-        rows.append({"tokens": tokens, "block": block, "p": statistics.token_permutation_p(counts, rest, protocol.permutations, seed)})
-    return pl.DataFrame(rows, schema_overrides={"block": pl.Int16})
+        tables = [ranks[one.name].filter(tokens=tokens, block=block) for one in (item, *others[:1])]
+        counts = [_counts(table, item.classes) for table in tables]
+        p = statistics.token_permutation_p(counts[0], counts[1], protocol.permutations, seed) if others else None
+        rows.append({"tokens": tokens, "block": block, "p": p})
+    return pl.DataFrame(rows, schema_overrides={"block": pl.Int16, "p": pl.Float64})
 
 
 def _counts(table: pl.DataFrame, classes: int) -> np.ndarray:
@@ -95,9 +98,10 @@ def _counts(table: pl.DataFrame, classes: int) -> np.ndarray:
 
 
 def draw(frame: pl.DataFrame, width: float) -> Figure:
-    """A box per block and group of tokens, the random twin's mean as a dashed line, stars where p < 0.05."""
+    """Draw a box per block and group of tokens, the random twins dashed with their range, stars where p < 0.05."""
     models = frame["model"].unique(maintain_order=True)
-    figure, panels = canvas.grid_of_panels(len(models), width, 2.6, 2, curves.same_depth(frame))
+    deepest = int(frame["block"].to_numpy().max()) + 1
+    figure, panels = canvas.grid_of_panels(len(models), width, 2.6, 1 if deepest > ABREAST else 2, curves.same_depth(frame))
     for axes, model in zip(panels, models, strict=True):
         rows = frame.filter(model=model)
         for tokens, group in ((name, rows.filter(tokens=name)) for name in OFFSETS):
@@ -105,8 +109,9 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
                 _draw_boxes(axes, group, tokens)
         canvas.reference_line(axes, rows["chance"][0], "chance")
         canvas.block_axis(axes)
+        axes.xaxis.set_major_locator(MultipleLocator(-(-deepest // MOST_TICKS)))
         axes.set_ylim(-0.05, 1.15)
-        axes.set_title(f"{rows['label'][0]} (n = {rows['images'][0]} images)")
+        axes.set_title(f"{rows['label'][0]} ({canvas.count(rows['images'], 'images')})")
     figure.supylabel("class identifiability", fontsize=8)
     canvas.legend_below(figure, max(panels, key=lambda axes: len(axes.get_legend_handles_labels()[1])), columns=5)
     return figure
@@ -131,8 +136,5 @@ def _draw_boxes(axes: Axes, group: pl.DataFrame, tokens: str) -> None:
         capprops=line,
     )
     axes.plot([], [], "s", color=colour, alpha=0.6, label=canvas.NAMES[tokens])
-    if group["random_mean"].null_count() < len(group):
-        axes.plot(
-            group["block"] + 1, group["random_mean"], "--", color=colour, linewidth=1, label=f"{canvas.NAMES[tokens]}, random weights"
-        )
+    canvas.twin_band(axes, group["block"] + 1, group, colour)
     canvas.stars(axes, group.filter(pl.col("p") < statistics.SIGNIFICANT)["block"] + 1, STARS[tokens], colour)

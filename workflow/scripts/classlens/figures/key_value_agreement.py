@@ -13,10 +13,10 @@ from classlens.series import Series
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Rows (model, layer, tokens, block), tokens `all` and `cls`, in per cent with 95 % intervals over images."""
-    return curves.layer_rates(series, seed)
+    """Return rows (model, layer, tokens, block), tokens `all` and `cls`, in per cent: see `curves.layer_rates`."""
+    return curves.layer_rates(series, inputs["chance"], "key_value", seed)
 
 
 def draw(frame: pl.DataFrame, width: float) -> Figure:
-    """A panel per model, a line per layer, [CLS] dashed."""
+    """Draw a panel per model and kind of tokens, a line per layer."""
     return curves.draw_layer_rates(frame, width, "key-value agreement (% of tokens)")

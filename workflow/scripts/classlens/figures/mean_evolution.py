@@ -11,32 +11,41 @@ from classlens.figures import canvas, curves
 from classlens.measures import chance
 from classlens.presentation import Inputs
 from classlens.protocol import Protocol
-from classlens.series import Series, depth_axis, labelled, paired_blocks
+from classlens.series import Series, beside_twins, block_means, depth_axis, labelled, models_only, paired_blocks, twins
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Rows (model, tokens, block) with the mean over images and its 95 % interval; `depth` is the share of blocks passed."""
+    """Return rows (model, tokens, block): the mean over images with its 95 % interval, beside chance and random twins.
+
+    Column `x` is the block, or where models differ in depth the share of blocks passed.
+    """
     relative = depth_axis(series, protocol)
     frames = []
-    for item in series:
-        frame = paired_blocks(item.frame, "identifiability") if protocol.pair_blocks_of_deep_models else item.frame
-        means = statistics.by_block(frame, "identifiability", seed)
+    for item in models_only(series):
+        mine, *theirs = (_averaged(one.frame, protocol) for one in (item, *twins(item, series)))
+        means = statistics.by_block(mine, "identifiability", seed)
+        means = beside_twins(means, [block_means(frame, "identifiability") for frame in theirs], ["tokens", "block"])
         depth = (pl.col("block") + 1) / pl.col("block").max().add(1)
         x = depth if relative else pl.col("block") + 1
         frames.append(labelled(means.with_columns(x.cast(pl.Float64).alias("x"), pl.lit(chance(item.classes)).alias("chance")), item))
     return pl.concat(frames).with_columns(relative=pl.lit(relative))
 
 
+def _averaged(frame: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
+    return paired_blocks(frame, "identifiability") if protocol.pair_blocks_of_deep_models else frame
+
+
 def draw(frame: pl.DataFrame, width: float) -> Figure:
-    """One panel per group of tokens, one line per model, random twins dashed in the model's colour."""
+    """Draw one panel per group of tokens, one line per model, its random twins dashed in the model's colour."""
     groups = [name for name in ("cls", "image") if name in frame["tokens"]]
     figure, panels = canvas.grid_of_panels(len(groups), width, 2.7, 2)
     for axes, tokens in zip(panels, groups, strict=True):
-        curves.per_model(axes, frame.filter(tokens=tokens), all_models=frame)
+        rows = frame.filter(tokens=tokens)
+        curves.per_model(axes, rows, all_models=frame)
         for level in frame["chance"].unique().sort():
             canvas.reference_line(axes, level, "chance")
         curves.x_axis(axes, frame)
-        axes.set_title(canvas.NAMES[tokens])
+        axes.set_title(f"{canvas.NAMES[tokens]} ({canvas.count(rows['images'], 'images')})")
     panels[0].set_ylabel("class identifiability")
     canvas.legend_below(figure, panels[-1], columns=5)
     return figure

@@ -3,8 +3,11 @@
 Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.3; methods, sections 5 and 11.
 """
 
+from itertools import product
+
 import polars as pl
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from classlens import statistics
@@ -12,40 +15,73 @@ from classlens.figures import canvas, curves
 from classlens.groups import LAYERS
 from classlens.presentation import Inputs
 from classlens.protocol import Protocol
-from classlens.series import Series, depth_axis, labelled, paired_blocks
+from classlens.series import Series, beside_twins, block_means, depth_axis, labelled, models_only, paired_blocks, twins
 
-MEASURES = {"class_value": "class-value (cosine)", "key_value": "key-value (% of tokens)"}
+MEASURES = {"class_value": "class-value (cosine,\nmean over classes)", "key_value": "key-value (% of tokens,\nmean over classes)"}
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Rows (model, measure, layer, block) with mean and 95 % interval, over classes (`class_value`) or images (`key_value`)."""
+    """Return rows (model, measure, layer, block): the mean with its 95 % interval over classes, beside chance and random twins.
+
+    Classes are the units of both measures; their shares of tokens weigh by the numbers of tokens, so that `key_value` is the mean of F7.
+    There is no chance of `class_value`, which the random twins stand for.
+    """
     relative = depth_axis(series, protocol)
+    class_values = {item.name: pl.DataFrame(table) for item, table in zip(series, inputs["class-value"], strict=True)}
+    chances = {item.name: pl.DataFrame(table) for item, table in zip(series, inputs["chance"], strict=True)}
     frames = []
-    for item, class_value in zip(series, inputs["class-value"], strict=True):
-        values = pl.DataFrame(class_value).rename({"layer": "tokens", "class_index": "image_id", "agreement": "value"})
-        parts = [("class_value", layer, values.filter(tokens=layer).with_columns(n=pl.lit(1)), 1) for layer in LAYERS]
-        parts += [("key_value", layer, item.frame.filter(tokens="all").rename({layer: "value"}), 100) for layer in LAYERS]
-        for measure, layer, frame, scale in parts:
-            frame = paired_blocks(frame, "value") if protocol.pair_blocks_of_deep_models else frame
-            means = statistics.by_block(frame, "value", seed).with_columns(pl.col("mean", "low", "high") * scale)
-            if measure == "class_value":  # whose units are classes
-                means = means.with_columns(images=pl.lit(None, means["images"].dtype))
+    for item in models_only(series):
+        for measure, layer in product(MEASURES, LAYERS):
+            mine, *theirs = (
+                _paired(_values(one, class_values[one.name], measure, layer), protocol) for one in (item, *twins(item, series))
+            )
+            means = statistics.by_block(mine, "value", seed).rename({"images": "classes"})
+            means = beside_twins(means, [block_means(frame, "value") for frame in theirs], ["tokens", "block"])
+            level = _paired(_chance(chances[item.name], measure, layer), protocol).select("block", pl.col("value").alias("chance"))
             depth = (pl.col("block") + 1) / (pl.col("block").max().add(1) if relative else 1)
-            names = {"measure": measure, "layer": layer}
-            columns = [pl.lit(value).alias(name) for name, value in names.items()]
-            frames.append(labelled(means.select(*columns, pl.exclude("tokens"), depth.cast(pl.Float64).alias("x")), item))
+            columns = [pl.lit(measure).alias("measure"), pl.lit(layer).alias("layer")]
+            rows = means.join(level, on="block", how="left", maintain_order="left")
+            frames.append(labelled(rows.select(*columns, pl.exclude("tokens"), depth.cast(pl.Float64).alias("x")), item))
     return pl.concat(frames).with_columns(relative=pl.lit(relative))
 
 
+def _values(item: Series, class_value: pl.DataFrame, measure: str, layer: str) -> pl.DataFrame:
+    """Return a measure of a layer as statistics take it, with classes in place of images: column value, and n that they weigh."""
+    if measure == "class_value":
+        rows = class_value.filter(layer=layer).select("block", pl.col("class_index").alias("image_id"), pl.col("agreement").alias("value"))
+        return rows.with_columns(tokens=pl.lit("all"), n=pl.lit(1))
+    share, n = pl.col(layer), pl.col("n")
+    of_class = item.frame.filter(tokens="all").group_by("tokens", "class_index", "block", maintain_order=True)
+    return of_class.agg((100 * (share * n).sum() / n.sum()).alias("value"), n.sum()).rename({"class_index": "image_id"})
+
+
+def _chance(chances: pl.DataFrame, measure: str, layer: str) -> pl.DataFrame:
+    """Return chance of a measure of a layer in the form of `_values`, with one class."""
+    rows = chances.filter(tokens="all", layer=layer)
+    value = 100 * pl.col("key_value") if measure == "key_value" else pl.lit(None, pl.Float64)
+    return rows.select("tokens", "block", value.alias("value"), pl.lit(0).alias("image_id"), pl.lit(1).alias("n"))
+
+
+def _paired(frame: pl.DataFrame, protocol: Protocol) -> pl.DataFrame:
+    return paired_blocks(frame, "value") if protocol.pair_blocks_of_deep_models else frame
+
+
 def draw(frame: pl.DataFrame, width: float) -> Figure:
-    """A row per measure, a column per layer, a line per model."""
+    """Draw a row per measure, a column per layer, a line per model, its random twins dashed and chance dotted."""
     figure, grid = plt.subplots(2, 2, figsize=(width, 4.6), sharex=True, sharey="row")
     for row, (measure, title) in zip(grid, MEASURES.items(), strict=True):
         for axes, layer in zip(row, LAYERS, strict=True):
-            curves.per_model(axes, frame.filter(measure=measure, layer=layer), all_models=frame)
-            axes.set_title(canvas.NAMES[layer])
+            rows = frame.filter(measure=measure, layer=layer)
+            curves.per_model(axes, rows, all_models=frame)
+            _draw_chance(axes, rows, curves.colours(frame))
+            axes.set_title(f"{canvas.NAMES[layer]} ({canvas.count(rows['classes'], 'classes')})")
         row[0].set_ylabel(title)
     for axes in grid[1]:
         curves.x_axis(axes, frame)
-    canvas.legend_below(figure, grid[0, 0])
+    canvas.legend_below(figure, grid[1, 0])
     return figure
+
+
+def _draw_chance(axes: Axes, rows: pl.DataFrame, palette: dict[str, str]) -> None:
+    for (model,), part in rows.drop_nulls("chance").group_by("model", maintain_order=True):
+        axes.plot(part["x"], part["chance"], ":", color=palette[str(model)], linewidth=1, label="chance")

@@ -3,6 +3,8 @@
 Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.1; methods, section 2.
 """
 
+from itertools import groupby
+
 import numpy as np
 import polars as pl
 
@@ -14,7 +16,7 @@ from classlens.series import Series, labelled
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Return one row per model, in per cent with 95 % intervals over images.
+    """Return one row per model, in per cent with 95 % intervals over images, and one for all random twins of a model.
 
     Args:
         series: models and twins.
@@ -24,21 +26,47 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
 
     Returns:
         identifiability_rate (image tokens of the last block whose class ranks first, averaged over images), images_with_one, accuracy,
-        the mean class identifiability of the same tokens, and what chance would give for it.
+        the mean class identifiability of the same tokens, and what chance would give for it. A row of several twins has the name of the
+        first, their number in column `seeds`, and the mean of each measure with the smallest and the largest value in place of an interval.
     """
+    predictions = {item.name: pl.DataFrame(table) for item, table in zip(series, inputs["predictions"], strict=True)}
     rows = []
-    for item, predictions in zip(series, inputs["predictions"], strict=True):
-        last = item.frame.filter(tokens="image", block=item.depth - 1).sort("image_id")
-        first, correct = last["first"].to_numpy(), pl.DataFrame(predictions).sort("image_id")["correct"].to_numpy()
-        row: dict[str, float | None] = {}
-        measures = {
-            "identifiability_rate": (first, "share"),
-            "images_with_one": (first > 0, "proportion"),
-            "accuracy": (correct, "proportion"),
-            "class_identifiability": (last["identifiability"].to_numpy(), "share"),
-        }
-        for name, (values, kind) in measures.items():
-            row |= statistics.row(name, values.astype(np.float64), seed, kind, 100)
-        row |= {"chance": 100 * chance(item.classes), "classes": item.classes, "images": len(last)}
-        rows.append(labelled(pl.DataFrame([row]), item))
-    return pl.concat(rows).with_columns(resamples=pl.lit(statistics.RESAMPLES))
+    for _, group in groupby(series, key=lambda item: item.twin_of or (item.name,)):
+        first, *others = items = list(group)
+        found = [_per_image(item, predictions[item.name]) for item in items]
+        row = _range_of(found) if others else _over_images(found[0], seed)
+        row |= {"chance": 100 * chance(first.classes), "classes": first.classes, "images": len(found[0]["accuracy"])}
+        rows.append(
+            labelled(pl.DataFrame([{**row, "seeds": len(items) if first.twin_of else None}], schema_overrides={"seeds": pl.Int64}), first)
+        )
+    return pl.concat(rows, how="vertical_relaxed").with_columns(resamples=pl.lit(statistics.RESAMPLES))
+
+
+def _per_image(item: Series, predictions: pl.DataFrame) -> dict[str, np.ndarray]:
+    """Return the measures of each image, [image] each."""
+    last = item.frame.filter(tokens="image", block=item.depth - 1).sort("image_id")
+    first, correct = last["first"].to_numpy(), predictions.sort("image_id")["correct"].to_numpy()
+    return {
+        "identifiability_rate": first,
+        "images_with_one": first > 0,
+        "accuracy": correct,
+        "class_identifiability": last["identifiability"].to_numpy(),
+    }
+
+
+def _over_images(found: dict[str, np.ndarray], seed: int) -> dict[str, float | None]:
+    """Return the mean of each measure with its interval, in per cent."""
+    row: dict[str, float | None] = {}
+    for name, values in found.items():
+        kind = "proportion" if name in ("images_with_one", "accuracy") else "share"
+        row |= statistics.row(name, values.astype(np.float64), seed, kind, 100)
+    return row
+
+
+def _range_of(found: list[dict[str, np.ndarray]]) -> dict[str, float | None]:
+    """Return mean, smallest and largest of the means of several twins, in per cent, by measure."""
+    row: dict[str, float | None] = {}
+    for name in found[0]:
+        means = [100 * values[name].mean() for values in found]
+        row |= {name: float(np.mean(means)), f"{name}_low": min(means), f"{name}_high": max(means)}
+    return row

@@ -17,4 +17,4 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
     All in per cent with 95 % intervals over images.
     """
     frames = [labelled(segmentation_scores.scores(item.frame, seed), item) for item in series]
-    return pl.concat(frames).with_columns(resamples=pl.lit(statistics.RESAMPLES))
+    return pl.concat(frames, how="vertical_relaxed").with_columns(resamples=pl.lit(statistics.RESAMPLES))

@@ -16,7 +16,9 @@ async function render() {
     if (turn !== turns) return;
     const conditions = first.conditions.filter((name) => images.every(({ model }) => model.conditions.includes(name)));
     if (!conditions.includes(state.condition)) state.condition = "none";
-    renderControls(first, images, conditions);
+    const sites = Object.keys(SITES).filter((name) => images.every(({ model }) => model.sites.includes(name)));
+    if (!sites.includes(state.site)) state.site = DEFAULTS.site;
+    renderControls(first, images, conditions, sites);
     renderWarnings();
     gallery.render(first);
     const current = shownViews.slice(0, images.length);
@@ -49,8 +51,8 @@ function renderWarnings() {
   byId("warnings").replaceChildren(...mine.map(({ about, message }) => h("li", {}, h("strong", {}, `${about}: `), message)));
 }
 
-/** @param conditions that all views have. */
-function renderControls(first, images, conditions) {
+/** @param conditions and sites that all views have. */
+function renderControls(first, images, conditions, sites) {
   const isPerturbed = state.condition !== "none";
   fillSelect(byId("model"), RUN.models.map((model) => [model.name, labelOf(model)]), state.model);
   fillSelect(byId("beside"), besideChoices(), state.second);
@@ -61,7 +63,10 @@ function renderControls(first, images, conditions) {
   byId("block").max = first.depth;
   byId("block").value = isPerturbed ? first.depth : state.block;
   byId("controls").querySelector("output").textContent = `${byId("block").value} of ${first.depth}`;
-  for (const radio of byId("site").querySelectorAll("input")) radio.checked = radio.value === (isPerturbed ? "resid_post" : state.site);
+  for (const radio of byId("site").querySelectorAll("input")) {
+    radio.checked = radio.value === (isPerturbed ? "resid_post" : state.site);
+    radio.disabled = !sites.includes(radio.value);
+  }
   byId("strength").value = state.strength;
   byId("labels").checked = state.labels === 1;
   byId("outline").checked = state.outline === 1;

@@ -69,6 +69,7 @@ class Token {
   /** What other models of a run may have, and this one has not: random twins have none of it. */
   absent(model) {
     const missing = [
+      model.sites.length === Object.keys(SITES).length ? null : "what attention and the MLP add",
       model.conditions.length > 1 ? null : "ranks when attention is cut or tokens are removed", model.active ? null : "active memories", model.methods.length ? null : "relevance maps",
     ].filter((part) => part);
     return missing.length ? h("p", { class: "absent" }, `Not in these results for this model: ${missing.join(", ")}.`) : "";
