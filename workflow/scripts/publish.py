@@ -20,8 +20,7 @@ def main(args: argparse.Namespace) -> None:
     config = read(args.configfile, args.schema)
     folder = args.results / config["run"]
     archive = args.results / f"{config['run']}.tar"
-    facts = {dataset.name: dataset.facts() for dataset in Plan(config, str(folder)).used()}
-    digest = published.publish(folder, config, facts, archive)
+    digest = published.publish(folder, Plan(config, str(folder)), archive)
     print(f"{archive} ({archive.stat().st_size / 1e6:.1f} MB), sha256 {digest}")
     print(f"Others draw figures and tables from it after: make adopt FILE={archive.name}")
 

@@ -225,9 +225,22 @@ def _listed_rows(info: Path, folder: Path) -> list[tuple[str, str]]:
     return rows
 
 
+MOST_SHARDS = 99_999
+
+
 def shard_names(images: int, shard_size: int) -> list[str]:
-    """Names of the shards of so many images: `00000`, `00001`..."""
-    return [f"{shard:05d}" for shard in range(-(-images // shard_size))]
+    """Return the names of the shards of so many images: `00000`, `00001`...
+
+    Raises:
+        InputError: there are more than names of five digits can number.
+    """
+    shards = -(-images // shard_size)
+    if shards > MOST_SHARDS:
+        raise InputError(
+            f"{images:,} images make {shards:,} shards of {shard_size}, and {MOST_SHARDS:,} are possible: set hidden_states.shard_size to"
+            f" {-(-images // MOST_SHARDS)} or more"
+        )
+    return [f"{shard:05d}" for shard in range(shards)]
 
 
 def files_of(images: Iterable[Image]) -> list[str]:

@@ -61,7 +61,7 @@ class Plan:
             published.check(config, self.published)
         known = self.published["datasets"] if self.published else {}
         self.datasets = {name: PlannedDataset(name, config, results, self.fingerprints, known.get(name)) for name in config["datasets"]}
-        checks = [self.style_path, *(() if self.published else self._checks())]
+        checks = [self.style_path, *(self._published_checks() if self.published else self._checks())]
         problems = [printable(str(problem)) for check in checks if (problem := _problem(check))]
         if problems:
             raise InputError("\n".join(dict.fromkeys(problems)))
@@ -77,6 +77,11 @@ class Plan:
                 yield partial(dataset.image_count, dataset.train_split)
             if "probes" in model["analyses"]:
                 yield partial(_check_probe_split, dataset)
+
+    def _published_checks(self) -> Iterator[Callable[[], object]]:
+        """What is left to check where nothing but published results is used."""
+        for name in self.published["datasets"] if self.published else ():
+            yield partial(self.datasets[name].shards, self.datasets[name].eval_split)
 
     # Data sets
 
@@ -289,14 +294,14 @@ class Plan:
 
 def _check_dataset(dataset: PlannedDataset) -> None:
     """Raise an InputError where images, classes or masks are missing."""
-    dataset.image_count(dataset.eval_split)
+    dataset.shards(dataset.eval_split)
     _ = dataset.num_classes, dataset.has_masks
 
 
 def _check_probe_split(dataset: PlannedDataset) -> None:
     """Raise an InputError where there is a split for linear probes that lacks images."""
     if split := dataset.probe_split:
-        dataset.image_count(split)
+        dataset.shards(split)
 
 
 def _problem(check: Callable[[], object]) -> InputError | None:
