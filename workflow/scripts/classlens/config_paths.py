@@ -49,7 +49,7 @@ def expanded(path: str) -> str:
     """
     home, rest = _home(path)
     filled = home + VARIABLE.sub(_variable, rest)
-    return f"./{filled}" if filled.startswith("-") or filled == "None" else filled
+    return os.path.abspath(filled) if filled.startswith("-") or filled == "None" else filled
 
 
 def literal(path: str) -> str:

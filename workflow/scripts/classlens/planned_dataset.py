@@ -140,8 +140,9 @@ class PlannedDataset:
         Raises:
             InputError: there are too many, or as for `image_count`.
         """
+        images = self.image_count(split)
         try:
-            return shard_names(self.image_count(split), self._run["hidden_states"]["shard_size"])
+            return shard_names(images, self._run["hidden_states"]["shard_size"])
         except InputError as error:
             raise InputError(f"data set {self.name}, split {split}: {error}") from None
 
