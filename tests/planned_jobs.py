@@ -7,18 +7,29 @@ that it runs in; one for many configs, because importing Snakemake takes longer 
 """
 
 import json
+import subprocess
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from snakemake.api import SnakemakeApi
-from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
-from snakemake.shell import shell
+Jobs = list[dict[str, Any]]
 
 
-def jobs(snakefile: Path, config: Path) -> list[dict[str, Any]]:
+def planned_jobs(snakefile: Path, configs: list[Path]) -> list[Jobs]:
+    """What this program prints."""
+    program = [sys.executable, __file__, str(snakefile), *map(str, configs)]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def jobs_of(snakefile: Path, config: Path) -> Jobs:
     """The jobs of a config."""
+    from snakemake.api import SnakemakeApi
+    from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
+    from snakemake.shell import shell
+
     with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
         settings = ConfigSettings(configfiles=[config])
         workflow = api.workflow(ResourceSettings(cores=1), config_settings=settings, snakefile=snakefile, workdir=config.parent)
@@ -33,4 +44,4 @@ def jobs(snakefile: Path, config: Path) -> list[dict[str, Any]]:
 
 if __name__ == "__main__":
     snakefile, *configs = map(Path, sys.argv[1:])
-    print(json.dumps([jobs(snakefile.resolve(), config.resolve()) for config in configs]))
+    print(json.dumps([jobs_of(snakefile.resolve(), config.resolve()) for config in configs]))

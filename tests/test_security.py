@@ -20,6 +20,7 @@ import torch
 import yaml
 from conftest import REPOSITORY, Run, copy_of_checkout, small_config
 from PIL import Image
+from planned_jobs import planned_jobs
 from safetensors.torch import save_file
 from snakemake.parser import parse
 from snakemake.sourcecache import LocalSourceFile
@@ -239,11 +240,8 @@ def test_commands_hand_programs_each_value_as_it_is(tmp_path: Path, note_fault: 
         home = tmp_path / f"run {number}"
         user_files(home, name)
         files.append(Run(home).configure(harmful_config(name)))
-    program = [sys.executable, REPOSITORY / "tests" / "planned_jobs.py", checkout / "Snakefile", *files]
-    done = subprocess.run(list(map(str, program)), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
     run = 0
-    for name, file, jobs in zip(names, files, json.loads(done.stdout), strict=True):
+    for name, file, jobs in zip(names, files, planned_jobs(checkout / "Snakefile", files), strict=True):
         arrived = set()
         for job in jobs:
             command = job["command"].replace(shlex.quote(str(Path(sys.executable).parent)), shlex.quote(str(stub.parent)), 1)

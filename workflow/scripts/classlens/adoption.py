@@ -120,7 +120,7 @@ class _Archive:
             raise self._error(f"is refused: it holds {found.name} twice")
         if found and found.name not in manifest["files"]:
             raise self._error(f"is refused: {found.name} is not in its manifest")
-        if found and not found.isreg():
+        if found and found.type != tarfile.REGTYPE:
             raise self._error(f"is refused: {found.name} is not a plain file")
         if found and found.name == name:
             raise self._error(f"is refused: {name} is not as it was published, by its header; get the archive again")

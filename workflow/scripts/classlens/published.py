@@ -147,7 +147,8 @@ def manifest_of(content: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise InputError(f"cannot be read ({first_line(error)})") from None
     for wrong in Draft202012Validator(SCHEMA).iter_errors(manifest):
-        raise InputError(printable(f"is not as `make publish` writes it, in {place(wrong.absolute_path)[:100]}: {wrong.message[:200]}"))
+        where = f", in {place(wrong.absolute_path)[:100]}" if wrong.absolute_path else ""
+        raise InputError(printable(f"is not as `make publish` writes it{where}: {wrong.message[:200]}"))
     if manifest["files"].keys() != manifest["bytes"].keys():
         raise InputError("does not give the size and the sha256 of each file")
     return manifest
