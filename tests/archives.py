@@ -11,7 +11,7 @@ import yaml
 from conftest import REPOSITORY, small_config
 
 from classlens import config as configs
-from classlens import published
+from classlens import publication
 from classlens.plan import Plan
 
 SCHEMA = REPOSITORY / "config" / "schema.yaml"
@@ -32,7 +32,7 @@ def write_results(home: Path, config: dict[str, Any]) -> Plan:
         "explorer/index.html",
         "secret.txt",
     ]
-    for name in [*published.files(plan), *stray]:
+    for name in [*publication.files(plan), *stray]:
         path = home / config["run"] / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"contents of {name}\n" * 40, encoding="utf-8")
@@ -43,7 +43,7 @@ def publish(home: Path, **changes: Any) -> Path:
     """An archive of such results."""
     config = resolved(**changes)
     archive = home / f"{config['run']}.tar"
-    published.publish(home / config["run"], write_results(home, config), archive)
+    publication.publish(home / config["run"], write_results(home, config), archive)
     return archive
 
 

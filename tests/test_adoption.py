@@ -15,7 +15,7 @@ from archives import Members, member, members, rewrite, with_manifest
 from conftest import REPOSITORY, Run
 from planned_jobs import planned_jobs
 
-from classlens import published
+from classlens import publication, published
 from classlens.adoption import adopt
 from classlens.config import resolve
 from classlens.config_paths import literal
@@ -49,7 +49,7 @@ def refusal(archive: Path, home: Path) -> str:
 
 def test_what_is_published_is_what_the_plan_names(archive: Path, tmp_path: Path) -> None:
     plan = Plan(archives.resolved(), str(archive.parent / "small"))
-    names = published.files(plan)
+    names = publication.files(plan)
     assert [item.name for item, _ in members(archive)] == ["published.json", "config.yaml", *names]
     assert {"tables/stray.csv", "secret.txt", "projections/m/d/validation/00099.parquet", "explorer/index.html"}.isdisjoint(names)
     folder = adopted(archive, tmp_path / "results")
@@ -64,7 +64,7 @@ def test_what_is_published_is_what_the_plan_names(archive: Path, tmp_path: Path)
 def test_adopted_results_are_published_as_the_same_bytes(archive: Path, tmp_path: Path) -> None:
     folder = adopted(archive, tmp_path)
     config = resolve(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")), RULES)
-    published.publish(folder, Plan(config, str(folder)), tmp_path / "again.tar")
+    publication.publish(folder, Plan(config, str(folder)), tmp_path / "again.tar")
     assert (tmp_path / "again.tar").read_bytes() == archive.read_bytes()
 
 
@@ -72,12 +72,12 @@ def test_an_incomplete_run_is_not_published(tmp_path: Path) -> None:
     plan = archives.write_results(tmp_path, archives.resolved())
     (tmp_path / "small" / TABLE).unlink()
     with pytest.raises(InputError, match=rf"small lacks {TABLE} \(a link does not count\): run the workflow first$"):
-        published.publish(tmp_path / "small", plan, tmp_path / "small.tar")
+        publication.publish(tmp_path / "small", plan, tmp_path / "small.tar")
     (tmp_path / "secret").write_text("of somebody else")
     (tmp_path / "small" / TABLE).symlink_to(tmp_path / "secret")
     (tmp_path / "small" / "models/m/model.json").unlink()
     with pytest.raises(InputError, match=r"small lacks models/m/model.json and 1 more of \d+ files"):
-        published.publish(tmp_path / "small", plan, tmp_path / "small.tar")
+        publication.publish(tmp_path / "small", plan, tmp_path / "small.tar")
     assert not (tmp_path / "small.tar").exists()
 
 
@@ -109,7 +109,7 @@ def test_the_list_of_files_is_what_the_rules_make(tmp_path: Path) -> None:
         made = {output.removeprefix("results/small/") for job in jobs for output in job["outputs"]}
         wanted = {name for name in made if not name.startswith(NOT_PUBLISHED) and not name.endswith((".safetensors", "/images"))}
         wanted = {name for name in wanted if not (name.startswith("predictions/") and name.count("/") == 4)}  # shards of predictions
-        assert set(published.files(Plan(resolve(config, RULES), "results/small"))) == wanted, config["analyses"]
+        assert set(publication.files(Plan(resolve(config, RULES), "results/small"))) == wanted, config["analyses"]
 
 
 def evil(name: str = "evil.sh", **attributes: Any) -> Callable[[Members], Members]:

@@ -14,11 +14,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import jinja2
 import numpy as np
+import polars as pl
 import pytest
 import torch
 import yaml
 from conftest import REPOSITORY, Run, copy_of_checkout, small_config
+from docutils.core import publish_parts
 from PIL import Image
 from planned_jobs import planned_jobs
 from safetensors.torch import save_file
@@ -26,7 +29,7 @@ from snakemake.parser import parse
 from snakemake.sourcecache import LocalSourceFile
 
 from classlens import config as configs
-from classlens import storage
+from classlens import report, storage
 from classlens.config_paths import literal
 from classlens.errors import InputError
 from classlens.explorer import page
@@ -266,6 +269,13 @@ def test_commands_hand_programs_each_value_as_it_is(tmp_path: Path, note_fault: 
     )
 
 
+@pytest.mark.parametrize("name", [name for name in HARMFUL if "\n" not in name and "\0" not in name])
+@pytest.mark.parametrize(("target", "variable"), [("adopt", "FILE"), ("publish", "CONFIG"), ("estimate", "CONFIG")])
+def test_make_hands_on_names_of_files_as_they_are(target: str, variable: str, name: str) -> None:
+    done = subprocess.run(["make", "--dry-run", target, f"{variable}={name}"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert name in shlex.split(done.stdout.splitlines()[-1])
+
+
 REAL = "$(touch OWNED); `touch OWNED` 'x\" {params} <script>"
 
 
@@ -298,3 +308,35 @@ def test_a_label_cannot_change_the_page_of_the_explorer(label: str) -> None:
     written = json.dumps(label).replace("<", "\\u003c")
     assert text == harmless.replace('"label":"label"', f'"label":{written}')
     assert text.count("</script>") == 2
+
+
+EVIL = "<script>alert(1)</script>"
+RAW = f"0\n\n.. raw:: html\n\n   {EVIL}\n"
+"""What leaves a list or a line of reStructuredText, and makes HTML."""
+
+
+def test_tables_of_others_cannot_write_into_a_caption() -> None:
+    """Numbers of an adopted table that are texts instead, of any column that a caption names."""
+    frame = pl.DataFrame({name: [RAW] for name in ("model", "label", "images", "permutations", "resamples", "protocol", "seed")})
+    card = SimpleNamespace(image_tokens=4, cls_token=False)
+    html = publish_parts(report.facts_of(frame, {RAW: card}, []), writer="html5")["body"]
+    assert "alert" in html
+    assert "<script" not in html
+
+
+def test_facts_of_others_cannot_write_into_the_front_page() -> None:
+    texts = dict.fromkeys(("name", "label", "arch", "weights", "sha256", "accuracy", "dataset", "images", "left_out", "jobs", "time"), RAW)
+    lists = {"models": [texts], "transforms": {RAW: [RAW]}, "splits": [texts], "left_out": [RAW], "stages": [texts]}
+    facts = report.in_one_line({"seed": RAW, **lists, "expected": {RAW: 1}, "versions": {RAW: RAW}, "hashes": {RAW: RAW}})
+    template = jinja2.Template((REPOSITORY / "workflow" / "report" / "summary.rst").read_text(encoding="utf-8"))
+    text = template.render(snakemake={"config": {"run": EVIL, "report": {"summary": facts, "protocol": EVIL}}})
+    html = publish_parts(text, writer="html5")["body"]
+    assert html.count("alert(1)") > 20
+    assert "<script" not in html
+
+
+@pytest.mark.parametrize("title", ["x", EVIL])
+def test_tables_of_others_are_escaped_in_their_pages(title: str) -> None:
+    html = report.page(title, pl.DataFrame({"model": ["m"], "label": [EVIL], EVIL: [EVIL], "x": [RAW]}))
+    assert html.count("alert(1)") > 2
+    assert "<script" not in html

@@ -6,12 +6,12 @@ import shutil
 import tarfile
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 import yaml
 
-from classlens import published
+from classlens import publication, published
 from classlens.config import resolve
 from classlens.errors import InputError, printable
 from classlens.plan import Plan
@@ -92,12 +92,12 @@ class _Archive:
 
     def _check_names(self, manifest: dict[str, Any], config: dict[str, Any], folder: Path) -> None:
         """Compare the files that are listed with those that the run's plan names, and the config file with the config."""
-        wanted = {*published.files(Plan(config, str(folder))), CONFIG}
+        wanted = {*publication.files(Plan(config, str(folder))), CONFIG}
         if unknown := sorted(manifest["files"].keys() - wanted):
             raise InputError(f"lists {unknown[0]}, which no run of this config publishes")
         if missing := sorted(wanted - manifest["files"].keys()):
             raise InputError(f"does not list {missing[0]}, which a run of this config publishes")
-        if manifest["files"][CONFIG] != hashlib.sha256(published.config_text(manifest["config"])).hexdigest():
+        if manifest["files"][CONFIG] != hashlib.sha256(publication.config_text(manifest["config"])).hexdigest():
             raise InputError(f"lists another {CONFIG} than that of its config")
 
     def _check_sizes(self, sizes: dict[str, int], folder: Path) -> None:
@@ -161,7 +161,7 @@ class _Archive:
 
 def _header(name: str, size: int) -> bytes:
     """What `publish` writes before a file's bytes."""
-    return published.member(name, size).tobuf(tarfile.PAX_FORMAT)
+    return publication.member(name, size).tobuf(tarfile.PAX_FORMAT)
 
 
 def _described(block: bytes) -> tarfile.TarInfo | None:
@@ -174,9 +174,6 @@ def _described(block: bytes) -> tarfile.TarInfo | None:
 
 def _adoptable(manifest: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     """The resolved config of a manifest, which must be as `publish` writes it, and the run's."""
-    for name in map(PurePosixPath, manifest["files"]):
-        if name.is_absolute() or ".." in name.parts:
-            raise InputError(f"is wrong: {name} would lie outside the results")
     config = resolve(manifest["config"], schema)
     if published.portable(config) != manifest["config"]:
         raise InputError("holds a config that names folders, or lacks keys")

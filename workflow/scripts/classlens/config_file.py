@@ -131,7 +131,7 @@ def _parsed(text: str) -> Any:
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader, which takes the last of equal names, made strict."""
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         seen = set()
         for key, _ in node.value:

@@ -1,22 +1,15 @@
-"""Results that travel without images and models: which they are, and packing those of a run (`adoption` takes them over).
+"""Results folders that hold what others published: tables and projections, and neither images nor models (`publication`, `adoption`).
 
-An archive holds the tables and projections of a run, its config, and `published.json`: what planning must know of the data sets, and the
-size and sha256 of every file. Which files these are follows from the config, so that an archive cannot hold anything else. Where a results
-folder has a `published.json`, the workflow takes everything in it for given and makes tables and figures from it, as it does from its own
-results.
+Such a folder has a `published.json`, which says what planning must know of the data sets, and size and sha256 of every file. The workflow
+takes everything in it for given and makes tables and figures from it, as it does from its own results.
 """
 
-import hashlib
-import io
 import json
 import os
-import tarfile
-from collections.abc import Iterator
 from copy import deepcopy
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePosixPath
+from typing import Any
 
-import yaml
 from jsonschema import Draft202012Validator
 
 from classlens.config_file import place, unique
@@ -24,44 +17,8 @@ from classlens.config_paths import literal
 from classlens.errors import InputError, first_line, printable
 from classlens.provenance import sha256
 
-if TYPE_CHECKING:
-    from classlens.plan import Model, Plan
-
 MANIFEST = "published.json"
 CONFIG = "config.yaml"
-
-OF_MODEL = ("models/{model}/model.json", "predictions/{model}/{dataset}/{split}.parquet")
-OF_SHARD = ("projections/{model}/{dataset}/{split}/{shard}.parquet", "class_logits/{model}/{dataset}/{split}/{shard}.parquet")
-OF_ANALYSES = {
-    ("identifiability",): ("identifiability/{model}/{dataset}.parquet", "identifiability/{model}/{dataset}_ranks.parquet"),
-    ("context",): ("context/{model}/{dataset}.parquet",),
-    ("building",): ("building/{model}/{dataset}.parquet", "building/{model}/{dataset}_composition.parquet"),
-    ("memories",): (
-        "memories/{model}/{dataset}/class_value_agreement.parquet",
-        "memories/{model}/{dataset}/key_value_agreement.parquet",
-        "memories/{model}/{dataset}/key_value_agreement_by_class.parquet",
-        "memories/{model}/{dataset}/composition.parquet",
-        "memories/{model}/{dataset}/interpretable_values.parquet",
-    ),
-    ("attention", "tokens"): ("perturbations/{model}/{dataset}.parquet", "perturbations/{model}/{dataset}_accuracy.parquet"),
-    ("relevance", "deletion"): (
-        "relevance/{model}/{dataset}.parquet",
-        "relevance/{model}/{dataset}_heads.parquet",
-        "relevance/{model}/{dataset}_shown.parquet",
-    ),
-    ("deletion",): (
-        "deletion/{model}/{dataset}.parquet",
-        "deletion/{model}/{dataset}_area.parquet",
-        "deletion/{model}/{dataset}_images.parquet",
-    ),
-    ("probes",): ("probes/{model}/{dataset}.parquet", "probes/{model}/{dataset}_accuracy.parquet"),
-}
-"""What rules make of a model for any of some analyses, relative to the results folder."""
-OF_MASKS = {
-    ("context", "building", "attention", "tokens"): ("tokens/{model}/{dataset}.parquet",),
-    ("relevance",): ("segmentation/{model}/{dataset}.parquet",),
-}
-"""The same, where images have masks."""
 
 # Settings that may differ from the publisher's: how figures look and how computations run.
 FREE = ("compute", "figures", "hub")
@@ -93,24 +50,6 @@ SCHEMA = {
     },
 }
 """What `published.json` holds: `files` is the sha256 of each file, `bytes` its size."""
-
-
-def files(plan: "Plan") -> list[str]:
-    """Return what is published of a complete run, as sorted paths relative to its results folder: no images, weights or hidden states."""
-    found = {path for model in plan.models.values() for path in _of_model(plan, model)}
-    found |= {f"data/{dataset.name}/{split}/manifest.parquet" for dataset in plan.used() for split in dataset.splits}
-    found |= {f"tables/{name}.csv" for names in plan.tables().values() for name in names}
-    return sorted(found)
-
-
-def _of_model(plan: "Plan", model: "Model") -> Iterator[str]:
-    dataset = plan.datasets[model.dataset]
-    named = {"model": model.name, "dataset": dataset.name, "split": dataset.eval_split}
-    patterns = [*OF_MODEL]
-    for analyses, made in (*OF_ANALYSES.items(), *(OF_MASKS.items() if dataset.has_masks else ())):
-        patterns += made if set(analyses) & set(model.analyses) else ()
-    yield from (pattern.format(**named) for pattern in patterns)
-    yield from (pattern.format(**named, shard=shard) for shard in plan.eval_shards(model.name) for pattern in OF_SHARD)
 
 
 def facts(results: str | Path) -> dict[str, Any] | None:
@@ -149,6 +88,9 @@ def manifest_of(content: bytes) -> dict[str, Any]:
     for wrong in Draft202012Validator(SCHEMA).iter_errors(manifest):
         where = f", in {place(wrong.absolute_path)[:100]}" if wrong.absolute_path else ""
         raise InputError(printable(f"is not as `make publish` writes it{where}: {wrong.message[:200]}"))
+    for name in map(PurePosixPath, manifest["files"]):
+        if name.is_absolute() or ".." in name.parts:
+            raise InputError(printable(f"is wrong: {name} would lie outside the results"))
     if manifest["files"].keys() != manifest["bytes"].keys():
         raise InputError("does not give the size and the sha256 of each file")
     return manifest
@@ -221,58 +163,3 @@ def _note(results: str, notes: Path) -> Path:
 def _identity(results: str) -> str:
     """What tells a results folder from another one that is put in its place."""
     return f"{os.stat(results).st_ino} {sha256(Path(results) / MANIFEST)}"
-
-
-def publish(results: Path, plan: "Plan", archive: Path) -> str:
-    """Pack a run's tables and projections; the same results give the same bytes.
-
-    Args:
-        results: the run's folder.
-        plan: what its config asks for.
-        archive: tar file to write.
-
-    Returns:
-        sha256 of the archive.
-
-    Raises:
-        InputError: a file that the plan names is missing, or a link.
-    """
-    names = files(plan)
-    missing = [name for name in names if not (results / name).is_file() or (results / name).is_symlink()]
-    if missing:
-        others = f" and {len(missing) - 1} more of {len(names)} files" if missing[1:] else ""
-        raise InputError(f"{results} lacks {missing[0]}{others} (a link does not count): run the workflow first")
-    settings = portable(plan.config)
-    text = config_text(settings)
-    manifest = {
-        "run": settings["run"],
-        "config": settings,
-        "datasets": {dataset.name: dataset.facts() for dataset in plan.used()},
-        "files": {**{name: sha256(results / name) for name in names}, CONFIG: hashlib.sha256(text).hexdigest()},
-        "bytes": {**{name: (results / name).stat().st_size for name in names}, CONFIG: len(text)},
-    }
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    draft = archive.with_name(f".{archive.name}.{os.getpid()}")
-    try:
-        with tarfile.open(draft, "w", format=tarfile.PAX_FORMAT) as tar:
-            for name, content in ((MANIFEST, json.dumps(manifest, indent=1).encode()), (CONFIG, text)):
-                tar.addfile(member(name, len(content)), io.BytesIO(content))
-            for name in names:
-                with open(results / name, "rb") as file:
-                    tar.addfile(member(name, manifest["bytes"][name]), file)
-        draft.replace(archive)
-    finally:
-        draft.unlink(missing_ok=True)
-    return sha256(archive)
-
-
-def config_text(settings: dict[str, Any]) -> bytes:
-    """Return the file of a portable config."""
-    return yaml.safe_dump(settings, sort_keys=False).encode()
-
-
-def member(name: str, size: int) -> tarfile.TarInfo:
-    """Return what an archive says of a file: nothing but its name and size."""
-    info = tarfile.TarInfo(name)
-    info.size = size
-    return info
