@@ -369,6 +369,7 @@ def plain(label):
 def facts_of_run():
     """What `report_pages` wrote; nothing if it has not yet, or if that is damaged and about to be written again."""
     try:
-        return json.loads(Path(f"{results}/report/facts.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(Path(f"{results}/report/facts.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return {}
+    return found if isinstance(found, dict) else {}

@@ -28,8 +28,8 @@ from safetensors.torch import save_file
 from snakemake.parser import parse
 from snakemake.sourcecache import LocalSourceFile
 
+from classlens import cli, report, storage
 from classlens import config as configs
-from classlens import report, storage
 from classlens.config_paths import literal
 from classlens.errors import InputError
 from classlens.explorer import page
@@ -340,3 +340,14 @@ def test_tables_of_others_are_escaped_in_their_pages(title: str) -> None:
     html = report.page(title, pl.DataFrame({"model": ["m"], "label": [EVIL], EVIL: [EVIL], "x": [RAW]}))
     assert html.count("alert(1)") > 2
     assert "<script" not in html
+
+
+def test_errors_move_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    """Names of files may hold what a terminal obeys."""
+
+    def main(_: Any) -> None:
+        raise InputError("image a\x1b[2J\x07\nb cannot be decoded")
+
+    with pytest.raises(SystemExit):
+        cli.run(main, cli.parser("").parse_args([]))
+    assert capsys.readouterr().err == "error: image a\\x1b[2J\\x07 b cannot be decoded\n"
