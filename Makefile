@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 LOCKS := envs/workflow.lock envs/dev.lock
 CODE := workflow/scripts tests docs/conf.py docs/_extensions
 SMK := Snakefile rules
-FAULTS := $(addprefix tests/test_,reliability.py fuzz.py cluster.py models.py data.py storage.py memory.py)
+FAULTS := $(addprefix tests/test_,reliability.py fuzz.py security.py adoption.py cluster.py models.py data.py storage.py memory.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo test test-cluster lint chaos bench quirks tutorial families reproduction estimate publish adopt docs lock
@@ -27,17 +27,19 @@ demo: env  ## Run the whole workflow on the generated demo
 	$(BIN)/snakemake --cores all --configfile config/config.yaml
 
 CONFIG := config/config.yaml
+# The value of a variable as one word of a shell, whatever it holds.
+quoted = '$(subst ','\'',$(value $(1)))'
 
 estimate: env  ## Say what a run will take: make estimate CONFIG=config/paper.yaml
-	$(BIN)/python workflow/scripts/estimate.py --configfile $(CONFIG) --snakefile Snakefile
+	$(BIN)/python workflow/scripts/estimate.py --configfile $(call quoted,CONFIG) --snakefile Snakefile
 
 publish: env  ## Pack the results of a run for others: make publish CONFIG=config/paper.yaml
-	$(BIN)/snakemake --cores all --configfile $(CONFIG)
-	$(BIN)/python workflow/scripts/publish.py --configfile $(CONFIG) --schema config/schema.yaml
+	$(BIN)/snakemake --cores all --configfile $(call quoted,CONFIG)
+	$(BIN)/python workflow/scripts/publish.py --configfile $(call quoted,CONFIG) --schema config/schema.yaml
 
 adopt: env  ## Take over published results: make adopt FILE=results/paper.tar
-	@test -n "$(FILE)" || { echo "error: say which archive: make adopt FILE=paper.tar"; exit 1; }
-	$(BIN)/python workflow/scripts/adopt.py --archive $(FILE)
+	@test -n $(call quoted,FILE) || { echo "error: say which archive: make adopt FILE=paper.tar"; exit 1; }
+	$(BIN)/python workflow/scripts/adopt.py --archive $(call quoted,FILE)
 
 test: env  ## Run all tests
 	$(BIN)/python -m pytest -rs --numprocesses logical --dist loadgroup --no-loadscope-reorder
@@ -45,7 +47,7 @@ test: env  ## Run all tests
 test-cluster: env  ## Test runs on a throw-away Slurm cluster (as root, with Slurm installed)
 	$(BIN)/python -m pytest -m cluster -rs tests/test_cluster.py
 
-chaos: env  ## Kill a run 200 times, try 10,000 broken inputs and every other fault; writes docs/reliability.md
+chaos: env  ## Kill a run 200 times, try 10,000 broken inputs of each kind and every other fault; writes docs/reliability.md
 	$(BIN)/python -m pytest -m "cluster or not cluster" -rs $(FAULTS) --kills 200 --inputs 10000 --faults docs/reliability.md
 
 lint: env  ## Check style, types and rules

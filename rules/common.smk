@@ -10,23 +10,30 @@ from pathlib import Path
 import yaml
 from classlens.config import resolve
 from classlens.catalogue import ANALYSES, CATEGORIES
+from classlens.config_file import load
 from classlens.errors import InputError
 from classlens.expected import of_run
-from classlens import gpus, run_folder
+from classlens import gpus, published, run_folder
 from classlens.plan import Plan
 from classlens.provenance import code_sha256, sha256
 
 STARTED = time.time()
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
+# What the workflow remembers of earlier runs in this folder.
+NOTES = Path(".snakemake") / "classlens"
 LOCK = sha256(Path(workflow.basedir) / "envs" / "workflow.lock")
 
 try:
+    for path in workflow.configfiles:
+        load(Path(path))  # Snakemake takes the last of two equal names without a word
     schema = yaml.safe_load((Path(workflow.basedir) / "config" / "schema.yaml").read_text(encoding="utf-8"))
     settings = resolve(config, schema)
     EXPECTED = of_run(Path(workflow.basedir) / "config" / "expected.yaml", settings["run"])
     results = f"results/{settings['run']}"
     run_folder.check(results, settings)
-    plan = Plan(settings, results, memory=Path(".snakemake/classlens/fingerprints.json"))
+    plan = Plan(settings, results, memory=NOTES / "fingerprints.json")
+    if plan.published:
+        published.check_drawn(results, NOTES)
 except InputError as error:
     sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
 
@@ -117,6 +124,8 @@ def claim_results():
     """Keep others from writing this run's results until Snakemake ends."""
     try:
         run_folder.claim(results, settings)
+        if plan.published:
+            published.note_drawn(results, NOTES)
     except InputError as error:
         raise WorkflowError(f"error: {error}")
 
@@ -368,6 +377,7 @@ def plain(label):
 def facts_of_run():
     """What `report_pages` wrote; nothing if it has not yet, or if that is damaged and about to be written again."""
     try:
-        return json.loads(Path(f"{results}/report/facts.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(Path(f"{results}/report/facts.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return {}
+    return found if isinstance(found, dict) else {}

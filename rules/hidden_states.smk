@@ -37,7 +37,8 @@ rule extract:
         " --device {resources.device:q} --jobs-per-gpu {resources.jobs_per_gpu:q} --mem-mb {resources.mem_mb:q}"
         " --batch-size {resources.batch_size:q} --workers {resources.workers:q} --precision {params.settings[precision]:q}"
         " --manifest {input.manifest:q} --root {resources.root:q}"
-        " --model $(dirname {input.card:q}) --shard {params.shard:q} --dtype {params.settings[dtype]:q}"
+        ' --model "$(dirname {input.card:q})"'
+        " --shard {params.shard:q} --dtype {params.settings[dtype]:q}"
         " --protocol {params.settings[protocol]:q} --outputs {output:q}"
 
 

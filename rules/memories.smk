@@ -34,7 +34,8 @@ rule memories:
         "Asking which classes the memories of {wildcards.model} stand for on {wildcards.dataset}"
     shell:
         'python "$SCRIPTS"/memories.py --log {log:q} --threads {threads} --protocol {params.protocol:q}'
-        " --model $(dirname {input.card:q}) --manifest {input.manifest:q} --predictions {input.predictions:q}"
+        ' --model "$(dirname {input.card:q})"'
+        " --manifest {input.manifest:q} --predictions {input.predictions:q}"
         " --memory-keys {input.memory_keys:q} --projections {input.projections:q}"
         " --class-value-agreement {output.class_value_agreement:q} --key-value-agreement {output.key_value_agreement:q}"
         " --by-class {output.by_class:q} --composition {output.composition:q} --chance {output.chance:q}"

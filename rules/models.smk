@@ -32,7 +32,7 @@ rule model:
     shell:
         'python "$SCRIPTS"/model.py --log {log:q} --threads {threads}'
         " --arch {params.settings[arch]:q} --weights {params.settings[weights]:q} --checkpoint {resources.checkpoint:q}"
-        " --sha256 {params.settings[pinned]} --hub-cache {resources.hub_cache:q} --offline {resources.offline:q}"
+        " --sha256 {params.settings[pinned]:q} --hub-cache {resources.hub_cache:q} --offline {resources.offline:q}"
         " --class-embedding {resources.class_embedding:q} --normalization {params.settings[normalization]:q}"
         " --temperature {params.settings[temperature]:q} --manifest {input:q}"
         " --kwargs {params.settings[kwargs]:q} --key-prefix={params.settings[key_prefix]:q} --ignore-keys {params.settings[ignore_keys]:q}"

@@ -36,5 +36,6 @@ rule perturbations:
         " --device {resources.device:q} --jobs-per-gpu {resources.jobs_per_gpu:q} --mem-mb {resources.mem_mb:q}"
         " --batch-size {resources.batch_size:q} --workers {resources.workers:q} --precision {params.settings[precision]:q}"
         " --manifest {input.manifest:q} --root {resources.root:q}"
-        " --model $(dirname {input.card:q}) --tokens {input.tokens:q} --analyses {params.settings[analyses]:q}"
+        ' --model "$(dirname {input.card:q})"'
+        " --tokens {input.tokens:q} --analyses {params.settings[analyses]:q}"
         " --protocol {params.settings[protocol]:q} --ranks {output.ranks:q} --accuracy {output.accuracy:q}"

@@ -33,7 +33,9 @@ rule project:
     shell:
         'python "$SCRIPTS"/project.py --log {log:q} --threads {threads}'
         " --device {resources.device:q} --jobs-per-gpu {resources.jobs_per_gpu:q} --mem-mb {resources.mem_mb:q}"
-        " --manifest {input.manifest:q} --model $(dirname {input.card:q}) --shard {params.shard:q} --states {input.states:q}"
+        " --manifest {input.manifest:q}"
+        ' --model "$(dirname {input.card:q})"'
+        " --shard {params.shard:q} --states {input.states:q}"
         " --predictions {input.predictions:q} --top-k {params.settings[top_k]:q} --classes {params.settings[classes]:q}"
         " --protocol {params.settings[protocol]:q} --projections {output.projections:q} --class-logits {output.class_logits:q}"
 

@@ -37,7 +37,8 @@ rule relevance:
         " --device {resources.device:q} --jobs-per-gpu {resources.jobs_per_gpu:q} --mem-mb {resources.mem_mb:q}"
         " --batch-size {resources.batch_size:q} --workers {resources.workers:q} --precision {params.settings[precision]:q}"
         " --manifest {input.manifest:q} --root {resources.root:q}"
-        " --model $(dirname {input.card:q}) --probes {input.probes:q} --classes {params.settings[classes]:q}"
+        ' --model "$(dirname {input.card:q})"'
+        " --probes {input.probes:q} --classes {params.settings[classes]:q}"
         " --images {params.settings[images]:q} --seed {params.settings[seed]:q} --protocol {params.settings[protocol]:q}"
         " --relevance {output.maps:q} --heads {output.heads:q} --shown {output.shown:q}"
 
@@ -76,7 +77,8 @@ rule deletion:
         " --device {resources.device:q} --jobs-per-gpu {resources.jobs_per_gpu:q} --mem-mb {resources.mem_mb:q}"
         " --batch-size {resources.batch_size:q} --workers {resources.workers:q} --precision {params.settings[precision]:q}"
         " --manifest {input.manifest:q} --root {resources.root:q}"
-        " --model $(dirname {input.card:q}) --relevance {input.relevance:q} --steps {params.settings[steps]:q}"
+        ' --model "$(dirname {input.card:q})"'
+        " --relevance {input.relevance:q} --steps {params.settings[steps]:q}"
         " --seed {params.settings[seed]:q} --protocol {params.settings[protocol]:q} --deletion {output:q}"
 
 

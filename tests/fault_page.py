@@ -17,10 +17,13 @@ that nothing had disturbed.
   the results folder is the system's and ends with its process, and what had finished is kept.
 - **Results are not mixed.** A results folder belongs to one run and protocol, and each table to one model and protocol.
 - **Nothing in data, checkpoints, archives or configs is executed**, names of any kind are only names, and the network is asked for
-  nothing but `weights: pretrained`, `hf-hub:` models and `download: true`.
+  nothing but `weights: pretrained`, `hf-hub:` models and `download: true`. Every rule's values are quoted, and an archive is compared
+  with what `make publish` would have written.
 
-Not in our hands: a `--configfile` that does not exist or is not UTF-8 is answered by Snakemake itself, with a traceback that ends in
-the reason.
+Not in our hands: Snakemake reads a `--configfile` before the workflow begins. One that does not exist, is not UTF-8, or holds a mapping
+that contains itself is answered by Snakemake, with a traceback that ends in the reason; mappings that merge each other many times over
+(`<<`) keep it busy without end; and what is in a file with the key `__use_yte__` it runs, before classlens refuses the file. `make
+estimate` reads the file itself first, and says what is wrong in one line.
 
 | fault | times tried | what a person sees | data lost | work repeated |
 |---|---|---|---|---|

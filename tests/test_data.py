@@ -109,6 +109,10 @@ def test_list_decides_order_and_merged_classes_are_left_out(tmp_path: Path) -> N
     (home / "validation_stim_info.csv").write_text("imagenet_id,img_name\nn02123045,x.JPEG\n", encoding="utf-8")
     with pytest.raises(InputError, match="lists the class n02123045"):
         Dataset("imagenet_s", tmp_path, subset=50).images("validation", None)
+    for row in ("..,x.JPEG", "n01440764,../../secret.JPEG", "n01440764,"):
+        (home / "validation_stim_info.csv").write_text(f"imagenet_id,img_name\n{row}\n", encoding="utf-8")
+        with pytest.raises(InputError, match="which is no image in a class folder: correct it"):
+            Dataset("imagenet_s", tmp_path, subset=50).images("validation", None)
 
 
 def test_classes_with_too_few_images(folder: Path) -> None:

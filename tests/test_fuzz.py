@@ -1,12 +1,15 @@
-"""Broken configs and images by the thousand: whatever they hold, an answer is a result or one line, never a traceback (`--inputs`)."""
+"""Broken configs, images and archives by the thousand (`--inputs`): an answer is a result or one line, never a traceback."""
 
 import io
 import json
+import shutil
+import tarfile
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import archives
 import numpy as np
 import pytest
 import yaml
@@ -17,6 +20,7 @@ from PIL import Image
 
 from classlens import config as configs
 from classlens import images
+from classlens.adoption import adopt
 from classlens.errors import InputError
 from classlens.plan import Plan
 
@@ -28,7 +32,14 @@ VALID = [
     yaml.safe_load((REPOSITORY / "config" / "paper.yaml").read_text(encoding="utf-8")),
     small_config(datasets={"d": {"kind": "imagefolder", "root": "images"}}, relevance={"images": {"a.jpg": [1, "x"]}}),
 ]
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["auto", "..", "/", "a/b", "{x}"])
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["auto", "..", "/", "{x}", "$NONE", "~/x", "a\n"])
+)
 VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8) | st.integers(), inner, max_size=3)
 )
@@ -166,3 +177,90 @@ def test_images(pytestconfig: pytest.Config, note_fault: Callable[..., None]) ->
 
     read()
     note_fault("random bytes in an image of any format", ANSWER, times=pytestconfig.getoption("inputs"))
+
+
+KINDS = [tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE, tarfile.GNUTYPE_SPARSE]
+NAMES = ["../evil", "/tmp/evil", "tables/../../evil", "explorer/index.html", "published.json", "", ".", "x" * 300, "\udcff", "config.yaml"]
+
+
+@st.composite
+def changed_archives(draw: st.DrawFn, parts: archives.Members) -> bytes:
+    """A valid archive of which the manifest, members or bytes are changed."""
+    parts = [(deepcopy(member), content) for member, content in parts]
+    what = draw(st.sampled_from(["manifest", "members", "bytes", "manifest and members"]))
+    if "manifest" in what:
+        parts = [archives.member("published.json", draw(changed_manifests(parts[0][1]))), *parts[1:]]
+    for _ in range(draw(st.integers(1, 3)) if "members" in what else 0):
+        index, other = draw(st.integers(0, len(parts) - 1)), draw(st.integers(0, len(parts) - 1))
+        member, content = parts[index]
+        change = draw(st.sampled_from(["swap", "repeat", "remove", "rename", "kind", "size", "content", "header"]))
+        if change == "swap":
+            parts[index], parts[other] = parts[other], parts[index]
+        elif change == "repeat":
+            parts.insert(other, parts[index])
+        elif change == "remove" and len(parts) > 1:
+            del parts[index]
+        elif change == "rename":
+            member.name = draw(st.sampled_from([*NAMES, parts[other][0].name]) | st.text(max_size=8))
+        elif change == "kind":
+            member.type, member.linkname = draw(st.sampled_from(KINDS)), draw(st.sampled_from(["", "/etc/passwd", *NAMES[:3]]))
+        elif change == "header":
+            member.pax_headers = draw(
+                st.dictionaries(st.sampled_from(["path", "size", "GNU.sparse.map", "x"]), st.text(max_size=9), max_size=2)
+            )
+        else:
+            content = draw(st.binary(max_size=9)) if change == "content" else content
+            size = draw(st.integers(0, 3) | st.sampled_from([8**11 - 1, 8**11, 2**62]))
+            member.size, parts[index] = len(content) if change == "content" else size, (member, content)
+    file = io.BytesIO()
+    for member, content in parts:  # as it stands, whatever its header says of its size
+        file.write(member.tobuf(tarfile.PAX_FORMAT, errors="surrogateescape") + content + bytes(-len(content) % 512))
+    file.write(bytes(draw(st.sampled_from([0, 512, 1024, -file.tell() % 10240]))))
+    return draw(damaged(st.just(file.getvalue()))) if what == "bytes" else file.getvalue()
+
+
+@st.composite
+def changed_manifests(draw: st.DrawFn, content: bytes) -> bytes:
+    """A manifest of which some values are replaced, left out or joined by others, or some bytes are changed."""
+    manifest = json.loads(content)
+    for _ in range(draw(st.integers(1, 3))):
+        *way, last = draw(st.sampled_from([place for place in places(manifest) if place]))
+        target = manifest
+        for key in way:
+            target = target[key]
+        what = draw(st.sampled_from(["replace", "add", "remove"]))
+        if what == "remove":
+            del target[last]
+        elif what == "add" and isinstance(target, dict):
+            target[draw(st.sampled_from(NAMES) | st.text(max_size=8))] = draw(VALUES)
+        else:
+            target[last] = draw(VALUES | st.sampled_from([10**12, -1, "$HOME", "../x", "a\n"]))
+    text = json.dumps(manifest).encode()
+    return draw(damaged(st.just(text))) if draw(st.booleans()) else text
+
+
+def test_archives(pytestconfig: pytest.Config, tmp_path: Path, note_fault: Callable[..., None]) -> None:
+    original = archives.publish(tmp_path / "publisher")
+    valid, home = archives.members(original), tmp_path / "adopter" / "results"
+    path = tmp_path / "archive.tar"
+    contents = {member.name: content for member, content in valid}
+
+    @many(pytestconfig)
+    @given(changed_archives(valid) | st.binary(max_size=64) | damaged(st.just(original.read_bytes())))
+    def take(content: bytes) -> None:
+        path.write_bytes(content)
+        try:
+            folder = adopt(path, home, SCHEMA)
+        except InputError as error:
+            one_line(error)
+            assert list(home.iterdir()) == []
+        else:
+            found = {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if not file.is_dir()}
+            assert found.keys() == contents.keys()
+            assert all(found[name] == contents[name] for name in contents.keys() - {"published.json", "config.yaml"})
+            shutil.rmtree(folder)
+        assert sorted(entry.name for entry in tmp_path.iterdir()) == ["adopter", "archive.tar", "publisher"]
+        assert [entry.name for entry in home.parent.iterdir()] == ["results"]
+
+    take()
+    note_fault("random changes of an archive for `make adopt`", ANSWER, times=pytestconfig.getoption("inputs"))

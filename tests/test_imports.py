@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "workflow" / "scripts" / "classlens"
-PLANNING = ["plan", "config", "catalogue", "protocol", "expected", "published", "cifar_layout", "gpus"]
+PLANNING = ["plan", "config", "catalogue", "protocol", "expected", "published", "publication", "cifar_layout", "gpus"]
 LIGHT = [*PLANNING, "presentation", "statistics", "explorer.model_files", "explorer.page"]
 LIGHT += [f"figures.{path.stem}" for path in (PACKAGE / "figures").glob("[a-z]*.py")]
 LIGHT += [f"tables.{path.stem}" for path in (PACKAGE / "tables").glob("[a-z]*.py")]

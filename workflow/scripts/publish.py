@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from classlens import cli, published
+from classlens import cli, publication
 from classlens.config import read
 from classlens.plan import Plan
 
@@ -20,8 +20,7 @@ def main(args: argparse.Namespace) -> None:
     config = read(args.configfile, args.schema)
     folder = args.results / config["run"]
     archive = args.results / f"{config['run']}.tar"
-    facts = {dataset.name: dataset.facts() for dataset in Plan(config, str(folder)).used()}
-    digest = published.publish(folder, config, facts, archive)
+    digest = publication.publish(folder, Plan(config, str(folder)), archive)
     print(f"{archive} ({archive.stat().st_size / 1e6:.1f} MB), sha256 {digest}")
     print(f"Others draw figures and tables from it after: make adopt FILE={archive.name}")
 

@@ -40,15 +40,17 @@ def main(args: argparse.Namespace) -> None:
     for name, frame in tables.items():
         facts[f"tables/{name}"] = report.facts_of(frame, cards, [row for row in expected if row["table"] == name])
     rates = tables.get("identifiability", pl.DataFrame({"model": [], "accuracy": []}))
-    facts["summary"] = {
-        "seed": args.seed,
-        **report.summary(cards, labels, args.manifests, dict(rates.select("model", "accuracy").iter_rows()), expected),
-        "warnings": run_facts.warnings(args.warnings),
-        "left_out": list(run_facts.left_out(args.manifests, zip(labels.values(), cards.values(), strict=True), args.without_masks)),
-        "stages": [{**asdict(stage), "time": run_facts.minutes(stage.seconds)} for stage in run_facts.stages(args.benchmarks)],
-        "versions": {**measured_with(args.manifests[0]), **{name: version(name) for name in ("matplotlib", "snakemake")}},
-        "hashes": args.hashes,
-    }
+    facts["summary"] = report.in_one_line(
+        {
+            "seed": args.seed,
+            **report.summary(cards, labels, args.manifests, dict(rates.select("model", "accuracy").iter_rows()), expected),
+            "warnings": run_facts.warnings(args.warnings),
+            "left_out": list(run_facts.left_out(args.manifests, zip(labels.values(), cards.values(), strict=True), args.without_masks)),
+            "stages": [{**asdict(stage), "time": run_facts.minutes(stage.seconds)} for stage in run_facts.stages(args.benchmarks)],
+            "versions": {**measured_with(args.manifests[0]), **{name: version(name) for name in ("matplotlib", "snakemake")}},
+            "hashes": args.hashes,
+        }
+    )
     write(args, tables, facts)
 
 

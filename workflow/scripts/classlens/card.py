@@ -57,7 +57,7 @@ class Card:
             if facts.pop("checksum") != _checksum(facts):
                 raise ValueError("it does not have the checksum that was written")
             return cls(**facts)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise storage.unreadable(path, error) from None
 
     def write(self, path: Path) -> None:

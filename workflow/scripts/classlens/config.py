@@ -1,6 +1,7 @@
 """Reading a config: every key checked against `config/schema.yaml`, every default filled in, every error one line."""
 
 import difflib
+import re
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -9,30 +10,30 @@ from typing import Any, cast
 import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
+from jsonschema.validators import extend
 
+from classlens.config_file import check_plain, load, place
+from classlens.config_paths import with_paths
 from classlens.errors import InputError, printable
 from classlens.protocol import Protocol
 
+LONGEST_MESSAGE = 400
+"""Characters of a message about a value; what is longer loses its middle."""
 SPLITS = {"cifar10": ("test", "train"), "cifar100": ("test", "train")}
 """Analysed split, and split on which probes are fitted, of data sets whose splits have names of their own."""
 
 
 def read(path: Path, schema: Path) -> dict[str, Any]:
-    """The config in a file, with all defaults filled in.
+    """Return the config in a file, with all defaults filled in.
 
     Raises:
         InputError: the file is missing or no YAML, or as for `resolve`.
     """
-    try:
-        return resolve(yaml.safe_load(path.read_text(encoding="utf-8")), yaml.safe_load(schema.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise InputError(f"config {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(printable(f"config {path} is not YAML: {' '.join(str(error).split())}")) from None
+    return resolve(load(path), yaml.safe_load(schema.read_text(encoding="utf-8")))
 
 
 def resolve(config: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """The config with all defaults filled in.
+    """Return the config with all defaults filled in, and `~` and environment variables in its paths replaced.
 
     Raises:
         InputError: naming the first key that is unknown (with its nearest match), missing or of the wrong kind, or that refers to
@@ -41,12 +42,17 @@ def resolve(config: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     try:
         return _resolved(config, schema)
     except InputError as error:
-        raise InputError(printable(str(error))) from None
+        raise InputError(_shortened(printable(str(error)))) from None
+
+
+def _shortened(text: str, length: int = LONGEST_MESSAGE) -> str:
+    """A text without its middle, where it is longer than so many characters."""
+    return text if len(text) <= length else f"{text[: length // 2]} ... {text[-length // 2 :]}"
 
 
 def _resolved(config: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     check(config, schema)
-    resolved = _with_defaults(_spelled_out(deepcopy(config)), schema)
+    resolved = with_paths(_with_defaults(_spelled_out(deepcopy(config)), schema), schema)
     for name, dataset in resolved["datasets"].items():
         _check_dataset(name, dataset)
     for name, model in resolved["models"].items():
@@ -56,23 +62,20 @@ def _resolved(config: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
 
 def check(config: Any, schema: dict[str, Any]) -> None:
     """Raise an InputError for the first key that is unknown, missing or of the wrong kind."""
-    _check_texts(config, ())
-    errors = list(Draft202012Validator(schema).iter_errors(config))
+    check_plain(config)
+    errors = list(_Validator(schema).iter_errors(config))
     if errors:
         unknown = [error for error in errors if error.validator == "additionalProperties"]
         raise InputError(_unknown_key(unknown[0]) if unknown else _wrong_value(best_match(errors)))
 
 
-def _check_texts(value: Any, path: tuple[Any, ...]) -> None:
-    """Raise an InputError for a key that YAML takes for something else than text: names are compared as texts."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if not isinstance(key, str):
-                raise InputError(f"config key `{_place((*path, key))}` is no text but {key!r}: write it in quotes")
-            _check_texts(inner, (*path, key))
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            _check_texts(inner, (*path, index))
+def _full_match(_: Any, pattern: str, value: Any, __: Any) -> Iterator[ValidationError]:
+    """Patterns describe the whole of a text: `$` alone would let a line break follow."""
+    if isinstance(value, str) and not re.fullmatch(pattern, value):
+        yield ValidationError(f"{value!r} does not match {pattern}")
+
+
+_Validator = extend(Draft202012Validator, {"pattern": _full_match})
 
 
 def _spelled_out(config: dict[str, Any]) -> dict[str, Any]:
@@ -96,29 +99,29 @@ def _schema(error: ValidationError) -> dict[str, Any]:
     return cast(dict[str, Any], error.schema)
 
 
-def _place(path: Iterator[Any] | Any) -> str:
-    return ".".join(str(part) for part in path) or "the config"
-
-
 def _unknown_key(error: ValidationError) -> str:
     known = list(_schema(error)["properties"])
     key = next(key for key in cast(dict[str, Any], error.instance) if key not in known)
     near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
     advice = f"did you mean `{near[0]}`?" if near else f"known keys are {', '.join(known)}"
-    return f"config key `{_place([*error.absolute_path, key])}` is not known: {advice}"
+    return f"config key `{place([*error.absolute_path, key])}` is not known: {advice}"
 
 
 def _wrong_value(error: ValidationError) -> str:
-    place = _place(error.absolute_path)
+    key = place(error.absolute_path)
     if error.validator == "required":
         missing = next(key for key in cast(list[str], error.validator_value) if key not in cast(dict[str, Any], error.instance))
-        return f"config key `{_place([*error.absolute_path, missing])}` is missing: {_schema(error)['properties'][missing]['description']}"
+        return f"config key `{place([*error.absolute_path, missing])}` is missing: {_schema(error)['properties'][missing]['description']}"
     if error.validator == "enum":
         choices = [str(choice) for choice in cast(list[Any], error.validator_value)]
-        near = difflib.get_close_matches(str(error.instance), choices, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(_shortened(str(error.instance), 60), choices, n=1, cutoff=0.5)
         advice = f"did you mean `{near[0]}`?" if near else "choose another"
-        return f"config key `{place}` is {error.instance!r}, and must be one of {', '.join(choices)}: {advice}"
-    return f"config key `{place}`: {error.message}; {_schema(error).get('description', 'correct it')}"
+        return f"config key `{key}` is {error.instance!r}, and must be one of {', '.join(choices)}: {advice}"
+    advice = _schema(error).get("description", "correct it")
+    if error.validator in ("pattern", "maxLength"):
+        wanted = f"match {error.validator_value}" if error.validator == "pattern" else f"have at most {error.validator_value} characters"
+        return f"config key `{key}`: {_shortened(repr(error.instance), 60)} must {wanted}; {advice}"
+    return f"config key `{key}`: {error.message}; {advice}"
 
 
 def _check_dataset(name: str, dataset: dict[str, Any]) -> None:

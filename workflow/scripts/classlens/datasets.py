@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from classlens.errors import InputError
+from classlens.errors import InputError, printable
 from classlens.protocol import CORRECTED, Protocol
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
@@ -219,15 +219,31 @@ def _listed_rows(info: Path, folder: Path) -> list[tuple[str, str]]:
         if missing:
             raise InputError(f"{info} has no column {sorted(missing)[0]}: correct or remove it")
         rows = [(row["imagenet_id"], row["img_name"]) for row in reader]
+    for class_id, name in rows:
+        if {class_id, name} & {"", ".", ".."} or "/" in class_id + name:
+            raise InputError(printable(f"{info} lists {class_id}/{name}, which is no image in a class folder: correct it"))
     for class_id in dict(rows):
         if not (folder / class_id).is_dir():
             raise InputError(f"{info} lists the class {class_id}, and there is no folder {folder / class_id}: complete the data set")
     return rows
 
 
+MOST_SHARDS = 99_999
+
+
 def shard_names(images: int, shard_size: int) -> list[str]:
-    """Names of the shards of so many images: `00000`, `00001`..."""
-    return [f"{shard:05d}" for shard in range(-(-images // shard_size))]
+    """Return the names of the shards of so many images: `00000`, `00001`...
+
+    Raises:
+        InputError: there are more than names of five digits can number.
+    """
+    shards = -(-images // shard_size)
+    if shards > MOST_SHARDS:
+        raise InputError(
+            f"{images:,} images make {shards:,} shards of {shard_size}, and {MOST_SHARDS:,} are possible: set hidden_states.shard_size to"
+            f" {-(-images // MOST_SHARDS)} or more"
+        )
+    return [f"{shard:05d}" for shard in range(shards)]
 
 
 def files_of(images: Iterable[Image]) -> list[str]:

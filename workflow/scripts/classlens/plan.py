@@ -80,7 +80,7 @@ class Plan:
             published.check(config, self.published)
         known = self.published["datasets"] if self.published else {}
         self.datasets = {name: PlannedDataset(name, config, results, self.fingerprints, known.get(name)) for name in config["datasets"]}
-        checks = [self.style_path, *(() if self.published else self._checks())]
+        checks = [self.style_path, *(self._published_checks() if self.published else self._checks())]
         problems = [printable(str(problem)) for check in checks if (problem := _problem(check))]
         if problems:
             raise InputError("\n".join(dict.fromkeys(problems)))
@@ -96,6 +96,11 @@ class Plan:
                 yield partial(dataset.image_count, dataset.train_split)
             if "probes" in model["analyses"]:
                 yield partial(_check_probe_split, dataset)
+
+    def _published_checks(self) -> Iterator[Callable[[], object]]:
+        """What is left to check where nothing but published results is used."""
+        for name in self.published["datasets"] if self.published else ():
+            yield partial(self.datasets[name].shards, self.datasets[name].eval_split)
 
     # Data sets
 
@@ -381,14 +386,14 @@ def twin_seed(seed: int, number: int) -> int:
 
 def _check_dataset(dataset: PlannedDataset) -> None:
     """Raise an InputError where images, classes or masks are missing."""
-    dataset.image_count(dataset.eval_split)
+    dataset.shards(dataset.eval_split)
     _ = dataset.num_classes, dataset.has_masks
 
 
 def _check_probe_split(dataset: PlannedDataset) -> None:
     """Raise an InputError where linear probes have too few images to be fitted on."""
     if split := dataset.probe_split:
-        dataset.image_count(split)
+        dataset.shards(split)
     elif dataset.config["images_per_class"] == 1:
         raise InputError(
             f"config key `datasets.{dataset.name}.images_per_class` is 1 and there is no split {dataset.config['probe_split']}: linear "

@@ -87,6 +87,8 @@ class PlannedDataset:
     @property
     def splits(self) -> list[str]:
         """Names of the splits that the run uses."""
+        if self._facts:
+            return list(self._facts["images"])
         probed = any("probes" in model["analyses"] for model in self._models)
         wanted = [self.eval_split, self.probe_split if probed else None, self.train_split if self._is_trained_on else None]
         return list(dict.fromkeys(split for split in wanted if split))
@@ -133,8 +135,16 @@ class PlannedDataset:
             )
 
     def shards(self, split: str) -> list[str]:
-        """Names of a split's shards."""
-        return shard_names(self.image_count(split), self._run["hidden_states"]["shard_size"])
+        """Return the names of a split's shards.
+
+        Raises:
+            InputError: there are too many, or as for `image_count`.
+        """
+        images = self.image_count(split)
+        try:
+            return shard_names(images, self._run["hidden_states"]["shard_size"])
+        except InputError as error:
+            raise InputError(f"data set {self.name}, split {split}: {error}") from None
 
     @property
     def num_classes(self) -> int:
@@ -148,8 +158,8 @@ class PlannedDataset:
         return len(self.layout.folder_classes(self.eval_split))
 
     def facts(self) -> dict[str, Any]:
-        """What must be known of it to plan without it: images of the analysed split, and whether they have masks."""
-        return {"images": {self.eval_split: self.image_count(self.eval_split)}, "masks": self.has_masks}
+        """Return what must be known of it to plan without it: the number of images of each split, and whether they have masks."""
+        return {"images": {split: self.image_count(split) for split in self.splits}, "masks": self.has_masks}
 
     def manifest_settings(self, split: str) -> dict[str, Any]:
         """What a manifest depends on: how images are chosen, and the names, relative to the root, and contents of their files and masks."""

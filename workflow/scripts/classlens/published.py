@@ -1,203 +1,165 @@
-"""Results that travel without images and models: packing those of a run, and adopting someone else's.
+"""Results folders that hold what others published: tables and projections, and neither images nor models (`publication`, `adoption`).
 
-An archive holds the tables and projections of a run, its config, and `published.json`: what planning must know of the data sets, and the
-sha256 of every file. Where a results folder has a `published.json`, the workflow takes everything in it for given and makes tables and
-figures from it, as it does from its own results.
+Such a folder has a `published.json`, which says what planning must know of the data sets, and size and sha256 of every file. The workflow
+takes everything in it for given and makes tables and figures from it, as it does from its own results.
 """
 
-import hashlib
-import io
 import json
 import os
-import re
-import shutil
-import tarfile
-import tempfile
-from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
+from jsonschema import Draft202012Validator
 
-from classlens.errors import InputError, first_line
+from classlens.config_file import place, unique
+from classlens.config_paths import literal
+from classlens.errors import InputError, first_line, printable
 from classlens.provenance import sha256
 
 MANIFEST = "published.json"
 CONFIG = "config.yaml"
-FOLDERS = (
-    "building",
-    "class_logits",
-    "context",
-    "deletion",
-    "identifiability",
-    "memories",
-    "perturbations",
-    "predictions",
-    "probes",
-    "projections",
-    "relevance",
-    "segmentation",
-    "tokens",
-)
-PATTERNS = (*(f"{folder}/**/*.parquet" for folder in FOLDERS), "data/*/*/manifest.parquet", "models/*/model.json", "tables/*.csv")
-"""What is published of a run: neither images nor weights nor hidden states."""
 
 # Settings that may differ from the publisher's: how figures look and how computations run.
 FREE = ("compute", "figures", "hub")
 
+DRAWN = ("explorer", "figures", "report")
+"""Folders of what a browser shows, and may run scripts of."""
+
+SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["run", "config", "datasets", "files", "bytes"],
+    "properties": {
+        "run": {"type": "string"},
+        "config": {"type": "object"},
+        "datasets": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["images", "masks"],
+                "properties": {
+                    "images": {"type": "object", "additionalProperties": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}},
+                    "masks": {"type": "boolean"},
+                },
+            },
+        },
+        "files": {"type": "object", "additionalProperties": {"type": "string"}},
+        "bytes": {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}},
+    },
+}
+"""What `published.json` holds: `files` is the sha256 of each file, `bytes` its size."""
+
 
 def facts(results: str | Path) -> dict[str, Any] | None:
-    """What `published.json` says, of results that were adopted; None for a run's own results."""
+    """Return what `published.json` says, of results that were adopted; None for a run's own results.
+
+    Raises:
+        InputError: it is damaged, or the folder holds links, which `adopt` never makes.
+    """
     path = Path(results) / MANIFEST
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        known = manifest_of(path.read_bytes())
+    except InputError as error:
+        raise InputError(f"{path} {error}; remove {results}, and adopt the archive again") from None
+    for folder, *names in os.walk(results):
+        for name in (name for part in names for name in part if os.path.islink(os.path.join(folder, name))):
+            raise InputError(printable(f"{os.path.join(folder, name)} is a link, and adopted results have none: remove it"))
+    return known
+
+
+def manifest_of(content: bytes) -> dict[str, Any]:
+    """Return the contents of a `published.json`.
+
+    Raises:
+        InputError: it does not have the form that `publish` gives it; the message goes on from the file's name.
+    """
+    try:
+        manifest = json.loads(content, object_pairs_hook=unique)
+    except RecursionError:
+        raise InputError("is nested too deeply") from None
+    except InputError as error:
+        raise InputError(f"cannot be read ({error})") from None
+    except ValueError as error:
+        raise InputError(f"cannot be read ({first_line(error)})") from None
+    for wrong in Draft202012Validator(SCHEMA).iter_errors(manifest):
+        where = f", in {place(wrong.absolute_path)[:100]}" if wrong.absolute_path else ""
+        raise InputError(printable(f"is not as `make publish` writes it{where}: {wrong.message[:200]}"))
+    for name in map(PurePosixPath, manifest["files"]):
+        if name.is_absolute() or ".." in name.parts:
+            raise InputError(printable(f"is wrong: {name} would lie outside the results"))
+    if manifest["files"].keys() != manifest["bytes"].keys():
+        raise InputError("does not give the size and the sha256 of each file")
+    return manifest
 
 
 def portable(config: dict[str, Any]) -> dict[str, Any]:
-    """A resolved config without the folders of the machine that it was used on."""
+    """Return a resolved config without the folders of the machine that it was used on, as a config file names things."""
     config = deepcopy(config)
     for dataset in config["datasets"].values():
-        dataset["root"] = dataset["root"] and os.path.basename(os.path.normpath(dataset["root"]))
-        dataset["masks"] = dataset["masks"] and os.path.basename(os.path.normpath(dataset["masks"]))
+        for key in ("root", "masks", "classes"):
+            dataset[key] = _base(dataset[key])
     for model in config["models"].values():
-        model["weights"] = os.path.basename(model["weights"])
+        model["weights"] = _base(model["weights"])
         if model["class_embedding"]:
-            model["class_embedding"]["file"] = os.path.basename(model["class_embedding"]["file"])
+            model["class_embedding"]["file"] = _base(model["class_embedding"]["file"])
     config["hub"]["cache"] = config["figures"]["style"] = None
-    return config
+    return json.loads(json.dumps(config))  # nothing is shared, so that YAML writes no aliases
+
+
+def _base(path: str | None) -> str | None:
+    """The last part of a path, as a config names it."""
+    return path and literal(os.path.basename(os.path.normpath(path)) or ".")
 
 
 def check(config: dict[str, Any], known: dict[str, Any]) -> None:
     """Raise an InputError for a config that adopted results were not made with."""
     asked = {key: value for key, value in portable(config).items() if key not in FREE}
+    folder = f"results/{config['run']}"
     if asked != {key: value for key, value in known["config"].items() if key not in FREE}:
-        folder = f"results/{config['run']}"
         raise InputError(
             f"{folder} holds published results of another config: use --configfile {folder}/{CONFIG}, or another `run` for yours"
         )
+    used = {model["dataset"] for model in config["models"].values()}
+    if known["datasets"].keys() != used or not all(_describes(known["datasets"][name], config["datasets"][name]) for name in used):
+        raise InputError(f"{folder}/{MANIFEST} does not describe the data sets of its config: adopt the archive again")
 
 
-def publish(results: Path, config: dict[str, Any], datasets: dict[str, Any], archive: Path) -> str:
-    """Pack a run's tables and projections; the same results give the same bytes.
-
-    Args:
-        results: the run's folder.
-        config: its resolved config.
-        datasets: what planning must know of each data set (`PlannedDataset.facts`).
-        archive: tar file to write.
-
-    Returns:
-        sha256 of the archive.
-
-    Raises:
-        InputError: there is nothing to publish.
-    """
-    files = sorted({path for pattern in PATTERNS for path in results.glob(pattern)})
-    if not files:
-        raise InputError(f"{results} holds no results: run the workflow first")
-    settings = portable(config)
-    text = yaml.safe_dump(settings, sort_keys=False).encode()
-    digests = {path.relative_to(results).as_posix(): sha256(path) for path in files}
-    digests[CONFIG] = hashlib.sha256(text).hexdigest()
-    manifest = {"run": config["run"], "config": settings, "datasets": datasets, "files": digests}
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    draft = archive.with_name(f".{archive.name}.{os.getpid()}")
-    try:
-        with tarfile.open(draft, "w", format=tarfile.PAX_FORMAT) as tar:
-            for name, content in ((MANIFEST, json.dumps(manifest, indent=1).encode()), (CONFIG, text)):
-                tar.addfile(_member(name, len(content)), io.BytesIO(content))
-            for path in files:
-                with open(path, "rb") as file:
-                    tar.addfile(_member(path.relative_to(results).as_posix(), path.stat().st_size), file)
-        draft.replace(archive)
-    finally:
-        draft.unlink(missing_ok=True)
-    return sha256(archive)
+def _describes(known: dict[str, Any], dataset: dict[str, Any]) -> bool:
+    """Whether `PlannedDataset.facts` may have said this of a data set."""
+    splits = {dataset[key] for key in ("eval_split", "probe_split", "train_split")}
+    return {dataset["eval_split"]} <= known["images"].keys() <= splits
 
 
-def _member(name: str, size: int) -> tarfile.TarInfo:
-    member = tarfile.TarInfo(name)
-    member.size = size
-    return member
-
-
-def adopt(archive: Path, home: Path) -> Path:
-    """Check every file of an archive, and put them into a results folder of their own.
+def check_drawn(results: str, notes: Path) -> None:
+    """Raise an InputError where adopted results hold pages or figures that were not drawn here: a browser runs the scripts in them.
 
     Args:
-        archive: from `publish`.
-        home: folder of all runs' results.
-
-    Returns:
-        the folder of the run.
-
-    Raises:
-        InputError: the archive is damaged, a file in it is not the one that was published, or the run has results already.
+        results: folder of adopted results.
+        notes: folder in which `note_drawn` notes.
     """
-    home.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=".adopting-", dir=home))
-    try:
-        run = _unpack(archive, draft)
-        target = home / run
-        if target.exists():
-            raise InputError(f"{target} exists already: rename or remove it, and adopt again")
-        _same_time(draft)
-        draft.chmod(0o755)
-        draft.rename(target)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return target
+    there = [name for name in DRAWN if (Path(results) / name).exists()]
+    note = _note(results, notes)
+    if there and not (note.is_file() and note.read_text(encoding="utf-8") == _identity(results)):
+        folders = " and ".join(f"{results}/{name}" for name in there)
+        raise InputError(
+            f"{results} was published by others, and its pages and figures were not drawn here: remove {folders}, and run again"
+        )
 
 
-def _unpack(archive: Path, folder: Path) -> str:
-    """Write an archive's files, each of which must be as published; the name of the run."""
-    try:
-        with tarfile.open(archive, "r:") as tar:
-            members = iter(tar)
-            manifest = _manifest(archive, tar, next(members, None))
-            (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
-            found = set(_unpacked(archive, tar, members, manifest["files"], folder))
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise InputError(f"archive {archive} cannot be read ({first_line(error)}): get it again") from None
-    if missing := sorted(set(manifest["files"]) - found):
-        raise InputError(f"archive {archive} lacks {missing[0]}, which its manifest lists: get it again")
-    return manifest["run"]
+def note_drawn(results: str, notes: Path) -> None:
+    """Note that pages and figures of adopted results are drawn here from now on."""
+    notes.mkdir(parents=True, exist_ok=True)
+    _note(results, notes).write_text(_identity(results), encoding="utf-8")
 
 
-def _manifest(archive: Path, tar: tarfile.TarFile, member: tarfile.TarInfo | None) -> dict[str, Any]:
-    content = tar.extractfile(member) if member and member.name == MANIFEST else None
-    try:
-        manifest: dict[str, Any] = json.load(content) if content else {}
-        run, names = manifest["run"], [PurePosixPath(name) for name in manifest["files"]]
-    except (ValueError, TypeError, KeyError):
-        raise InputError(f"archive {archive} does not begin with {MANIFEST}: it was not made by `make publish`") from None
-    for name in names:
-        if name.is_absolute() or ".." in name.parts:
-            raise InputError(f"archive {archive} is refused: {name} would lie outside the results")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", run):
-        raise InputError(f"archive {archive} is refused: {run!r} is no name of a run")
-    return manifest
+def _note(results: str, notes: Path) -> Path:
+    return notes / f"drawn-{Path(results).name}"
 
 
-def _unpacked(
-    archive: Path, tar: tarfile.TarFile, members: Iterator[tarfile.TarInfo], digests: dict[str, str], folder: Path
-) -> Iterator[str]:
-    """Names of the files, as they are written."""
-    for member in members:
-        content = tar.extractfile(member) if member.isreg() else None
-        if content is None or member.name not in digests:
-            raise InputError(f"archive {archive} is refused: {member.name} is not in its manifest")
-        path = folder / member.name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "wb") as file:
-            shutil.copyfileobj(content, file)
-        if sha256(path) != digests[member.name]:
-            raise InputError(f"archive {archive} is refused: {member.name} is not as it was published; get the archive again")
-        yield member.name
-
-
-def _same_time(folder: Path) -> None:
-    """Give all files one modification time, so that none looks newer than what was made from it."""
-    now = (folder / MANIFEST).stat().st_mtime_ns
-    for path in folder.rglob("*"):
-        os.utime(path, ns=(now, now))
+def _identity(results: str) -> str:
+    """What tells a results folder from another one that is put in its place."""
+    return f"{os.stat(results).st_ino} {sha256(Path(results) / MANIFEST)}"

@@ -113,14 +113,14 @@ def _count(rows: pl.DataFrame, card: Card) -> str | None:
         images = rows["image_id"].n_unique()
     if images:
         tokens = f"{card.image_tokens} image tokens" + (r" and \[CLS\]" if card.cls_token else "")
-        return f"{images} {'image' if images == 1 else 'images'} with {tokens} each"
+        return f"{literal(str(images))} {'image' if images == 1 else 'images'} with {tokens} each"
     return f"{rows['classes'][0]} classes" if rows.schema.get("classes") == pl.Int64 else None
 
 
 def _settings(frame: pl.DataFrame) -> str:
     """Protocol, seed, and how often was drawn at random."""
-    draws = [f"{frame[name][0]} {name}" for name in ("permutations", "resamples") if name in frame.columns]
-    return f"**Protocol**: {', '.join([literal(frame['protocol'][0]), 'seed ' + str(frame['seed'][0]), *draws])}."
+    draws = [f"{literal(str(frame[name][0]))} {name}" for name in ("permutations", "resamples") if name in frame.columns]
+    return f"**Protocol**: {', '.join([literal(frame['protocol'][0]), 'seed ' + literal(str(frame['seed'][0])), *draws])}."
 
 
 def _expected(frame: pl.DataFrame, rows: list[dict[str, str]]) -> str:
@@ -144,6 +144,15 @@ def literal(text: str) -> str:
 
 
 # Front page
+
+
+def in_one_line(facts: Any) -> Any:
+    """Return facts with each text in one line: the front page escapes HTML, and a line break would end what is HTML in it."""
+    if isinstance(facts, dict):
+        return {in_one_line(key): in_one_line(value) for key, value in facts.items()}
+    if isinstance(facts, list):
+        return [in_one_line(value) for value in facts]
+    return " ".join(facts.split()) if isinstance(facts, str) else facts
 
 
 def summary(

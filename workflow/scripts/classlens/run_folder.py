@@ -31,7 +31,7 @@ def check(results: str | Path, config: dict[str, Any]) -> None:
     try:
         owner = json.loads(path.read_text(encoding="utf-8"))
         found = {key: owner[key] for key in _owner(config)}
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise InputError(f"{path} is damaged: delete it, and the workflow writes it again") from None
     for key, value in _owner(config).items():
         if found[key] != value:

@@ -17,4 +17,6 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
     """
     once = (pl.col("method") != "random") | (pl.col("order") == "negative")
     order = pl.when(pl.col("method") == "random").then(pl.lit("any")).otherwise(pl.col("order").cast(pl.String)).alias("order")
-    return pl.concat([labelled(item.frame.drop("seed", "protocol").filter(once).with_columns(order), item) for item in series], how="vertical_relaxed")
+    return pl.concat(
+        [labelled(item.frame.drop("seed", "protocol").filter(once).with_columns(order), item) for item in series], how="vertical_relaxed"
+    )

@@ -1,5 +1,6 @@
 """The page itself: structure, style and scripts, put together into one file that needs no other but the models'."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,8 @@ def complete(facts: dict[str, Any]) -> str:
         "/* facts */": f"const RUN = {script_json(facts)};",
         "/* scripts */": "\n".join(map(_asset, SCRIPTS)),
     }
-    text = _asset("index.html")
-    for place, content in parts.items():
-        text = text.replace(place, content)
-    return text
+    places = "|".join(map(re.escape, parts))
+    return re.sub(places, lambda place: parts[place[0]], _asset("index.html"))  # at once: what is put in may look like a place
 
 
 def _asset(name: str) -> str:

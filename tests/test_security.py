@@ -1,0 +1,353 @@
+"""Names and values that do harm wherever something is not quoted, checked or escaped: nothing in them runs, and each arrives as it is."""
+
+import ast
+import io
+import json
+import os
+import re
+import shlex
+import string
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import jinja2
+import numpy as np
+import polars as pl
+import pytest
+import torch
+import yaml
+from conftest import REPOSITORY, Run, copy_of_checkout, small_config
+from docutils.core import publish_parts
+from PIL import Image
+from planned_jobs import planned_jobs
+from safetensors.torch import save_file
+from snakemake.parser import parse
+from snakemake.sourcecache import LocalSourceFile
+
+from classlens import cli, report, storage
+from classlens import config as configs
+from classlens.config_paths import literal
+from classlens.errors import InputError
+from classlens.explorer import page
+from classlens.models import build
+
+SCHEMA = yaml.safe_load((REPOSITORY / "config" / "schema.yaml").read_text(encoding="utf-8"))
+RULES = [REPOSITORY / "Snakefile", *sorted((REPOSITORY / "rules").glob("*.smk"))]
+NUMBERS = {"threads", "seconds"}
+"""What a shell text may hold without quotes."""
+
+HARMFUL = [
+    "$(touch OWNED)",
+    "`touch OWNED`",
+    "; touch OWNED;",
+    "| tee OWNED",
+    "&& touch OWNED",
+    "' ; touch OWNED ; '",
+    '" ; touch OWNED ; "',
+    "x\ntouch OWNED",
+    "> OWNED",
+    "{params}{wildcards}{0}{{",
+    "--flag",
+    "-",
+    "* ? [a-z] ~",
+    "é \U0001f600 \u202e",
+    "x" * 300,
+    "x" * 5000,
+    "None",
+    "../../OWNED",
+    "\0",
+    "$HOME ${PATH} $$",
+]
+
+
+def shell_texts(file: Path) -> Iterator[str]:
+    """Every text that a file of rules gives to a shell: of rules, of `shell(...)` calls and of the prefix of all commands."""
+    workflow = SimpleNamespace(sourcecache=SimpleNamespace(open=lambda _: io.StringIO(file.read_text(encoding="utf-8"))))
+    code, _ = parse(LocalSourceFile(str(file)), workflow, {})
+    for call in (node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)):
+        name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+        if name in ("shell", "shellcmd"):
+            yield from (node.value for node in ast.walk(call) if isinstance(node, ast.Constant) and isinstance(node.value, str))
+
+
+def unquoted(text: str) -> list[str]:
+    """What a shell text puts into a command, or takes from one, without quotes."""
+    found = [name or "" for _, name, spec, conversion in string.Formatter().parse(text) if name is not None and (spec != "q" or conversion)]
+    return [name for name in found if name not in NUMBERS] + re.findall(r'(?<!")\$\([^)]*\)|`[^`]*`|\$\([^)]*\)(?!")', text)
+
+
+def test_rules_quote_everything_that_they_hand_to_a_shell() -> None:
+    texts = {file.name: list(shell_texts(file)) for file in RULES}
+    assert sum(map(len, texts.values())) > 20
+    assert {name: wrong for name in texts if (wrong := [part for text in texts[name] for part in unquoted(text)])} == {}
+    assert unquoted('a {x} {threads} {y:q} $(b {z:q}) "$(c {z:q})"') == ["x", "$(b {z:q})"]  # that the test can fail
+
+
+def full_config(folder: str = "data", **changes: Any) -> dict[str, Any]:
+    """A config with every key, its paths in a folder."""
+    model = {
+        "label": "label",
+        "arch": "vit_tiny_patch16_224",
+        "weights": f"{folder}/weights.safetensors",
+        "kwargs": {"img_size": 32, "embed_dim": 16, "num_heads": 2, "depth": 2, "key": "value"},
+        "key_prefix": "prefix",
+        "ignore_keys": ["key"],
+        "sha256": None,
+        "class_embedding": {"file": f"{folder}/embedding.safetensors", "normalization": "cosine", "temperature": 2.0},
+        "dataset": "d",
+        "random_twin": True,
+        "analyses": ["identifiability", "context", "building", "memories", "attention", "tokens", "relevance", "deletion", "probes"],
+        "transform": {"resize": [32, 32], "crop": None, "interpolation": "bilinear", "mean": [0.5] * 3, "std": [0.5] * 3},
+        "training": {"epochs": 1},
+    }
+    images = {
+        "kind": "imagefolder",
+        "root": f"{folder}/images",
+        "classes": f"{folder}/classes.txt",
+        "masks": f"{folder}/masks",
+        "eval_split": "validation",
+        "probe_split": "test",
+        "train_split": "train",
+        "images_per_class": 2,
+        "probe_images_per_class": 2,
+    }
+    rest = {"projection": {"classes": ["class"]}, "relevance": {"images": {"validation/class/name.png": ["class"]}}}
+    look = {"figures": {"style": f"{folder}/style.mplstyle"}, "hub": {"cache": f"{folder}/cache"}, "compute": {"device": "cpu"}}
+    return small_config(datasets={"d": images}, models={"m": model}, **rest, **look, **changes)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The place of every leaf of a config."""
+    if isinstance(value, dict | list) and value:
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from places(inner, (*path, key))
+    else:
+        yield path
+
+
+def at(config: Any, path: tuple[Any, ...]) -> Any:
+    for key in path:
+        config = config[key]
+    return config
+
+
+def replaced(path: tuple[Any, ...], value: Any) -> dict[str, Any]:
+    """The full config with another value in a place."""
+    config = configs.resolve(full_config(), SCHEMA)
+    at(config, path[:-1])[path[-1]] = value
+    return config
+
+
+def renamed(path: tuple[Any, ...], name: str) -> dict[str, Any]:
+    """The full config with another key in a place."""
+    config = full_config()
+    config["models"]["m"]["dataset"] = None  # the only one
+    mapping = at(config, path[:-1])
+    mapping[name] = mapping.pop(path[-1])
+    return config
+
+
+def outcome(config: dict[str, Any]) -> str | None:
+    """What is wrong with a config, which is one short line; None for nothing."""
+    try:
+        configs.resolve(config, SCHEMA)
+    except InputError as error:
+        assert len(str(error)) <= 420
+        assert str(error).isprintable()
+        return str(error)
+    return None
+
+
+FREE = {
+    *("models.m.label", "models.m.kwargs.key", "models.m.key_prefix", "models.m.ignore_keys.0", "projection.classes.0"),
+    *("relevance.images.validation/class/name.png.0", "models.m.kwargs.img_size", "models.m.kwargs.embed_dim"),
+    *("models.m.kwargs.num_heads", "models.m.kwargs.depth"),
+}
+"""Leaves that may hold any text, because it is only shown or compared."""
+PATHS = {
+    *("datasets.d.root", "datasets.d.classes", "datasets.d.masks", "models.m.weights", "models.m.class_embedding.file"),
+    *("figures.style", "hub.cache"),
+}
+FREE_KEYS = {"models.m.kwargs.key", "relevance.images.validation/class/name.png"}
+
+
+def test_every_leaf_of_a_config_takes_harmful_values_or_refuses_them_in_one_line() -> None:
+    leaves = [path for path in places(configs.resolve(full_config(), SCHEMA)) if path[-1] != "key"]
+    taken: dict[str, set[str]] = {value: set() for value in HARMFUL}
+    for path in [*leaves, ("models", "m", "kwargs", "key")]:
+        for value in HARMFUL:
+            if outcome(replaced(path, value)) is None:
+                taken[value].add(".".join(map(str, path)))
+    assert len(leaves) > 60
+    assert taken["$(touch OWNED)"] == FREE | PATHS
+    assert taken["x\ntouch OWNED"] == taken["\0"] == taken["x" * 5000] == set()
+    assert all(
+        places <= FREE | PATHS | {"datasets.d.probe_split", "datasets.d.train_split", "datasets.d.eval_split", "run", "models.m.arch"}
+        for places in taken.values()
+    )
+
+
+@pytest.mark.parametrize("path", [("models", "m"), ("datasets", "d")])
+def test_names_are_of_known_letters_and_lengths(path: tuple[str, ...]) -> None:
+    assert [value for value in HARMFUL if outcome(renamed(path, value)) is None] == ["None"]
+    for name in ("m\n", "m" * 101, "m" * 300, "", ".", "..", "é"):
+        assert outcome(renamed(path, name))
+        assert outcome(replaced(("run",), name))
+    assert outcome(replaced(("run",), "m" * 100)) is None
+
+
+def user_files(home: Path, name: str) -> None:
+    """Files of a full config in a folder of a harmful name, class folders and images of that name too."""
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8))
+    folder = home / name
+    for split in ("validation", "test"):
+        for class_name in (name, "class"):
+            for number in range(2):
+                for kind in ("images", "masks"):
+                    path = folder / kind / split / class_name / f"{name} {number}.png"
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    (image if kind == "images" else image.convert("L").point(lambda value: 255 * (value > 99))).save(path)
+    (folder / "classes.txt").write_text(f"class\n{name}\n", encoding="utf-8")
+    (folder / "style.mplstyle").write_text("lines.linewidth: 1\n", encoding="utf-8")
+    torch.manual_seed(0)
+    weights = build("vit_tiny_patch16_224", {"img_size": 32, "embed_dim": 16, "num_heads": 2, "depth": 2}, 1000).state_dict()
+    save_file({f"{name}{key}": value for key, value in weights.items()}, folder / "weights.safetensors")
+    save_file({"weight": torch.randn(2, 16)}, folder / "embedding.safetensors", {"classes": json.dumps(["class", name])})
+
+
+def harmful_config(name: str) -> dict[str, Any]:
+    """A full config in which every leaf that may hold a name does."""
+    config = full_config(literal(name))
+    model = config["models"]["m"]
+    model |= {"label": name, "key_prefix": name, "ignore_keys": [name], "kwargs": {**model["kwargs"], "key": name, name: [name]}}
+    config["projection"] = {"classes": [name]}
+    config["relevance"] = {"images": {f"validation/{name}/{name} 0.png": [name]}}
+    return config
+
+
+def test_commands_hand_programs_each_value_as_it_is(tmp_path: Path, note_fault: Callable[..., None]) -> None:
+    """The commands of every job, given to bash with a program in place of Python that notes its arguments."""
+    names = [name for name in HARMFUL if len(name) < 50 and "/" not in name and outcome(harmful_config(name)) is None]
+    assert len(names) >= 14
+    checkout = copy_of_checkout(tmp_path / "$(touch OWNED) 'checkout'")
+    stub = tmp_path / "bin" / "python"
+    stub.parent.mkdir()
+    stub.write_text(f'#!/bin/sh\nprintf "%s\\0" "$@" > {shlex.quote(str(tmp_path))}/arguments\n')
+    stub.chmod(0o755)
+    files = []
+    for number, name in enumerate(names):
+        home = tmp_path / f"run {number}"
+        user_files(home, name)
+        files.append(Run(home).configure(harmful_config(name)))
+    run = 0
+    for name, file, jobs in zip(names, files, planned_jobs(checkout / "Snakefile", files), strict=True):
+        arrived = set()
+        for job in jobs:
+            command = job["command"].replace(shlex.quote(str(Path(sys.executable).parent)), shlex.quote(str(stub.parent)), 1)
+            subprocess.run(["bash", "-c", command], cwd=file.parent, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+            arguments = (tmp_path / "arguments").read_text(encoding="utf-8").split("\0")
+            assert arguments[0] == f"{checkout}/workflow/scripts/{Path(arguments[0]).name}"
+            arrived |= set(arguments)
+            run += 1
+        folder = file.parent / name if name.startswith("-") else name
+        expected = {
+            f"{folder}/{part}" for part in ("images", "masks", "classes.txt", "weights.safetensors", "embedding.safetensors", "cache")
+        }
+        expected |= {f"--key-prefix={name}", json.dumps([name]), json.dumps({f"validation/{name}/{name} 0.png": [name]})}
+        assert expected <= arrived
+        assert any(json.dumps(name).replace("<", "\\u003c") in argument for argument in arrived if '"label"' in argument)
+    assert run > 30 * len(names)
+    assert list(tmp_path.rglob("OWNED")) == []
+    note_fault(
+        "harmful values in every key of a config that takes them",
+        f"{run} commands of programs, each with the values as they are",
+        times=run,
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in HARMFUL if "\n" not in name and "\0" not in name])
+@pytest.mark.parametrize(("target", "variable"), [("adopt", "FILE"), ("publish", "CONFIG"), ("estimate", "CONFIG")])
+def test_make_hands_on_names_of_files_as_they_are(target: str, variable: str, name: str) -> None:
+    done = subprocess.run(["make", "--dry-run", target, f"{variable}={name}"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert name in shlex.split(done.stdout.splitlines()[-1])
+
+
+REAL = "$(touch OWNED); `touch OWNED` 'x\" {params} <script>"
+
+
+def test_a_run_with_harmful_names_everywhere(tmp_path: Path) -> None:
+    """Checkpoint, class embedding, class file, masks, folders, images, label and prefix: the programs themselves."""
+    run = Run(tmp_path / f"work {REAL}")
+    user_files(run.folder, REAL)
+    config = harmful_config(REAL)
+    model = config["models"]["m"]
+    model["kwargs"] = {"img_size": 32, "embed_dim": 16, "num_heads": 2, "depth": 2}
+    model |= {"random_twin": False, "analyses": ["identifiability"]}
+    run.complete("T1", "--configfile", run.configure(config))
+    table = (run.folder / "results/small/tables/identifiability.csv").read_text(encoding="utf-8")
+    assert REAL.replace('"', '""') in table
+    manifest = storage.read_table(run.folder / "results/small/data/d/validation/manifest.parquet").to_pylist()
+    assert {row["class_id"] for row in manifest} == {"class", REAL}
+    model["kwargs"][REAL] = REAL
+    done = run.snakemake("T1", "--configfile", run.configure(config))
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, done.stderr
+    assert list(tmp_path.rglob("OWNED")) == []
+
+
+@pytest.mark.parametrize("label", ["/* scripts */", "/* facts */ /* style */", "</script><script>alert(1)</script>", r"\g<0> \1 \\"])
+def test_a_label_cannot_change_the_page_of_the_explorer(label: str) -> None:
+    model = {"name": "m", "label": label, "dataset": "d", "twin_of": None}
+    text = page.complete({"run": "r", "protocol": "corrected", "models": [model]})
+    harmless = page.complete({"run": "r", "protocol": "corrected", "models": [{**model, "label": "label"}]})
+    written = json.dumps(label).replace("<", "\\u003c")
+    assert text == harmless.replace('"label":"label"', f'"label":{written}')
+    assert text.count("</script>") == 2
+
+
+EVIL = "<script>alert(1)</script>"
+RAW = f"0\n\n.. raw:: html\n\n   {EVIL}\n"
+"""What leaves a list or a line of reStructuredText, and makes HTML."""
+
+
+def test_tables_of_others_cannot_write_into_a_caption() -> None:
+    """Numbers of an adopted table that are texts instead, of any column that a caption names."""
+    frame = pl.DataFrame({name: [RAW] for name in ("model", "label", "images", "permutations", "resamples", "protocol", "seed")})
+    card = SimpleNamespace(image_tokens=4, cls_token=False)
+    html = publish_parts(report.facts_of(frame, {RAW: card}, []), writer="html5")["body"]
+    assert "alert" in html
+    assert "<script" not in html
+
+
+def test_facts_of_others_cannot_write_into_the_front_page() -> None:
+    texts = dict.fromkeys(("name", "label", "arch", "weights", "sha256", "accuracy", "dataset", "images", "left_out", "jobs", "time"), RAW)
+    lists = {"models": [texts], "transforms": {RAW: [RAW]}, "splits": [texts], "left_out": [RAW], "stages": [texts]}
+    facts = report.in_one_line({"seed": RAW, **lists, "expected": {RAW: 1}, "versions": {RAW: RAW}, "hashes": {RAW: RAW}})
+    template = jinja2.Template((REPOSITORY / "workflow" / "report" / "summary.rst").read_text(encoding="utf-8"))
+    text = template.render(snakemake={"config": {"run": EVIL, "report": {"summary": facts, "protocol": EVIL}}})
+    html = publish_parts(text, writer="html5")["body"]
+    assert html.count("alert(1)") > 20
+    assert "<script" not in html
+
+
+@pytest.mark.parametrize("title", ["x", EVIL])
+def test_tables_of_others_are_escaped_in_their_pages(title: str) -> None:
+    html = report.page(title, pl.DataFrame({"model": ["m"], "label": [EVIL], EVIL: [EVIL], "x": [RAW]}))
+    assert html.count("alert(1)") > 2
+    assert "<script" not in html
+
+
+def test_errors_move_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    """Names of files may hold what a terminal obeys."""
+
+    def main(_: Any) -> None:
+        raise InputError("image a\x1b[2J\x07\nb cannot be decoded")
+
+    with pytest.raises(SystemExit):
+        cli.run(main, cli.parser("").parse_args([]))
+    assert capsys.readouterr().err == "error: image a\\x1b[2J\\x07 b cannot be decoded\n"
