@@ -84,7 +84,7 @@ def of_model(answers: Answers, manifest: pa.Table) -> Iterator[str]:
         yield (
             f"{right}, and {100 * share:.3g} % would be if {len(changed)} classes were assigned otherwise (it answers {shown}"
             f"{', ...' if len(changed) > NAMED else ''}): the classes probably have another order than the model's;"
-            " set the data set's `class_order` or `classes`"
+            " list them in the model's order in a file that the data set's `classes` names"
         )
     elif answers.accuracy <= binom.ppf((1 + LEVEL) / 2, images, 1 / answers.classes) / images:
         yield (
