@@ -14,9 +14,15 @@ from classlens.presentation import Inputs
 from classlens.protocol import Protocol
 from classlens.series import Series, labelled
 
+FEW = 30
+"""Wrong images below which the title says their number in bold: their mean is not known well."""
+
+APART = (pl.col("low") > 0) | (pl.col("high") < 0)
+"""Where the interval does not touch 0."""
+
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Rows (model, layer, block): difference in per cent with 95 % interval, one-sided p, and the numbers of images.
+    """Return rows (model, layer, block): difference in per cent with 95 % interval, p, and the numbers of images.
 
     p is corrected over blocks by Holm's method unless the protocol is `paper`. A model that is right, or wrong, about all images has
     nulls.
@@ -38,15 +44,17 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
 
 
 def draw(frame: pl.DataFrame, width: float) -> Figure:
-    """A panel per model, a line per layer, stars where p < 0.05."""
+    """Draw a panel per model, a line per layer, and stars where p < 0.05 and the interval does not touch 0."""
     figure, panels = curves.model_panels(frame, width)
     for axes, (_, rows) in zip(panels, frame.group_by("model", maintain_order=True), strict=True):
         for height, layer in zip((0.97, 0.92), LAYERS, strict=True):
             part = rows.filter(layer=layer).rename({"difference": "mean"})
             canvas.band(axes, part["block"] + 1, part, canvas.COLOURS[layer], canvas.NAMES[layer])
-            canvas.stars(axes, part.filter(pl.col("p") < statistics.SIGNIFICANT)["block"] + 1, height, canvas.COLOURS[layer])
-        canvas.reference_line(axes, 0)
-        axes.set_title(f"{rows['label'][0]} ({rows['images_right'][0]} right, {rows['images_wrong'][0]} wrong images)")
-    panels[0].set_ylabel("agreement, right - wrong (%)")
+            canvas.stars(axes, part.filter(pl.col("p") < statistics.SIGNIFICANT, APART)["block"] + 1, height, canvas.COLOURS[layer])
+        canvas.reference_line(axes, 0, "no difference")
+        wrong = rows["images_wrong"][0]
+        axes.set_title(f"{rows['label'][0]}: {wrong} wrong of {wrong + rows['images_right'][0]} images")
+        axes.title.set_fontweight("bold" if wrong < FEW else "normal")
+    panels[0].set_ylabel("agreement, right \N{MINUS SIGN} wrong (%)")
     canvas.legend_below(figure, panels[-1])
     return figure

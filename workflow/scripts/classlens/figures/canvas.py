@@ -85,6 +85,10 @@ HATCHED: dict[str, Any] = {"hatch": "//////", "alpha": 0.35, "linewidth": 0}
 """How the range of random twins is drawn, unlike the shading of an interval."""
 
 
+INTERVAL, STAR = "interval", "star"
+"""Marks of what a figure's legend explains once, in whatever panel it is."""
+
+
 def draw_figure(description: str | None, data: Data, draw: Callable[[pl.DataFrame, float], Figure], inputs: tuple[str, ...] = ()) -> None:
     """The whole program of a figure.
 
@@ -126,7 +130,7 @@ def styled(style: Path = STYLE) -> Iterator[None]:
 def band(axes: Axes, x: pl.Series, rows: pl.DataFrame, colour: str, label: str | None = None, style: str = "-") -> None:
     """A line through the means of rows with their intervals (columns mean, low, high) as shading."""
     axes.plot(x, rows["mean"], style, color=colour, label=label, marker="o" if len(rows) < 30 else None)
-    axes.fill_between(x, rows["low"], rows["high"], color=colour, alpha=0.18, linewidth=0)
+    axes.fill_between(x, rows["low"], rows["high"], color=colour, alpha=0.18, linewidth=0, gid=INTERVAL)
 
 
 def twin_band(axes: Axes, x: pl.Series, rows: pl.DataFrame, colour: str) -> None:
@@ -145,7 +149,7 @@ def count(numbers: pl.Series, unit: str) -> str:
 def stars(axes: Axes, x: pl.Series, height: float, colour: str) -> None:
     """A star above each significant place, at a height in units of the axes."""
     if len(x):  # a line without points would count as a point in the corner when the layout is made
-        axes.plot(x, [height] * len(x), "*", color=colour, markersize=4, clip_on=False, transform=axes.get_xaxis_transform())
+        axes.plot(x, [height] * len(x), "*", color=colour, markersize=4, clip_on=False, transform=axes.get_xaxis_transform(), gid=STAR)
 
 
 def block_axis(axes: Axes, label: str = "block") -> None:
@@ -174,11 +178,25 @@ def legend_below(figure: Figure, axes: Axes, columns: int = 4) -> None:
         line = Line2D([], [], color=COLOURS["random"], linestyle="--")
         entries[RANDOM_TWINS] = (Patch(facecolor="none", edgecolor=COLOURS["random"], **HATCHED), line)
         names.append(RANDOM_TWINS)
+    for name, handle in explained(figure).items():
+        entries[name] = handle
+        names.append(name)
     for count in range(min(columns, len(names)), 0, -1):
         legend = figure.legend([entries[name] for name in names], names, loc="outside lower center", ncols=count)
         if count == 1 or legend.get_window_extent().width < figure.bbox.width:
             break
         legend.remove()
+
+
+def explained(figure: Figure) -> dict[str, Any]:
+    """Return legend entries for intervals and stars, where some panel has them."""
+    marks = {artist.get_gid() for axes in figure.axes for artist in (*axes.collections, *axes.lines)}
+    entries: dict[str, Any] = {}
+    if INTERVAL in marks:
+        entries["95 % interval"] = Patch(color=COLOURS["reference"], alpha=0.3, linewidth=0)
+    if STAR in marks:
+        entries["p < 0.05"] = Line2D([], [], color=COLOURS["previous"], marker="*", linestyle="", markersize=4)
+    return entries
 
 
 def abreast(panels: int, width: float, least: float = LEAST_WIDTH) -> int:

@@ -16,7 +16,7 @@ from classlens.protocol import Protocol
 from classlens.series import Series, labelled
 
 PANELS = {"position": ("cls", "image"), "object": ("class", "context")}
-TITLES = {"position": "change rate of sub-layers", "object": "the same, by mask", "composition": "residual composition"}
+TITLES = {"position": "change rate of sub-layers", "object": "by class and context tokens", "composition": "residual composition"}
 STYLES = {"cls": "--", "image": "-", "class": "-", "context": "--"}
 
 
@@ -50,11 +50,11 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
         if panel == "composition":
             axes.set_ylabel("same top class (% of tokens)")
         else:
-            canvas.reference_line(axes, 50)
+            canvas.reference_line(axes, 50, "as often as not")
             axes.set_ylabel("larger class logit (% of tokens)")
         axes.set_ylim(-3, 103)
         canvas.block_axis(axes)
         axes.set_title(TITLES[panel])
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), fontsize=6)
-    figure.suptitle(f"{frame['label'][0]} (n = {max(frame['images'])} images)", fontsize=8)
+    figure.suptitle(f"{frame['label'][0]} ({canvas.count(frame['images'], 'images')}; shading: 95 % interval)", fontsize=8)
     return figure

@@ -46,7 +46,8 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
     rows = frame.filter(quantity="difference")
     canvas.band(right, rows["block"] + 1, rows, canvas.COLOURS["previous"])
     canvas.reference_line(right, 0)
-    right.set_ylabel("difference, class - context")
+    right.set_ylabel("difference, class \N{MINUS SIGN} context")
+    right.set_title("dotted: no difference")
     for axes in (left, right):
         canvas.block_axis(axes)
     canvas.legend_below(figure, left)

@@ -43,7 +43,15 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
             for (method,), part in rows.filter(order=order).group_by("method", maintain_order=True):
                 style = "--" if method == "random" else "-"
                 axes.plot(part["share"], part["mean"], style, color=canvas.COLOURS[str(method)], label=canvas.NAMES[str(method)])
-                axes.fill_between(part["share"], part["low"], part["high"], color=canvas.COLOURS[str(method)], alpha=0.12, linewidth=0)
+                axes.fill_between(
+                    part["share"],
+                    part["low"],
+                    part["high"],
+                    color=canvas.COLOURS[str(method)],
+                    alpha=0.12,
+                    linewidth=0,
+                    gid=canvas.INTERVAL,
+                )
             axes.set_title(f"{rows['label'][0]}: {TITLES[order]} (n = {rows['images'][0]})")
         row[0].set_ylabel("accuracy (%)")
     for axes in grid[-1]:

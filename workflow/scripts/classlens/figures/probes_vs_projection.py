@@ -83,7 +83,7 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
         row[0].set_title(f"{rows['label'][0]} (n = {rows['images'][0]} images)")
         if len(panels) > 1:
             _deletion(row[1], rows.filter(panel="deletion"))
-            row[1].set_title("" if beside else rows["label"][0])
+            row[1].set_title("removing tokens" if beside else f"{rows['label'][0]}, removing tokens")
     grid[-1, 0].set_xlabel("block")
     for axes in grid[-1, 1:]:
         axes.set_xlabel("image tokens removed (%)")
@@ -104,5 +104,7 @@ def _deletion(axes: Axes, rows: pl.DataFrame) -> None:
     for (method, group), part in rows.group_by("method", "group", maintain_order=True):
         name = f"{METHODS[str(method)]}, {ORDERS[str(group)]}"
         axes.plot(part["x"], part["mean"], "-" if group == "negative" else "--", color=canvas.COLOURS[str(method)], label=name)
-        axes.fill_between(part["x"], part["low"], part["high"], color=canvas.COLOURS[str(method)], alpha=0.15, linewidth=0)
+        axes.fill_between(
+            part["x"], part["low"], part["high"], color=canvas.COLOURS[str(method)], alpha=0.15, linewidth=0, gid=canvas.INTERVAL
+        )
     axes.set_ylabel("accuracy (%)")
