@@ -29,7 +29,7 @@ PROJECTED = EXPLORED | {"project", "identifiability", "context", "building", "me
 PROJECTED |= shown("identifiability", "context", "building", "memories") | PROBES_FIGURE
 DELETED = {"deletion", "deletion_curves"} | shown("deletion") | PROBES_FIGURE
 EXPLAINED = {"relevance", "segmentation"} | shown("relevance") | DELETED | EXPLORED
-EXTRACTED = {"extract", "extract_with_memory_keys", "predictions", "probes"} | PROJECTED | EXPLAINED
+EXTRACTED = {"extract", "extract_with_memory_keys", "predictions", "sanity", "probes"} | PROJECTED | EXPLAINED
 PERTURBED = {"perturbations"} | shown("attention", "tokens") | EXPLORED
 OF_MODEL = {"tokens"} | EXTRACTED | PERTURBED
 TWINS = {"twins_cls", "twins_pooled"}
@@ -79,6 +79,7 @@ CHANGED_FILES = {
     "deletion": (f"{LIBRARY}/deletion.py", DELETED),
     "masks of maps": (f"{LIBRARY}/segmentation.py", {"segmentation", "figure_segmentation_scores", "table_segmentation_scores"}),
     "probes": (f"{LIBRARY}/probes.py", {"probes"} | EXPLAINED),
+    "signs of something else": (f"{LIBRARY}/sanity.py", {"sanity", "explorer"}),
     "training": (f"{LIBRARY}/training.py", OF_TRAINING),
     "style of the figures": (f"{LIBRARY}/figures/classlens.mplstyle", FIGURES),
     "files of the explorer": (f"{LIBRARY}/explorer/tables.py", EXPLORED),
@@ -153,7 +154,7 @@ CHANGED_SETTINGS = {
     "number of classes": ("datasets.shapes.num_classes", 9, EVERYTHING),
     "what to do with bad images": ("datasets.shapes.on_bad_image", "skip", EVERYTHING - {"shapes"}),
     "images of probes": ("datasets.shapes.probe_images_per_class", 11, EVERYTHING),
-    "label": ("models.cls.label", "my model", SHOWN | {"explorer"}),
+    "label": ("models.cls.label", "my model", SHOWN | {"sanity", "explorer"}),
     "arguments of a model": ("models.cls.kwargs.embed_dim", 32, EVERYTHING - {"shapes", "manifest", "twins_pooled"}),
     "transform": ("models.cls.transform", {"resize": [112, 112]}, EVERYTHING - {"shapes", "manifest", "twins_pooled"}),
     "epochs of one model": ("models.cls.training.epochs", 25, OF_TRAINING),
@@ -169,7 +170,7 @@ CHANGED_SETTINGS = {
     "workers": ("compute.workers", 2, set()),
     "device": ("compute.device", "cpu", set()),
     "jobs of a GPU": ("compute.jobs_per_gpu", 2, set()),
-    "a model more": ("models.another", ANOTHER, {"model"} | OF_MODEL),
+    "a model more": ("models.another", ANOTHER, {"model"} | OF_MODEL - {"sanity"}),
     "no twin": ("models.cls.random_twin", False, AGAINST_TWINS | {"explorer"}),
     "fewer twins": ("models.cls.random_twin", {"seeds": 3}, {"twins_cls"} | AGAINST_TWINS | EXPLORED),
     "fewer analyses": ("models.cls.analyses", ["identifiability"], SHOWN - PER_MODEL - shown("identifiability") | EXPLORED),
