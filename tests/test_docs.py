@@ -168,7 +168,7 @@ def test_results_have_the_columns_that_are_promised(demo: Run) -> None:
     seen = set()
     for pattern, columns in promised():
         path = results / pattern.format(**names)
-        found = [re.sub(r"^(resid_post|attn_out|mlp_out)\.\d+$", "{site}.{block}", name) for name in pq.read_schema(path).names]
+        found = [re.sub(r"^(resid_post|attn_out|mlp_out)\.\d+", "{site}.{block}", name) for name in pq.read_schema(path).names]
         assert list(dict.fromkeys(found)) == columns, pattern
         seen.add(path.relative_to(results).parts[0])
     assert seen == {path.relative_to(results).parts[0] for path in results.rglob("*.parquet")}

@@ -17,6 +17,8 @@ from explorer_page import ExplorerPage
 from playwright.sync_api import Browser
 from test_staleness import planned
 
+from classlens.protocol import CORRECTED
+
 FIGURE = "results/demo/figures/mean_evolution.svg"
 
 
@@ -61,7 +63,7 @@ def test_neither_images_nor_weights_nor_hidden_states_nor_paths_travel(archive: 
     with tarfile.open(archive) as tar:
         names = tar.getnames()
         assert not [name for name in names if name.endswith((".safetensors", ".jpg")) or name.startswith(("hidden_states", "memory_keys"))]
-        assert len([name for name in names if name.startswith("projections/")]) == 4
+        assert len([name for name in names if name.startswith("projections/")]) == 2 * (1 + CORRECTED.random_twins)
         manifest = tar.extractfile("published.json")
         assert manifest
         assert str(demo.folder.parent) not in manifest.read().decode()
@@ -98,7 +100,7 @@ def test_nothing_upstream_is_computed_again(adopted: Run, demo: Run, change: Cal
     for arguments in (of_publisher(adopted), []):  # the publisher's config, and the demo's own
         assert planned(adopted, FIGURE, *arguments) == {"figure_mean_evolution"}
         drawn = {rule for rule in planned(adopted, *arguments) if not rule.startswith(("figure_", "explorer"))}
-        assert drawn <= {"figures", "reproduction", "report_pages"}
+        assert drawn <= {"figures", "reproduction", "report_pages", "sanity"}
 
 
 def test_the_explorer_does_without_photographs(adopted: Run, demo: Run, browser: Browser) -> None:

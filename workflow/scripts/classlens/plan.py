@@ -136,7 +136,7 @@ class Plan:
 
     @cached_property
     def presented(self) -> list[str]:
-        """Names of the models that some figure or table names: of random twins that are references only, the first."""
+        """Return the names of the models that some figure or table names; of random twins that are references only, the first one."""
         items = FIGURES + TABLES
         named = [name for name, model in self.models.items() if name in self.explored or not model.is_reference]
         return [name for name in named if any(name in self.models_of(item) for item in items)]
@@ -172,7 +172,7 @@ class Plan:
 
     @cached_property
     def measured_together(self) -> dict[str, list[str]]:
-        """Random twins that one job makes and measures, by model: those that have no analysis but `identifiability`.
+        """Return the random twins that one job makes and measures, by model; they have no analysis but `identifiability`.
 
         Published results hold what that job made, so that there is nothing to measure.
         """
@@ -190,7 +190,7 @@ class Plan:
 
     @cached_property
     def explored(self) -> list[str]:
-        """Names of the models that the explorer shows: of a model's random twins the first."""
+        """Return the names of the models that the explorer shows; of a model's random twins, the first one."""
         return [name for name, model in self.models.items() if not model.twin_of or name == self._own_twins(model.twin_of)[0]]
 
     def models_with(self, analysis: str) -> list[str]:
