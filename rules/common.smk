@@ -217,10 +217,9 @@ def eval_manifest(wildcards):
 
 
 def classes_manifest(wildcards):
-    """Manifest that names the classes, for a model whose class embedding is not its head."""
-    item = plan.models[wildcards.model]
-    named = item.config["class_embedding"]
-    return of_model(wildcards.model, "<results>/data/{dataset}/{split}/manifest.parquet") if named else []
+    """Manifest that names the classes and says how their order was found, for a model with weights or a class embedding from a file."""
+    needed = plan.models[wildcards.model].needs_classes
+    return of_model(wildcards.model, "<results>/data/{dataset}/{split}/manifest.parquet") if needed else []
 
 
 def train_manifest(wildcards):

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 from classlens import agreement, class_embedding, models
-from classlens.class_embedding import Vectors
+from classlens.class_embedding import Comparison, Vectors
 from classlens.errors import InputError
 from classlens.hub import Architecture
 from classlens.lens import Lens
@@ -72,7 +72,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
 def test_logits_are_those_of_the_definition(cosine: bool, projection: bool) -> None:
     model = build(num_classes=16 if projection else 0)
     own, vectors = model.head, torch.randn(4, 16 if projection else 24)
-    class_embedding.attach(model, Vectors(vectors, torch.ones(4)), cosine, 0.5, "text")
+    class_embedding.attach(model, Vectors(vectors, torch.ones(4)), Comparison(cosine, 0.5), "text")
     states = functional.layer_norm(torch.randn(2, 5, 24), (24,))
     inside = own(states)
     products = functional.cosine_similarity(inside[..., None, :], vectors, dim=-1) if cosine else inside @ vectors.T
@@ -84,7 +84,7 @@ def test_logits_are_those_of_the_definition(cosine: bool, projection: bool) -> N
 def test_values_are_projected_through_the_projection() -> None:
     model = build(num_classes=16)
     own, vectors = model.head.weight, torch.randn(4, 16)
-    class_embedding.attach(model, Vectors(vectors, None), True, 0.01, "text")
+    class_embedding.attach(model, Vectors(vectors, None), Comparison(True, 0.01), "text")
     values = agreement.values(model, "mlp", 0)
     logits = agreement.value_logits(model.head.weight, values)
     torch.testing.assert_close(logits, functional.normalize(vectors, dim=1) @ (own @ values))
@@ -95,7 +95,7 @@ def test_kept_models_have_their_class_embedding(tmp_path: Path, kwargs: dict[str
     settings = {**SMALL, **kwargs}
 
     def head(model: ViT) -> None:
-        class_embedding.attach(model, Vectors(torch.randn(4, width), torch.randn(4)), True, 0.1, "text")
+        class_embedding.attach(model, Vectors(torch.randn(4, width), torch.randn(4)), Comparison(True, 0.1), "text")
 
     model = models.make_model(Architecture("vit_tiny_patch16_224"), "random", settings, 4, seed=0, head=head)
     models.save(model, tmp_path / "model.safetensors")
@@ -110,7 +110,7 @@ def test_kept_models_have_their_class_embedding(tmp_path: Path, kwargs: dict[str
 
 def test_widths_and_heads_that_do_not_fit() -> None:
     with pytest.raises(InputError, match=r"vectors of width 20, and the model has 24 \(or its head's 16\)"):
-        class_embedding.attach(build(num_classes=16), Vectors(torch.zeros(4, 20), None), False, 1.0, "text")
+        class_embedding.attach(build(num_classes=16), Vectors(torch.zeros(4, 20), None), Comparison(), "text")
     distilled = timm.create_model("deit_tiny_distilled_patch16_224", **SMALL)
     with pytest.raises(InputError, match="two heads"):
-        class_embedding.attach(distilled, Vectors(torch.zeros(4, 24), None), False, 1.0, "text")
+        class_embedding.attach(distilled, Vectors(torch.zeros(4, 24), None), Comparison(), "text")

@@ -147,6 +147,13 @@ class PlannedDataset:
             return archive.classes
         return len(self.layout.folder_classes(self.eval_split))
 
+    def classes_sha256(self) -> str:
+        """Hash of its classes and their order, on which the rows of a model's head depend."""
+        config = self.config
+        listed = self.layout.kind == "imagefolder" and config["classes"] != "imagenet" and not self.archive
+        names = self.layout.folder_classes(self.eval_split) if listed else []
+        return sha256_of(*(str(config.get(key)) for key in ("kind", "subset", "class_order")), str(self.num_classes), *names)
+
     def facts(self) -> dict[str, Any]:
         """What must be known of it to plan without it: images of the analysed split, and whether they have masks."""
         return {"images": {self.eval_split: self.image_count(self.eval_split)}, "masks": self.has_masks}
