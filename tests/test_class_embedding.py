@@ -114,3 +114,75 @@ def test_widths_and_heads_that_do_not_fit() -> None:
     distilled = timm.create_model("deit_tiny_distilled_patch16_224", **SMALL)
     with pytest.raises(InputError, match="two heads"):
         class_embedding.attach(distilled, Vectors(torch.zeros(4, 24), None), Comparison(), "text")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"weight": torch.tensor([[1.0] * 24, [torch.nan] * 24, [1.0] * 24, [1.0] * 24])}, r"row of the class n2 \(cat\) is not finite"),
+        ({"weight": torch.tensor([[1.0] * 24, [1.0] * 24, [torch.inf] * 24, [1.0] * 24])}, r"row of the class n3 \(crane\) is not finite"),
+        ({"bias": torch.tensor([0, 0, 0, torch.nan])}, r"row of the class n4 \(crane\) is not finite"),
+        ({"weight": torch.cat([torch.ones(3, 24), torch.zeros(1, 24)])}, r"row of the class n4 \(crane\) is zero"),
+        ({"bias": torch.zeros(3)}, r"has a `bias` of shape \[3\], not \[4\]"),
+        ({"weight": torch.ones(4, 24, dtype=torch.int8)}, "`weight` is int8: save it as floats"),
+        ({"weight": torch.ones(4, 24).to(torch.float8_e5m2)}, "`weight` is float8_e5m2: save it as floats"),
+    ],
+)
+def test_rows_without_values_are_refused(tmp_path: Path, values: dict[str, torch.Tensor], message: str) -> None:
+    save_file({"weight": torch.ones(4, 24), **values}, tmp_path / "a.safetensors", {"classes": json.dumps(["n1", "n2", "n3", "n4"])})
+    with pytest.raises(InputError, match=message):
+        class_embedding.read(tmp_path / "a.safetensors", CLASSES)
+
+
+def projects(own: int, width: int, comparison: Comparison) -> bool:
+    """Whether the head of so many outputs of a model of width 24 stays before vectors of a width."""
+    model = build(num_classes=own)
+    class_embedding.attach(model, Vectors(torch.randn(4, width), None), comparison, "text")
+    return model.head.projection is not None
+
+
+def test_a_projection_is_kept_where_it_is_known_to_be_one() -> None:
+    assert projects(24, 24, Comparison(head_projects=True))
+    assert not projects(24, 24, Comparison(head_projects=False))
+    assert not projects(16, 24, Comparison(head_projects=True))  # the vectors do not fit behind it
+    assert projects(16, 16, Comparison(head_projects=False))
+    assert projects(24, 24, Comparison(projection=True))
+    assert not projects(24, 24, Comparison(projection=False, head_projects=True))
+    with pytest.raises(InputError, match="set `projection` of the model's `class_embedding` to keep"):
+        projects(24, 24, Comparison())
+    with pytest.raises(InputError, match=r"width 24, and the model has 24 \(or its head's 16\), with `projection: keep`"):
+        projects(16, 24, Comparison(projection=True))
+    with pytest.raises(InputError, match="with `projection: drop`"):
+        projects(16, 16, Comparison(projection=False))
+
+
+def test_which_heads_of_timm_are_projections() -> None:
+    def known(arch: str) -> bool | None:
+        return class_embedding.is_projection(arch, timm.get_pretrained_cfg(arch).to_dict())
+
+    for arch in (
+        "vit_medium_patch16_clip_224.tinyclip_yfcc15m",
+        "vit_base_patch32_clip_quickgelu_224.openai",
+        "eva02_base_patch16_clip_224.merged2b",
+    ):
+        assert known(arch), arch
+    for arch in ("vit_base_patch32_clip_224.laion2b_ft_in12k_in1k", "vit_base_patch16_224.augreg_in21k", "vit_base_patch32_clip_224"):
+        assert known(arch) is False, arch
+    assert known("vit_small_patch14_dinov2.lvd142m") is None
+    assert class_embedding.is_projection("someones_vit", {"num_classes": 24}) is None
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_kept_model_keeps_its_projection(tmp_path: Path, keep: bool) -> None:
+    settings = {**SMALL, "num_classes": 24}
+
+    def head(model: ViT) -> None:
+        class_embedding.attach(model, Vectors(torch.randn(4, 24), None), Comparison(projection=keep), "text")
+
+    model = models.make_model(Architecture("vit_tiny_patch16_224"), "random", settings, 4, seed=0, head=head)
+    models.save(model, tmp_path / "model.safetensors")
+    card = models.describe(model, "vit_tiny_patch16_224", settings, "random", None, CORRECTED, tmp_path / "model.safetensors")
+    card.write(tmp_path / "model.json")
+    again, _ = models.load_model(tmp_path)
+    assert (again.head.projection is not None) is keep
+    torch.testing.assert_close(again(IMAGES), model(IMAGES))

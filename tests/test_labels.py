@@ -164,7 +164,9 @@ def test_imagenet_models_of_timm_have_labels() -> None:
 def write_manifest(path: Path, classes: list[tuple[str, str]], order: dict[str, Any]) -> Path:
     metadata = {"classes": json.dumps(classes), "class_order": json.dumps(order)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    storage.write_table(path, pa.table({"image_id": pa.array([0], pa.int32())}).replace_schema_metadata(metadata), {"protocol": "corrected"})
+    storage.write_table(
+        path, pa.table({"image_id": pa.array([0], pa.int32())}).replace_schema_metadata(metadata), {"protocol": "corrected"}
+    )
     return path
 
 

@@ -78,7 +78,7 @@ def _input_refusal(model: ViT) -> str | None:
     patches = model.patch_embed
     if not hasattr(patches, "feat_ratio"):
         return None
-    reach = [count * side for count, side in zip(patches.grid_size, patches.feat_ratio(as_scalar=False), strict=True)]
+    reach = [count * side for count, side in zip(patches.grid_size, patches.feat_ratio(as_scalar=False), strict=False)]
     if reach != list(patches.img_size):
         return (
             f"its {patches.grid_size[0]} x {patches.grid_size[1]} patches reach over {reach[0]} x {reach[1]} pixels of an image of "
