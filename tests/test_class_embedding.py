@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import timm
 import torch
+from model_program import prepare, write_manifest
+from published_files import cached
 from safetensors.torch import save_file
 from torch.nn import functional
 
@@ -186,3 +188,21 @@ def test_a_kept_model_keeps_its_projection(tmp_path: Path, keep: bool) -> None:
     again, _ = models.load_model(tmp_path)
     assert (again.head.projection is not None) is keep
     torch.testing.assert_close(again(IMAGES), model(IMAGES))
+
+
+@pytest.mark.parametrize("weights", ["pretrained", "random"])
+def test_vectors_of_clip_stay_behind_its_projection_of_the_same_width(tmp_path: Path, weights: str) -> None:
+    """Of the model, and of its random twin: both have a head from 512 to 512, which is no classifier."""
+    arch, small = "vit_medium_patch16_clip_224.tinyclip_yfcc15m", {"img_size": 32, "depth": 1, "num_heads": 2}
+    known = models.build(arch, small, None)
+    assert known.head.weight.shape == (512, 512)
+    save_file(known.state_dict(), cached(tmp_path / "cache", f"timm/{arch}") / "model.safetensors")
+    write(tmp_path / "text.safetensors", ["n1", "n2", "n3", "n4"], width=512)
+    manifest = write_manifest(tmp_path / "manifest.parquet", CLASSES, {"basis": "list", "differs": None})
+    hub = ["--hub-cache", tmp_path / "cache", "--offline", "true", "--manifest", manifest]
+    asked = ["--arch", arch, "--weights", weights, "--class-embedding", tmp_path / "text.safetensors", "--normalization", "cosine"]
+    done = prepare(tmp_path, *asked, *hub, kwargs=small)
+    assert done.returncode == 0, done.stderr
+    model, _ = models.load_model(tmp_path)
+    assert model.head.projection is not None
+    assert weights == "random" or torch.equal(model.head.projection.weight, known.head.weight)

@@ -3,8 +3,6 @@
 import argparse
 import json
 import logging
-import subprocess
-import sys
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -13,11 +11,11 @@ import pyarrow as pa
 import pytest
 import timm
 import torch
-from conftest import REPOSITORY
+from model_program import SMALL, prepare, write_manifest
 from published_files import cached
 from safetensors.torch import load_file, save_file
 
-from classlens import checkpoints, labels, models, storage
+from classlens import checkpoints, labels, models
 from classlens.checkpoints import Checkpoint
 from classlens.errors import InputError
 from classlens.hub import Architecture
@@ -26,7 +24,6 @@ from classlens.manifest_classes import ClassOrder, order_of
 from classlens.trace import ViT
 
 ARCH = "vit_tiny_patch16_224"
-SMALL: dict[str, Any] = {"img_size": 32, "embed_dim": 24, "num_heads": 2, "depth": 2}
 CLASSES = [("ant", "ant"), ("bee", "bee"), ("crane_fly", "crane fly"), ("dog", "dog")]
 THEIRS = ["dog", "Crane-fly", "ant", "BEE"]
 ROWS = [2, 3, 1, 0]
@@ -159,22 +156,6 @@ def test_imagenet_models_of_timm_have_labels() -> None:
     by_name = sorted(((name.split(", ")[0], name.split(", ")[0]) for _, name in classes), key=lambda item: item[1])
     assert sum(row is None for row in labels.matches(said.rows, by_name)) < 30  # a few names are of two classes: crane, maillot
     assert labels.of_model(architecture, Checkpoint(Path("/nowhere/x"), {}), False) == []
-
-
-def write_manifest(path: Path, classes: list[tuple[str, str]], order: dict[str, Any]) -> Path:
-    metadata = {"classes": json.dumps(classes), "class_order": json.dumps(order)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    storage.write_table(
-        path, pa.table({"image_id": pa.array([0], pa.int32())}).replace_schema_metadata(metadata), {"protocol": "corrected"}
-    )
-    return path
-
-
-def prepare(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run the program that the workflow runs."""
-    written = ("--model", folder / "model.safetensors", "--card", folder / "model.json", "--kwargs", json.dumps(SMALL))
-    program = [sys.executable, REPOSITORY / "workflow" / "scripts" / "model.py", *written, "--num-classes", "4", *arguments]
-    return subprocess.run(list(map(str, program)), capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("source", ["hub", "metadata", "beside"])

@@ -248,7 +248,7 @@ def of_user(run: Run) -> set[str]:
 
 WITH_MASKS = {"context", "tokens", "segmentation"} | shown("context", "tokens")
 WITH_MASKS |= {"figure_segmentation_scores", "table_segmentation_scores", "table_context_difference"}
-CHANGED_IMAGES = EVERYTHING - {"shapes", "train"} - WITH_MASKS | {"report_pages"}  # the manifest names the classes of the class embedding
+CHANGED_IMAGES = EVERYTHING - {"shapes", "train", "model"} - WITH_MASKS | {"report_pages"}  # models depend on the classes, not on images
 
 
 def test_an_untouched_user_run_is_complete(folder: Run) -> None:
@@ -260,6 +260,17 @@ def test_an_image_more(folder: Run) -> None:
     image.write_bytes((image.parent / "0.png").read_bytes())
     assert of_user(folder) == CHANGED_IMAGES
     image.unlink()
+    assert of_user(folder) == set()
+
+
+def test_a_class_more(folder: Run) -> None:
+    """The rows of the head, or of the class embedding, are in the order of the classes."""
+    image = folder.folder / "../images/validation/another class/0.png"
+    image.parent.mkdir()
+    image.write_bytes((image.parent.parent / "cat; rm -rf x/0.png").read_bytes())
+    assert of_user(folder) == CHANGED_IMAGES | {"model"}
+    image.unlink()
+    image.parent.rmdir()
     assert of_user(folder) == set()
 
 
@@ -281,7 +292,7 @@ def test_a_checkpoints_bytes(folder: Run) -> None:
     path.write_bytes(content + b"\0")
     stale = of_user(folder)
     path.write_bytes(content)
-    assert stale == CHANGED_IMAGES - {"manifest", "extract"}
+    assert stale == CHANGED_IMAGES - {"manifest", "extract"} | {"model"}
 
 
 def test_a_class_embeddings_bytes(folder: Run) -> None:
@@ -290,7 +301,7 @@ def test_a_class_embeddings_bytes(folder: Run) -> None:
     path.write_bytes(content[:-1] + b"\x01")
     stale = of_user(folder)
     path.write_bytes(content)
-    assert stale == CHANGED_IMAGES - {"manifest"}  # of the random twin too, whose class embedding has its shape
+    assert stale == CHANGED_IMAGES - {"manifest"} | {"model"}  # of the random twin too, whose class embedding has its shape
 
 
 def test_a_data_set_that_has_moved(folder: Run) -> None:
