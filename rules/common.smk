@@ -216,10 +216,10 @@ def eval_manifest(wildcards):
     return f"<results>/data/{wildcards.dataset}/{of_dataset(wildcards).eval_split}/manifest.parquet"
 
 
-def classes_manifest(wildcards):
-    """Manifest that names the classes and says how their order was found, for a model with weights or a class embedding from a file."""
+def class_list(wildcards):
+    """Classes of the data set, for a model with weights or a class embedding from a file. Not the manifest: images make no model stale."""
     needed = plan.models[wildcards.model].needs_classes
-    return of_model(wildcards.model, "<results>/data/{dataset}/{split}/manifest.parquet") if needed else []
+    return of_model(wildcards.model, "<results>/data/{dataset}/{split}/classes.parquet") if needed else []
 
 
 def train_manifest(wildcards):

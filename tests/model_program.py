@@ -1,4 +1,4 @@
-"""The program that prepares a model, as the workflow runs it, and the manifest that it reads."""
+"""The program that prepares a model, as the workflow runs it, and the list of classes that it reads."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ from classlens import storage
 SMALL: dict[str, Any] = {"img_size": 32, "embed_dim": 24, "num_heads": 2, "depth": 2}
 
 
-def write_manifest(path: Path, classes: list[tuple[str, str]], order: dict[str, Any]) -> Path:
+def write_classes(path: Path, classes: list[tuple[str, str]], order: dict[str, Any]) -> Path:
     metadata = {"classes": json.dumps(classes), "class_order": json.dumps(order)}
     path.parent.mkdir(parents=True, exist_ok=True)
     storage.write_table(

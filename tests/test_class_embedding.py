@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import timm
 import torch
-from model_program import prepare, write_manifest
+from model_program import prepare, write_classes
 from published_files import cached
 from safetensors.torch import save_file
 from torch.nn import functional
@@ -198,8 +198,8 @@ def test_vectors_of_clip_stay_behind_its_projection_of_the_same_width(tmp_path: 
     assert known.head.weight.shape == (512, 512)
     save_file(known.state_dict(), cached(tmp_path / "cache", f"timm/{arch}") / "model.safetensors")
     write(tmp_path / "text.safetensors", ["n1", "n2", "n3", "n4"], width=512)
-    manifest = write_manifest(tmp_path / "manifest.parquet", CLASSES, {"basis": "list", "differs": None})
-    hub = ["--hub-cache", tmp_path / "cache", "--offline", "true", "--manifest", manifest]
+    listed = write_classes(tmp_path / "classes.parquet", CLASSES, {"basis": "list", "differs": None})
+    hub = ["--hub-cache", tmp_path / "cache", "--offline", "true", "--class-list", listed]
     asked = ["--arch", arch, "--weights", weights, "--class-embedding", tmp_path / "text.safetensors", "--normalization", "cosine"]
     done = prepare(tmp_path, *asked, *hub, kwargs=small)
     assert done.returncode == 0, done.stderr

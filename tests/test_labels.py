@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 import timm
 import torch
-from model_program import SMALL, prepare, write_manifest
+from model_program import SMALL, prepare, write_classes
 from published_files import cached
 from safetensors.torch import load_file, save_file
 
@@ -161,7 +161,7 @@ def test_imagenet_models_of_timm_have_labels() -> None:
 @pytest.mark.parametrize("source", ["hub", "metadata", "beside"])
 def test_a_models_own_labels_are_used(tmp_path: Path, source: str) -> None:
     known = build()
-    manifest = write_manifest(tmp_path / "manifest.parquet", CLASSES, {"basis": "natural", "differs": None})
+    listed = write_classes(tmp_path / "classes.parquet", CLASSES, {"basis": "natural", "differs": None})
     if source == "hub":
         folder = cached(tmp_path / "cache", "someone/insects")
         config = {
@@ -190,7 +190,7 @@ def test_a_models_own_labels_are_used(tmp_path: Path, source: str) -> None:
         if source == "beside":
             (path.parent / "config.json").write_text(json.dumps({"id2label": dict(enumerate(THEIRS))}))
         asked = ["--arch", ARCH, "--weights", "checkpoint", "--checkpoint", path]
-    done = prepare(tmp_path, *asked, "--manifest", manifest)
+    done = prepare(tmp_path, *asked, "--class-list", listed)
     assert done.returncode == 0, done.stderr
     model, card = models.load_model(tmp_path)
     assert torch.equal(model.head.weight, known.head.weight[ROWS])
@@ -203,8 +203,8 @@ def test_a_models_own_labels_are_used(tmp_path: Path, source: str) -> None:
 def test_weights_without_labels_are_refused_on_folders_of_numbers(tmp_path: Path) -> None:
     save_file(build().state_dict(), tmp_path / "m.safetensors")
     classes = [("1", "1"), ("2", "2"), ("3", "3"), ("10", "10")]
-    manifest = write_manifest(tmp_path / "manifest.parquet", classes, {"basis": "natural", "differs": [1, "2", "10"]})
-    asked = ["--arch", ARCH, "--weights", "checkpoint", "--checkpoint", tmp_path / "m.safetensors", "--manifest", manifest]
+    listed = write_classes(tmp_path / "classes.parquet", classes, {"basis": "natural", "differs": [1, "2", "10"]})
+    asked = ["--arch", ARCH, "--weights", "checkpoint", "--checkpoint", tmp_path / "m.safetensors", "--class-list", listed]
     done = prepare(tmp_path / "out", *asked)
     assert done.returncode == 1
     assert "class 1 is 2 for timm and 10 for torchvision" in done.stderr
@@ -216,8 +216,8 @@ def test_averaged_weights_are_timms_choice_and_said(tmp_path: Path) -> None:
     average = {key: value + 1 for key, value in average.items()}
     arguments = argparse.Namespace(model=ARCH, lr=1e-3, classes=None)
     torch.save({"epoch": 3, "state_dict": raw, "state_dict_ema": average, "args": arguments}, tmp_path / "last.pth.tar")
-    manifest = write_manifest(tmp_path / "manifest.parquet", CLASSES, {"basis": "list", "differs": None})
-    asked = ["--arch", ARCH, "--weights", "checkpoint", "--checkpoint", tmp_path / "last.pth.tar", "--manifest", manifest]
+    listed = write_classes(tmp_path / "classes.parquet", CLASSES, {"basis": "list", "differs": None})
+    asked = ["--arch", ARCH, "--weights", "checkpoint", "--checkpoint", tmp_path / "last.pth.tar", "--class-list", listed]
     done = prepare(tmp_path, *asked, "--log", tmp_path / "log.txt")
     assert done.returncode == 0, done.stderr
     assert "the parameters under `state_dict_ema` are used, as timm does; it holds `state_dict` too" in (tmp_path / "log.txt").read_text()

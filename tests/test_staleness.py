@@ -268,9 +268,10 @@ def test_a_class_more(folder: Run) -> None:
     image = folder.folder / "../images/validation/another class/0.png"
     image.parent.mkdir()
     image.write_bytes((image.parent.parent / "cat; rm -rf x/0.png").read_bytes())
-    assert of_user(folder) == CHANGED_IMAGES | {"model"}
+    stale = of_user(folder)
     image.unlink()
     image.parent.rmdir()
+    assert stale == CHANGED_IMAGES | {"classes", "model"}
     assert of_user(folder) == set()
 
 

@@ -31,7 +31,7 @@ def arguments() -> argparse.Namespace:
         "--projection", choices=["keep", "drop", "auto"], default="auto", help="the model's head before the vectors; auto: by their width"
     )
     parser.add_argument("--temperature", type=float, default=1.0, help="what the products of states and vectors are divided by")
-    parser.add_argument("--manifest", type=Path, nargs="*", default=[], help="manifest of the data set, for its classes")
+    parser.add_argument("--class-list", type=Path, nargs="*", default=[], help="classes of the data set, in the order of their indices")
     parser.add_argument("--transform", type=cli.json_argument, help="image transform, as JSON; null for the default")
     parser.add_argument("--num-classes", type=int, required=True, help="number of classes of the data set")
     parser.add_argument("--seed", type=int, default=0, help="seed of random weights")
@@ -53,7 +53,7 @@ def read(args: argparse.Namespace, file: Path | None) -> tuple[Checkpoint | None
 
 def give_head(model: ViT, args: argparse.Namespace, architecture: Architecture) -> None:
     """Replace a model's head by the class embedding that was asked for."""
-    vectors = class_embedding.read(args.class_embedding, classes_of(storage.read_table(args.manifest[0])))
+    vectors = class_embedding.read(args.class_embedding, classes_of(storage.read_table(args.class_list[0])))
     vectors = vectors.random() if args.weights == "random" else vectors
     known = None if args.weights == "checkpoint" else class_embedding.is_projection(architecture.name, architecture.facts)
     projection = {"keep": True, "drop": False, "auto": None}[args.projection]
@@ -63,9 +63,9 @@ def give_head(model: ViT, args: argparse.Namespace, architecture: Architecture) 
 
 def arrange(model: ViT, args: argparse.Namespace, architecture: Architecture, checkpoint: Checkpoint) -> str | None:
     """Put the rows of a model's own head in the order of the data set's classes; returns how the order is known."""
-    manifest = storage.read_table(args.manifest[0])
+    listed = storage.read_table(args.class_list[0])
     found = labels.of_model(architecture, checkpoint, args.weights == "pretrained")
-    return labels.arrange(model, found, classes_of(manifest), order_of(manifest), args.arch)
+    return labels.arrange(model, found, classes_of(listed), order_of(listed), args.arch)
 
 
 def main(args: argparse.Namespace) -> None:

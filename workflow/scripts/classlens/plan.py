@@ -177,7 +177,6 @@ class Plan:
             "normalization": config["class_embedding"]["normalization"] if embedding else "none",
             "temperature": config["class_embedding"]["temperature"] if embedding else 1.0,
             "projection": (config["class_embedding"]["projection"] if embedding else None) or "auto",
-            "classes": self.datasets[model.dataset].classes_sha256() if model.needs_classes else None,
         }
 
     def training_settings(self, name: str) -> dict[str, Any]:

@@ -147,12 +147,17 @@ class PlannedDataset:
             return archive.classes
         return len(self.layout.folder_classes(self.eval_split))
 
-    def classes_sha256(self) -> str:
-        """Hash of its classes and their order, on which the rows of a model's head depend."""
-        config = self.config
-        listed = self.layout.kind == "imagefolder" and config["classes"] != "imagenet" and not self.archive
-        names = self.layout.folder_classes(self.eval_split) if listed else []
-        return sha256_of(*(str(config.get(key)) for key in ("kind", "subset", "class_order")), str(self.num_classes), *names)
+    def class_settings(self, split: str) -> dict[str, Any]:
+        """What the list of its classes depends on; of folders, their names in order, as a hash."""
+        config, layout = self.config, self.layout
+        listed = layout.kind == "imagefolder" and config["classes"] != "imagenet" and not self.is_made
+        return {
+            "kind": layout.kind,
+            "subset": layout.subset,
+            "classes": config["classes"] if config["classes"] in (None, "imagenet") else "as listed",
+            "listed": sha256_of(*layout.folder_classes(split)) if listed else None,
+            "protocol": self._run["protocol"],
+        }
 
     def facts(self) -> dict[str, Any]:
         """What must be known of it to plan without it: images of the analysed split, and whether they have masks."""
