@@ -65,7 +65,7 @@ def of_model(architecture: Architecture, checkpoint: Checkpoint, pretrained: boo
         pretrained: whether they are the architecture's own, so that what it says is about them.
     """
     config = checkpoint.path.with_name("config.json")
-    sources = [(str(checkpoint.path), checkpoint.facts), (str(config), _json(config))]
+    sources = [(checkpoint.path.name, checkpoint.facts), (f"{config.name} beside the checkpoint", _json(config))]
     sources += [(f"arch {architecture.name}", architecture.facts)] if pretrained else []
     found = [labels for where, facts in sources for labels in _search(facts, where)]
     return found or (_of_imagenet(architecture) if pretrained else [])
