@@ -176,7 +176,8 @@ def test_images(pytestconfig: pytest.Config, note_fault: Callable[..., None]) ->
 
 TINY = {"img_size": 32, "embed_dim": 4, "num_heads": 1, "depth": 1}
 CLASSES = [("cat", "cat"), ("dog", "dog"), ("1", "1")]
-STATE = models.build("vit_tiny_patch16_224", TINY, 3).state_dict()
+MODEL = models.build("vit_tiny_patch16_224", TINY, 3)
+STATE = {key: value.clone() for key, value in MODEL.state_dict().items()}
 NAMES = st.sampled_from([*STATE, "head", "model.head.weight", "encoder.layer.0.attention.x", "a\nb", "\ud800", ""]) | st.text(max_size=6)
 PLACES = st.sampled_from([*labels.PLACES, *checkpoints.NESTS, "ema", "optimizer"])
 LABELS = st.sampled_from([*labels.ROWS, *labels.BY_NAME, *labels.BY_ROW, "label_descriptions"])
@@ -258,16 +259,15 @@ def test_checkpoints(pytestconfig: pytest.Config, tmp_path: Path, note_fault: Ca
     def read(content: bytes, prefix: str, settled: bool, misnamed: bool) -> None:
         path = tmp_path / ("weights.safetensors" if kind.startswith("tensors") or ("bytes" in kind and misnamed) else "weights.pt")
         path.write_bytes(content)
-        model = models.build("vit_tiny_patch16_224", TINY, 3)
         order = ClassOrder("list") if settled else ClassOrder("natural", (0, "1", "cat"))
         try:
             checkpoint = checkpoints.read(path)
-            checkpoints.load(model, checkpoint.weights, str(path), prefix, ["optimizer*"])
-            labels.arrange(model, labels.of_model(Architecture("x"), checkpoint, False), CLASSES, order, "m")
+            checkpoints.load(MODEL, checkpoint.weights, str(path), prefix, ["optimizer*"])
+            labels.arrange(MODEL, labels.of_model(Architecture("x"), checkpoint, False), CLASSES, order, "m")
         except InputError as error:
             one_line(error)
             return
-        assert all(value.isfinite().all() for value in model.state_dict().values())
+        assert all(value.isfinite().all() for value in MODEL.state_dict().values())
 
     read()
     assert not Harmful.touched.exists()
