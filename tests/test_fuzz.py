@@ -208,7 +208,7 @@ def contents(draw: st.DrawFn) -> dict[Any, Any]:
         what = draw(st.sampled_from(["change", "remove", "rename", "add"]))
         value = state.pop(key, torch.zeros(2)) if what != "add" else torch.zeros(3)
         if what == "change":
-            state[key] = draw(st.sampled_from(CHANGES))(value)
+            state[key] = draw(st.sampled_from(CHANGES))(STATE.get(key, torch.zeros(2)))
         elif what != "remove":
             state[draw(NAMES)] = value
     prefix = draw(st.sampled_from(["", "", "", "module.", "_orig_mod."]))
