@@ -233,11 +233,10 @@ def eval_manifest(wildcards):
     return f"<results>/data/{wildcards.dataset}/{of_dataset(wildcards).eval_split}/manifest.parquet"
 
 
-def classes_manifest(wildcards):
-    """Manifest that names the classes, for a model whose class embedding is not its head."""
-    item = plan.models[wildcards.model]
-    named = item.config["class_embedding"]
-    return of_model(wildcards.model, "<results>/data/{dataset}/{split}/manifest.parquet") if named else []
+def class_list(wildcards):
+    """Classes of the data set, for a model with weights or a class embedding from a file. Not the manifest: images make no model stale."""
+    needed = plan.models[wildcards.model].needs_classes
+    return of_model(wildcards.model, "<results>/data/{dataset}/{split}/classes.parquet") if needed else []
 
 
 def train_manifest(wildcards):

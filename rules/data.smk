@@ -88,3 +88,32 @@ rule manifest:
         " --split {params.settings[split]:q} --images-per-class {params.settings[images_per_class]:q}"
         " --masks {resources.masks:q} --on-bad-image {params.settings[on_bad_image]:q}"
         " --shard-size {params.settings[shard_size]:q} --protocol {params.settings[protocol]:q} --manifest {output:q}"
+
+
+rule classes:
+    """The classes of a data set, for models whose weights come from a file"""
+    input:
+        made_images,
+    output:
+        "<results>/data/{dataset}/{split}/classes.parquet",
+    log:
+        "<logs>/classes/{dataset}/{split}.log",
+    benchmark:
+        "<benchmarks>/classes/{dataset}/{split}.tsv"
+    conda:
+        "../envs/classlens.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2),
+        runtime=10,
+        root=root,
+        classes=lambda wildcards: str(of_dataset(wildcards).config["classes"]),
+    params:
+        settings=lambda wildcards: of_dataset(wildcards).class_settings(wildcards.split),
+        code=code("classes.py"),
+    message:
+        "Listing the classes of {wildcards.dataset}"
+    shell:
+        'python "$SCRIPTS"/classes.py --log {log:q} --threads {threads} --root {resources.root:q} --kind {params.settings[kind]:q}'
+        " --subset {params.settings[subset]:q} --classes {resources.classes:q} --split {wildcards.split:q}"
+        " --protocol {params.settings[protocol]:q} --class-list {output:q}"

@@ -4,7 +4,7 @@
 rule model:
     """A model from the hub, a checkpoint or a seed, which must pass a self-check"""
     input:
-        classes_manifest,
+        class_list,
     output:
         weights="<results>/models/{model}/model.safetensors",
         card="<results>/models/{model}/model.json",
@@ -34,7 +34,7 @@ rule model:
         " --arch {params.settings[arch]:q} --weights {params.settings[weights]:q} --checkpoint {resources.checkpoint:q}"
         " --sha256 {params.settings[pinned]:q} --hub-cache {resources.hub_cache:q} --offline {resources.offline:q}"
         " --class-embedding {resources.class_embedding:q} --normalization {params.settings[normalization]:q}"
-        " --temperature {params.settings[temperature]:q} --manifest {input:q}"
+        " --temperature {params.settings[temperature]:q} --projection {params.settings[projection]:q} --class-list {input:q}"
         " --kwargs {params.settings[kwargs]:q} --key-prefix={params.settings[key_prefix]:q} --ignore-keys {params.settings[ignore_keys]:q}"
         " --transform {params.settings[transform]:q} --num-classes {params.settings[num_classes]:q} --seed {params.settings[seed]:q}"
         " --protocol {params.settings[protocol]:q} --model {output.weights:q} --card {output.card:q}"

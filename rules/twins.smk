@@ -71,10 +71,10 @@ for model, twins in plan.measured_together.items():
             'python "$SCRIPTS"/twins.py --log {log:q} --threads {threads}'
             " --device {resources.device:q} --jobs-per-gpu {resources.jobs_per_gpu:q} --mem-mb {resources.mem_mb:q}"
             " --batch-size {resources.batch_size:q} --workers {resources.workers:q} --precision {params.settings[precision]:q}"
-            " --manifest {input:q} --root {resources.root:q} --seeds {params.settings[seeds]:q} --arch {params.settings[arch]:q}"
+            " --manifest {input:q} --class-list {input:q} --root {resources.root:q} --seeds {params.settings[seeds]:q} --arch {params.settings[arch]:q}"
             " --weights {params.settings[weights]:q} --hub-cache {resources.hub_cache:q} --offline {resources.offline:q}"
             " --class-embedding {resources.class_embedding:q} --normalization {params.settings[normalization]:q}"
-            " --temperature {params.settings[temperature]:q} --kwargs {params.settings[kwargs]:q}"
+            " --temperature {params.settings[temperature]:q} --projection {params.settings[projection]:q} --kwargs {params.settings[kwargs]:q}"
             " --transform {params.settings[transform]:q} --num-classes {params.settings[num_classes]:q}"
             " --dtype {params.settings[dtype]:q} --top-k {params.settings[top_k]:q} --classes {params.settings[classes]:q}"
             " --protocol {params.settings[protocol]:q} {params.written:q}"

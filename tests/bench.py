@@ -26,7 +26,7 @@ import timm
 import torch
 from PIL import Image
 
-from classlens import deletion, extraction, manifest, models, perturbation, probes, projection, relevance, storage
+from classlens import checkpoints, deletion, extraction, manifest, models, perturbation, probes, projection, relevance, storage
 from classlens.batches import Batch, batches
 from classlens.card import Card
 from classlens.compute import Compute
@@ -292,7 +292,7 @@ def float16_changes(folder: Path) -> dict[str, float]:
     sources = {f"demo, {name}": (demo / "models" / name, demo / "data/shapes/images") for name in ("cls", "pooled")}
     for name, (arch, kwargs) in GOLDEN_MODELS.items():
         keep = folder / name
-        model = models.make_model(Architecture(arch), "checkpoint", kwargs, 1000, 0, golden / f"{name}.safetensors")
+        model = models.make_model(Architecture(arch), "checkpoint", kwargs, 1000, 0, checkpoints.read(golden / f"{name}.safetensors"))
         models.save(model, keep / "model.safetensors")
         models.describe(model, arch, kwargs, name, None, PAPER, keep / "model.safetensors").write(keep / "model.json")
         sources[f"published outputs, {name}"] = (keep, golden / "data")

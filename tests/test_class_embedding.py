@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 import timm
 import torch
+from model_program import prepare, write_classes
+from published_files import cached
 from safetensors.torch import save_file
 from torch.nn import functional
 
 from classlens import agreement, class_embedding, models
-from classlens.class_embedding import Vectors
+from classlens.class_embedding import Comparison, Vectors
 from classlens.errors import InputError
 from classlens.hub import Architecture
 from classlens.lens import Lens
@@ -72,7 +74,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
 def test_logits_are_those_of_the_definition(cosine: bool, projection: bool) -> None:
     model = build(num_classes=16 if projection else 0)
     own, vectors = model.head, torch.randn(4, 16 if projection else 24)
-    class_embedding.attach(model, Vectors(vectors, torch.ones(4)), cosine, 0.5, "text")
+    class_embedding.attach(model, Vectors(vectors, torch.ones(4)), Comparison(cosine, 0.5), "text")
     states = functional.layer_norm(torch.randn(2, 5, 24), (24,))
     inside = own(states)
     products = functional.cosine_similarity(inside[..., None, :], vectors, dim=-1) if cosine else inside @ vectors.T
@@ -84,7 +86,7 @@ def test_logits_are_those_of_the_definition(cosine: bool, projection: bool) -> N
 def test_values_are_projected_through_the_projection() -> None:
     model = build(num_classes=16)
     own, vectors = model.head.weight, torch.randn(4, 16)
-    class_embedding.attach(model, Vectors(vectors, None), True, 0.01, "text")
+    class_embedding.attach(model, Vectors(vectors, None), Comparison(True, 0.01), "text")
     values = agreement.values(model, "mlp", 0)
     logits = agreement.value_logits(model.head.weight, values)
     torch.testing.assert_close(logits, functional.normalize(vectors, dim=1) @ (own @ values))
@@ -95,7 +97,7 @@ def test_kept_models_have_their_class_embedding(tmp_path: Path, kwargs: dict[str
     settings = {**SMALL, **kwargs}
 
     def head(model: ViT) -> None:
-        class_embedding.attach(model, Vectors(torch.randn(4, width), torch.randn(4)), True, 0.1, "text")
+        class_embedding.attach(model, Vectors(torch.randn(4, width), torch.randn(4)), Comparison(True, 0.1), "text")
 
     model = models.make_model(Architecture("vit_tiny_patch16_224"), "random", settings, 4, seed=0, head=head)
     models.save(model, tmp_path / "model.safetensors")
@@ -110,7 +112,97 @@ def test_kept_models_have_their_class_embedding(tmp_path: Path, kwargs: dict[str
 
 def test_widths_and_heads_that_do_not_fit() -> None:
     with pytest.raises(InputError, match=r"vectors of width 20, and the model has 24 \(or its head's 16\)"):
-        class_embedding.attach(build(num_classes=16), Vectors(torch.zeros(4, 20), None), False, 1.0, "text")
+        class_embedding.attach(build(num_classes=16), Vectors(torch.zeros(4, 20), None), Comparison(), "text")
     distilled = timm.create_model("deit_tiny_distilled_patch16_224", **SMALL)
     with pytest.raises(InputError, match="two heads"):
-        class_embedding.attach(distilled, Vectors(torch.zeros(4, 24), None), False, 1.0, "text")
+        class_embedding.attach(distilled, Vectors(torch.zeros(4, 24), None), Comparison(), "text")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"weight": torch.tensor([[1.0] * 24, [torch.nan] * 24, [1.0] * 24, [1.0] * 24])}, r"row of the class n2 \(cat\) is not finite"),
+        ({"weight": torch.tensor([[1.0] * 24, [1.0] * 24, [torch.inf] * 24, [1.0] * 24])}, r"row of the class n3 \(crane\) is not finite"),
+        ({"bias": torch.tensor([0, 0, 0, torch.nan])}, r"row of the class n4 \(crane\) is not finite"),
+        ({"weight": torch.cat([torch.ones(3, 24), torch.zeros(1, 24)])}, r"row of the class n4 \(crane\) is zero"),
+        ({"bias": torch.zeros(3)}, r"has a `bias` of shape \[3\], not \[4\]"),
+        ({"weight": torch.ones(4, 24, dtype=torch.int8)}, "`weight` is int8: save it as floats"),
+        ({"weight": torch.ones(4, 24).to(torch.float8_e5m2)}, "`weight` is float8_e5m2: save it as floats"),
+    ],
+)
+def test_rows_without_values_are_refused(tmp_path: Path, values: dict[str, torch.Tensor], message: str) -> None:
+    save_file({"weight": torch.ones(4, 24), **values}, tmp_path / "a.safetensors", {"classes": json.dumps(["n1", "n2", "n3", "n4"])})
+    with pytest.raises(InputError, match=message):
+        class_embedding.read(tmp_path / "a.safetensors", CLASSES)
+
+
+def projects(own: int, width: int, comparison: Comparison) -> bool:
+    """Whether the head of so many outputs of a model of width 24 stays before vectors of a width."""
+    model = build(num_classes=own)
+    class_embedding.attach(model, Vectors(torch.randn(4, width), None), comparison, "text")
+    return model.head.projection is not None
+
+
+def test_a_projection_is_kept_where_it_is_known_to_be_one() -> None:
+    assert projects(24, 24, Comparison(head_projects=True))
+    assert not projects(24, 24, Comparison(head_projects=False))
+    assert not projects(16, 24, Comparison(head_projects=True))  # the vectors do not fit behind it
+    assert projects(16, 16, Comparison(head_projects=False))
+    assert projects(24, 24, Comparison(projection=True))
+    assert not projects(24, 24, Comparison(projection=False, head_projects=True))
+    with pytest.raises(InputError, match="set `projection` of the model's `class_embedding` to keep"):
+        projects(24, 24, Comparison())
+    with pytest.raises(InputError, match=r"width 24, and the model has 24 \(or its head's 16\), with `projection: keep`"):
+        projects(16, 24, Comparison(projection=True))
+    with pytest.raises(InputError, match="with `projection: drop`"):
+        projects(16, 16, Comparison(projection=False))
+
+
+def test_which_heads_of_timm_are_projections() -> None:
+    def known(arch: str) -> bool | None:
+        return class_embedding.is_projection(arch, timm.get_pretrained_cfg(arch).to_dict())
+
+    for arch in (
+        "vit_medium_patch16_clip_224.tinyclip_yfcc15m",
+        "vit_base_patch32_clip_quickgelu_224.openai",
+        "eva02_base_patch16_clip_224.merged2b",
+    ):
+        assert known(arch), arch
+    for arch in ("vit_base_patch32_clip_224.laion2b_ft_in12k_in1k", "vit_base_patch16_224.augreg_in21k", "vit_base_patch32_clip_224"):
+        assert known(arch) is False, arch
+    assert known("vit_small_patch14_dinov2.lvd142m") is None
+    assert class_embedding.is_projection("someones_vit", {"num_classes": 24}) is None
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_kept_model_keeps_its_projection(tmp_path: Path, keep: bool) -> None:
+    settings = {**SMALL, "num_classes": 24}
+
+    def head(model: ViT) -> None:
+        class_embedding.attach(model, Vectors(torch.randn(4, 24), None), Comparison(projection=keep), "text")
+
+    model = models.make_model(Architecture("vit_tiny_patch16_224"), "random", settings, 4, seed=0, head=head)
+    models.save(model, tmp_path / "model.safetensors")
+    card = models.describe(model, "vit_tiny_patch16_224", settings, "random", None, CORRECTED, tmp_path / "model.safetensors")
+    card.write(tmp_path / "model.json")
+    again, _ = models.load_model(tmp_path)
+    assert (again.head.projection is not None) is keep
+    torch.testing.assert_close(again(IMAGES), model(IMAGES))
+
+
+@pytest.mark.parametrize("weights", ["pretrained", "random"])
+def test_vectors_of_clip_stay_behind_its_projection_of_the_same_width(tmp_path: Path, weights: str) -> None:
+    """Of the model, and of its random twin: both have a head from 512 to 512, which is no classifier."""
+    arch, small = "vit_medium_patch16_clip_224.tinyclip_yfcc15m", {"img_size": 32, "depth": 1, "num_heads": 2}
+    known = models.build(arch, small, None)
+    assert known.head.weight.shape == (512, 512)
+    save_file(known.state_dict(), cached(tmp_path / "cache", f"timm/{arch}") / "model.safetensors")
+    write(tmp_path / "text.safetensors", ["n1", "n2", "n3", "n4"], width=512)
+    listed = write_classes(tmp_path / "classes.parquet", CLASSES, {"basis": "list", "differs": None})
+    hub = ["--hub-cache", tmp_path / "cache", "--offline", "true", "--class-list", listed]
+    asked = ["--arch", arch, "--weights", weights, "--class-embedding", tmp_path / "text.safetensors", "--normalization", "cosine"]
+    done = prepare(tmp_path, *asked, *hub, kwargs=small)
+    assert done.returncode == 0, done.stderr
+    model, _ = models.load_model(tmp_path)
+    assert model.head.projection is not None
+    assert weights == "random" or torch.equal(model.head.projection.weight, known.head.weight)

@@ -1,7 +1,9 @@
-"""Broken configs, images and archives by the thousand (`--inputs`): an answer is a result or one line, never a traceback."""
+"""Broken configs, images, archives and checkpoints by the thousand (`--inputs`): a result or one line, never a traceback."""
 
+import argparse
 import io
 import json
+import pickle
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -12,16 +14,20 @@ from typing import Any
 import archives
 import numpy as np
 import pytest
+import safetensors.torch
+import torch
 import yaml
 from conftest import REPOSITORY, small_config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from classlens import checkpoints, images, labels, models
 from classlens import config as configs
-from classlens import images
 from classlens.adoption import adopt
 from classlens.errors import InputError
+from classlens.hub import Architecture
+from classlens.manifest_classes import ClassOrder
 from classlens.plan import Plan
 
 ANSWER = "a result, or what is wrong in one line; never a traceback"
@@ -264,3 +270,108 @@ def test_archives(pytestconfig: pytest.Config, tmp_path: Path, note_fault: Calla
 
     take()
     note_fault("random changes of an archive for `make adopt`", ANSWER, times=pytestconfig.getoption("inputs"))
+
+
+TINY = {"img_size": 32, "embed_dim": 4, "num_heads": 1, "depth": 1}
+CLASSES = [("cat", "cat"), ("dog", "dog"), ("1", "1")]
+MODEL = models.build("vit_tiny_patch16_224", TINY, 3)
+STATE = {key: value.clone() for key, value in MODEL.state_dict().items()}
+SURPRISING = ("head", "model.head.weight", "encoder.layer.0.attention.x", "a\nb", "\ud800", "")
+PARAMETERS = st.sampled_from([*STATE, *SURPRISING]) | st.text(max_size=6)
+    max_size=6
+)
+PLACES = st.sampled_from([*labels.PLACES, *checkpoints.NESTS, "ema", "optimizer"])
+LABELS = st.sampled_from([*labels.ROWS, *labels.BY_NAME, *labels.BY_ROW, "label_descriptions"])
+LABEL = st.sampled_from(["cat", "dog", "1", "n01440764", "LABEL_0", "\x1b[2J"]) | SCALARS
+SAID = st.lists(LABEL, max_size=4) | st.dictionaries(LABEL.filter(lambda key: isinstance(key, str | int)), LABEL, max_size=4) | VALUES
+CHANGES: list[Callable[[torch.Tensor], torch.Tensor]] = [
+    lambda value: value.to(torch.float16),
+    lambda value: value.to(torch.int64),
+    lambda value: value > 0,
+    lambda value: value.to(torch.complex64),
+    lambda value: value.to(torch.float8_e4m3fn),
+    lambda value: value.to("meta"),
+    lambda value: value.to_sparse(),
+    lambda value: value * torch.nan,
+    lambda value: value[:1],
+    lambda value: value[None],
+    lambda value: value.flatten()[0],
+    lambda value: value.new_zeros(0),
+]
+
+
+@st.composite
+def contents(draw: st.DrawFn) -> dict[Any, Any]:
+    """What a training program might save: a model's parameters, some changed or left out, in nests and beside settings and labels."""
+    state: dict[Any, Any] = dict(STATE)
+    for _ in range(draw(st.integers(0, 3))):
+        key = draw(st.sampled_from([key for key in state if isinstance(key, str) and isinstance(state[key], torch.Tensor)] or ["x"]))
+        what = draw(st.sampled_from(["change", "remove", "rename", "add"]))
+        value = state.pop(key, torch.zeros(2)) if what != "add" else torch.zeros(3)
+        if what == "change":
+            state[key] = draw(st.sampled_from(CHANGES))(STATE.get(key, torch.zeros(2)))
+        elif what != "remove":
+            state[draw(PARAMETERS)] = value
+    prefix = draw(st.sampled_from(["", "", "", "module.", "_orig_mod."]))
+    content: dict[Any, Any] = {prefix + key: value for key, value in state.items()}
+    for _ in range(draw(st.integers(0, 3))):
+        inner = {draw(LABELS): draw(SAID)} | ({draw(st.sampled_from(checkpoints.NESTS)): content} if draw(st.booleans()) else content)
+        content = inner | {draw(PLACES): argparse.Namespace(**{draw(LABELS): draw(SAID)}) if draw(st.booleans()) else draw(VALUES)}
+    return content
+
+
+class Harmful:
+    """A pickle of it touches a file when it is read by a program that executes what is in a file."""
+
+    touched = Path("/tmp/classlens-fuzz-was-harmed")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.touched,)
+
+
+def saved(content: Any) -> bytes:
+    file = io.BytesIO()
+    torch.save(content, file)
+    return file.getvalue()
+
+
+def plain(content: dict[Any, Any]) -> bytes:
+    """The tensors at the top, as safetensors, with labels in the metadata."""
+    tensors = {key: value.contiguous() for key, value in content.items() if isinstance(value, torch.Tensor) and not value.is_meta
+               and value.layout == torch.strided and key.isprintable()}  # fmt: skip
+    said = {key: json.dumps(value, default=str) for key, value in content.items() if key not in tensors and key.isprintable()}
+    return safetensors.torch.save(tensors, said)
+
+
+VALID_FILES = [saved(STATE), saved({"state_dict": STATE, "args": argparse.Namespace(classes=["cat"])}), safetensors.torch.save(STATE)]
+HARMFUL = [saved({"state_dict": STATE, "x": Harmful()}), pickle.dumps(Harmful()), pickle.dumps({"state_dict": [Harmful()]}, protocol=0)]
+FILES = {
+    "what a training program might save": contents().map(saved),
+    "tensors with labels": contents().map(plain),
+    "random bytes in a checkpoint": st.binary(max_size=64) | damaged(st.sampled_from(VALID_FILES + HARMFUL)),
+    "programs in a checkpoint": st.sampled_from(HARMFUL) | VALUES.map(pickle.dumps),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_checkpoints(pytestconfig: pytest.Config, tmp_path: Path, note_fault: Callable[..., None], kind: str) -> None:
+    @many(pytestconfig)
+    @given(FILES[kind], st.sampled_from(["", "", "module."]), st.booleans(), st.booleans())
+    def read(content: bytes, prefix: str, settled: bool, misnamed: bool) -> None:
+        path = tmp_path / ("weights.safetensors" if kind.startswith("tensors") or ("bytes" in kind and misnamed) else "weights.pt")
+        path.write_bytes(content)
+        order = ClassOrder("list") if settled else ClassOrder("natural", (0, "1", "cat"))
+        try:
+            checkpoint = checkpoints.read(path)
+            checkpoints.load(MODEL, checkpoint.weights, str(path), prefix, ["optimizer*"])
+            labels.arrange(MODEL, labels.of_model(Architecture("x"), checkpoint, False), CLASSES, order, "m")
+        except InputError as error:
+            one_line(error)
+            return
+        assert all(value.isfinite().all() for value in MODEL.state_dict().values())
+
+    read()
+    assert not Harmful.touched.exists()
+    pickle.loads(HARMFUL[1])  # which it would have done
+    Harmful.touched.unlink()
+    note_fault(kind, ANSWER, times=pytestconfig.getoption("inputs"))

@@ -10,7 +10,7 @@ import torch
 from published_files import cached
 from safetensors.torch import save_file
 
-from classlens import models
+from classlens import checkpoints, models
 from classlens.errors import InputError
 from classlens.hub import Hub
 from classlens.provenance import check_sha256, sha256
@@ -49,7 +49,7 @@ def test_weights_by_the_full_name_in_timm(tmp_path: Path, name: str) -> None:
     save_file(state, folder / name) if name.endswith("safetensors") else torch.save(state, folder / name)
     hub = Hub(tmp_path, offline=True)
     architecture = hub.architecture(ARCH)
-    model = models.make_model(architecture, "pretrained", SMALL, 1000, seed=0, checkpoint=hub.weights(architecture))
+    model = models.make_model(architecture, "pretrained", SMALL, 1000, seed=0, checkpoint=checkpoints.read(hub.weights(architecture)))
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
 
 
@@ -60,7 +60,7 @@ def test_a_repository_by_its_own_name(tmp_path: Path) -> None:
     save_file(known.state_dict(), folder / "model.safetensors")
     hub = Hub(tmp_path, offline=True)
     architecture = hub.architecture(f"hf-hub:{REPOSITORY}")
-    model = models.make_model(architecture, "pretrained", {}, 7, seed=0, checkpoint=hub.weights(architecture))
+    model = models.make_model(architecture, "pretrained", {}, 7, seed=0, checkpoint=checkpoints.read(hub.weights(architecture)))
     images = torch.randn(2, 3, 48, 48)
     torch.testing.assert_close(model(images), known(images))
     models.save(model, tmp_path / "model.safetensors")
@@ -93,8 +93,11 @@ def test_what_cannot_be_had_is_named_with_what_to_do(tmp_path: Path, offline: bo
 
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     save_file({"head.weight": torch.zeros(3, 3)}, tmp_path / "model.safetensors")
-    with pytest.raises(InputError, match="its pretrained weights do not fit"):
-        models.make_model(Hub().architecture(ARCH), "pretrained", SMALL, 1000, seed=0, checkpoint=tmp_path / "model.safetensors")
+    content = checkpoints.read(tmp_path / "model.safetensors")
+    with pytest.raises(
+        InputError, match=r"does not fit the model: \d+ missing \(blocks.0.attn.proj.bias, .*1 of another shape \(head.weight"
+    ):
+        models.make_model(Hub().architecture(ARCH), "pretrained", SMALL, 1000, seed=0, checkpoint=content)
 
 
 def test_a_pinned_hash_is_checked(tmp_path: Path) -> None:
@@ -103,3 +106,44 @@ def test_a_pinned_hash_is_checked(tmp_path: Path) -> None:
     check_sha256(path, sha256(path).upper())
     with pytest.raises(InputError, match=r"model.safetensors has the sha256 .*, and the config pins 00"):
         check_sha256(path, "0" * 64)
+
+
+def test_what_a_repository_says_of_its_input_is_kept(tmp_path: Path) -> None:
+    """An older config.json has the image size beside the weights' description only, and a model without it would have another grid."""
+    known = small(num_classes=7, img_size=48)
+    folder = cached(tmp_path, REPOSITORY)
+    (folder / "config.json").write_text(json.dumps({**CONFIG, "model_args": SMALL}))
+    save_file(known.state_dict(), folder / "model.safetensors")
+    hub = Hub(tmp_path, offline=True)
+    architecture = hub.architecture(f"hf-hub:{REPOSITORY}")
+    model = models.make_model(architecture, "pretrained", {}, 7, seed=0, checkpoint=checkpoints.read(hub.weights(architecture)))
+    models.save(model, tmp_path / "model.safetensors")
+    card = models.describe(model, architecture.name, architecture.kwargs, "x", None, models.Protocol(), tmp_path / "model.safetensors")
+    card.write(tmp_path / "model.json")
+    images = torch.randn(2, 3, 48, 48)
+    torch.testing.assert_close(models.load_model(tmp_path)[0](images), known(images))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"model_type": "vit", "id2label": {"0": "cat"}}, "it is a model of Hugging Face transformers: give timm's version"),
+        ({**CONFIG, "model_args": {"checkpoint_path": "/etc/passwd"}}, "`model_args`: `checkpoint_path` is not allowed"),
+        ({**CONFIG, "model_args": []}, "does not describe a model of timm"),
+        ({"architecture": 3, "pretrained_cfg": {"fixed_input_size": True}}, "does not describe a model of timm"),
+        ([1, 2], "does not describe a model of timm"),
+        ("[" * 5000, "does not describe a model of timm"),
+    ],
+)
+def test_repositories_that_describe_no_model_of_timm(tmp_path: Path, content: Any, message: str) -> None:
+    folder = cached(tmp_path, REPOSITORY)
+    (folder / "config.json").write_text(content if isinstance(content, str) else json.dumps(content))
+    with pytest.raises(InputError, match=message) as caught:
+        Hub(tmp_path, offline=True).architecture(f"hf-hub:{REPOSITORY}")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_weights_that_timm_does_not_know_of_a_model_that_it_does() -> None:
+    hub = Hub(offline=True)
+    with pytest.raises(InputError, match="has no pretrained weights"):
+        hub.weights(hub.architecture("vit_tiny_patch16_224.of_mine"))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from classlens.errors import InputError
 from classlens.lens import Lens, largest, rank
 from classlens.measures import chance, class_identifiability
-from classlens.models import build
+from classlens.models import accept, build
 from classlens.trace import Trace
 
 
@@ -89,3 +89,40 @@ def test_output_of_the_lens_is_the_models(arch: str, kwargs: dict) -> None:
         torch.testing.assert_close(lens.output(trace["resid_post.2"]), wanted)
         if not lens.pooled and lens.second_head is None:
             torch.testing.assert_close(lens(trace["resid_post.2"])[:, 0], wanted)
+
+
+REFUSED = [
+    ("vit_base_patch16_siglip_224", {"num_heads": 3}),
+    ("vit_tiny_patch16_224", {"global_pool": "avgmax"}),
+    ("vit_tiny_patch16_224", {"global_pool": "max"}),
+    ("vit_tiny_patch16_224", {"global_pool": "map"}),
+    ("vit_tiny_patch16_224", {"global_pool": ""}),
+    ("vit_tiny_patch16_224", {"global_pool": "prr"}),
+    ("vit_tiny_patch16_224", {"global_pool": "avg", "pool_include_prefix": True}),
+    ("vit_tiny_patch16_224", {"num_classes": 0}),
+    ("vit_tiny_patch16_224", {"depth": 0}),
+    ("vit_small_patch16_18x2_224", {}),
+    ("vit_dwee_patch16_reg1_gap_256", {}),
+]
+
+
+@pytest.mark.parametrize(("arch", "kwargs"), REFUSED)
+def test_the_library_refuses_what_the_workflow_refuses(arch: str, kwargs: dict) -> None:
+    model = build(arch, {"img_size": 32, "embed_dim": 48, "num_heads": 3, "depth": 1, **kwargs}, 7)
+    with pytest.raises(InputError) as workflow:
+        accept(model, "m")
+    with pytest.raises(InputError) as library:
+        Lens.from_model(model)
+    assert str(library.value) == str(workflow.value).replace("model m ", f"model {type(model).__name__} ")
+
+
+def test_models_of_other_kinds_are_refused_in_one_line() -> None:
+    for arch in ("resnet18", "efficientnet_b0"):
+        model = build(arch, {}, 7)
+        with pytest.raises(InputError, match="not a Vision Transformer with `blocks`"):
+            Lens.from_model(model)
+    with pytest.raises(InputError, match="model ResNet cannot be traced: it is not a Vision Transformer with `blocks`"):
+        Trace(build("resnet18", {}, 7), ["resid_post.0"])
+    for site in ("attn_out.0", "attn_heads.0"):
+        with pytest.raises(InputError, match="model EfficientNet has no site"):
+            Trace(model, [site])

@@ -259,6 +259,8 @@ def test_an_interval_goes_behind_what_it_is_of() -> None:
 def test_a_transform_in_words(resize: int | list[int], crop: list[int] | None, said: str) -> None:
     settings = {"resize": resize, "crop": crop, "interpolation": "bilinear", "mean": [0.485, 0.456, 0], "std": [0.229, 1.0, 0.225]}
     assert report.transform(settings) == f"{said}; mean 0.485, 0.456, 0; std 0.229, 1, 0.225"
+    covering = report.transform({**settings, "resize": [71, 35], "keep_ratio": True, "crop": [64, 32]})
+    assert covering.startswith("resize to cover 71×35, centre crop 64×32, bilinear")
 
 
 def test_stages_sum_their_jobs_and_the_longest_comes_first(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ def arguments() -> argparse.Namespace:
     parser = cli.parser(__doc__)
     compute.add_arguments(parser)
     new_model.add_arguments(parser)
+    parser.add_argument("--manifest", type=Path, required=True, help="manifest of the analysed split")
     parser.add_argument("--root", type=Path, required=True, help="folder of the data set")
     parser.add_argument("--seeds", type=int, nargs="+", required=True, help="seed of each twin")
     parser.add_argument("--dtype", choices=list(extraction.DTYPES), default="float16", help="type in which hidden states are projected")
@@ -69,7 +70,7 @@ def sum_up(args: argparse.Namespace, number: int, twin: Twin) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    run, manifest = compute.from_arguments(args), storage.read_table(args.manifest[0])
+    run, manifest = compute.from_arguments(args), storage.read_table(args.manifest)
     further = [class_index(item, classes_of(manifest), "projection.classes") for item in args.classes]
     found = [made(args, number, manifest, run) for number in range(len(args.seeds))]
     twins.measure(found, manifest, args.root, Settings(args.dtype, args.top_k, further, Protocol.named(args.protocol)), run)

@@ -28,6 +28,7 @@ class Card:
         source: where the weights come from; with the sha256 of their file, if there is one.
         sha256: of model.safetensors.
         class_embedding: what `class_embedding.restored` needs; None for a model with a head of its own.
+        labels: how the class of each row of the head is known; None where nothing but the data set's order says so.
     """
 
     arch: str
@@ -44,20 +45,21 @@ class Card:
     source: str
     sha256: str
     class_embedding: dict[str, Any] | None = None
+    labels: str | None = None
 
     @classmethod
     def read(cls, path: Path) -> "Card":
         """The card in a model.json.
 
         Raises:
-            InputError: the file is damaged.
+            InputError: the file is missing or damaged.
         """
         try:
             facts = json.loads(path.read_text(encoding="utf-8"))
             if facts.pop("checksum") != _checksum(facts):
                 raise ValueError("it does not have the checksum that was written")
             return cls(**facts)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise storage.unreadable(path, error) from None
 
     def write(self, path: Path) -> None:

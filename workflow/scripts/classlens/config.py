@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 from jsonschema.validators import extend
 
+from classlens import model_arguments
 from classlens.config_file import check_plain, load, place
 from classlens.config_paths import with_paths
 from classlens.errors import InputError, printable
@@ -137,6 +138,13 @@ def _check_dataset(name: str, dataset: dict[str, Any]) -> None:
 
 
 def _check_model(name: str, model: dict[str, Any], config: dict[str, Any]) -> None:
+    if problem := model_arguments.refused(model["kwargs"]):
+        raise InputError(f"config key `models.{name}.kwargs`: {problem}")
+    if model_arguments.is_a_place(model["arch"]):
+        raise InputError(
+            f"config key `models.{name}.arch` is {model['arch']!r}: give a name in timm, or `hf-hub:OWNER/NAME`; weights of a folder are "
+            "named by `weights`"
+        )
     datasets = list(config["datasets"])
     if model["dataset"] is None and len(datasets) == 1:
         model["dataset"] = datasets[0]

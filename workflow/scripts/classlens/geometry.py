@@ -13,11 +13,13 @@ class Geometry:
     """A resize and a centre crop.
 
     Args:
-        transform: resize ([height, width], or the length of the shortest side), crop ([height, width] or None), interpolation.
+        transform: resize ([height, width], or the length of the shortest side), keep_ratio (whether [height, width] is to be covered by an
+            image of unchanged shape, instead of being its size), crop ([height, width] or None), interpolation.
     """
 
     def __init__(self, transform: dict[str, Any]):
         self._resize, self._crop = transform["resize"], transform.get("crop")
+        self._keep_ratio = transform.get("keep_ratio", False)
         self._interpolation = Image.Resampling[transform["interpolation"].upper()]
 
     def image(self, image: Image.Image) -> Image.Image:
@@ -36,10 +38,15 @@ class Geometry:
     def _size(self, image: Image.Image) -> tuple[int, int]:
         """Height and width after the resize."""
         if not isinstance(self._resize, int):
-            return self._resize[0], self._resize[1]
+            return self._covering(image) if self._keep_ratio else (self._resize[0], self._resize[1])
         short, long = sorted(image.size)
         scaled = int(self._resize * long / short)
         return (self._resize, scaled) if image.width >= image.height else (scaled, self._resize)
+
+    def _covering(self, image: Image.Image) -> tuple[int, int]:
+        """Height and width of the smallest image of the same shape that covers `resize`, rounded as timm's `ResizeKeepRatio` does."""
+        ratio = min(image.height / self._resize[0], image.width / self._resize[1])
+        return round(image.height / ratio), round(image.width / ratio)
 
 
 def _box(height: int, width: int, rows: int, columns: int) -> tuple[int, int, int, int]:

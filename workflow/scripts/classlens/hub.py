@@ -4,6 +4,8 @@ Only `config.json` and `model.safetensors` (or else `pytorch_model.bin`) of a re
 executes nothing.
 """
 
+import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,9 @@ from huggingface_hub.constants import HF_HUB_CACHE
 from huggingface_hub.errors import RemoteEntryNotFoundError
 from timm.models._hub import load_model_config_from_path
 
-from classlens.errors import InputError, first_line
+from classlens import model_arguments
+from classlens.errors import InputError, first_line, printable
 
-PREFIX = "hf-hub:"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -29,12 +31,14 @@ class Architecture:
         kwargs: arguments that its repository gives.
         pretrained_cfg: what its repository says of weights and images; None for what timm knows by name.
         repository: where its weights are on the hub; None if nowhere.
+        facts: what timm, or its repository, says of the pretrained weights: `num_classes`, `label_names`, `notes`.
     """
 
     name: str
     kwargs: dict[str, Any] = field(default_factory=dict)
     pretrained_cfg: dict[str, Any] | None = None
     repository: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -53,19 +57,24 @@ class Hub:
         """The architecture that a config names: a name in timm, or `hf-hub:` and a repository.
 
         Raises:
-            InputError: the repository's description cannot be had.
+            InputError: the repository's description cannot be had, or is not one of a timm model.
         """
-        if not arch.startswith(PREFIX):
-            known = timm.get_pretrained_cfg(arch) if timm.is_model(arch) else None
-            return Architecture(arch, repository=known.hf_hub_id if known else None)
-        repository = arch.removeprefix(PREFIX)
+        if not arch.startswith(model_arguments.HUB):
+            known = _known(arch)
+            return Architecture(arch, repository=known.get("hf_hub_id"), facts=known)
+        repository = arch.removeprefix(model_arguments.HUB)
         folder = self.file(repository, "config.json").parent
         try:
             cfg, name, kwargs = load_model_config_from_path(folder)
-        except (ValueError, KeyError) as error:
-            raise InputError(f"config.json of {arch} does not describe a model of timm ({first_line(error)})") from None
-        classes = {"num_classes": cfg["num_classes"]} if "num_classes" in cfg else {}
-        return Architecture(name, {**classes, **kwargs}, {**cfg, "source": "", "file": None}, repository)
+            classes = {"num_classes": cfg["num_classes"]} if "num_classes" in cfg else {}
+            size = {"img_size": cfg["input_size"][1:]} if cfg.get("fixed_input_size") else {}
+            facts = {**_known(f"{name}.{cfg.get('tag')}"), **cfg}
+            architecture = Architecture(name, {**classes, **size, **kwargs}, {**cfg, "source": "", "file": None}, repository, facts)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise InputError(f"config.json of {arch} does not describe a model of timm ({_not_timms(folder, error)})") from None
+        if problem := model_arguments.refused(architecture.kwargs):
+            raise InputError(f"config.json of {arch}: `model_args`: {problem}")
+        return architecture
 
     def weights(self, architecture: Architecture) -> Path:
         """The file of an architecture's weights.
@@ -106,3 +115,21 @@ class Hub:
             f"{names[0]} of {repository} is not in the hub's cache {self.cache or HF_HUB_CACHE} and cannot be fetched ({reason}): "
             f"run `hf download {name_of}` where there is a network and copy the cache, or set `weights` to a local checkpoint"
         )
+
+
+def _known(name: str) -> dict[str, Any]:
+    """Return what timm knows of the pretrained weights of a name; empty where it knows neither."""
+    try:
+        found = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    except RuntimeError:  # a model of timm, and weights that are not
+        return {}
+    return found.to_dict() if found else {}
+
+
+def _not_timms(folder: Path, error: Exception) -> str:
+    """What a config.json is instead, or what is wrong with it."""
+    with suppress(ValueError, OSError, RecursionError):
+        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if isinstance(content, dict) and {"model_type", "transformers_version"} & content.keys():
+            return "it is a model of Hugging Face transformers: give timm's version of it, by its full name in timm"
+    return f"{type(error).__name__}: {printable(first_line(error))}"

@@ -9,6 +9,19 @@ from torch import Tensor, nn
 from classlens.errors import InputError
 from classlens.trace import ViT
 
+ADDITIVE_PARTS = ("drop_path1", "drop_path2", "attn.proj", "mlp.fc2")
+"""What each block must have to add an attention and an MLP contribution to the residual stream."""
+
+
+class ClassHead(nn.Module):
+    """A head beside `nn.Linear` that `Lens` accepts: it maps hidden states [..., width] to logits [..., class].
+
+    Attributes:
+        out_features: number of classes.
+    """
+
+    out_features: int
+
 
 class Lens(nn.Module):
     """A model's own way from a hidden state to class logits: `head(fc_norm(norm(x)))` for every token, bias included.
@@ -19,7 +32,7 @@ class Lens(nn.Module):
     Args:
         norm: the model's final norm.
         fc_norm: the norm before the head; one of the two usually does nothing.
-        head: the class embedding, a linear map from [..., width] to [..., class] (or `class_embedding.ClassEmbedding`).
+        head: the class embedding, a linear map from [..., width] to [..., class], or a `ClassHead`.
         prefix_tokens: number of tokens before the image tokens.
         pooled: whether the model's output comes from the mean of the image tokens instead of from token 0.
         second_head: head of the distillation token, whose logits are averaged with those of token 0.
@@ -40,7 +53,12 @@ class Lens(nn.Module):
 
     @classmethod
     def from_model(cls, model: ViT) -> "Lens":
-        """The lens of a timm model; it shares the model's parameters."""
+        """Return the lens of a timm model; it shares the model's parameters.
+
+        Raises:
+            InputError: the model's output is not what the method assumes (`refusal`).
+        """
+        check(model, type(model).__name__)
         return cls(
             getattr(model, "norm", nn.Identity()),
             getattr(model, "fc_norm", nn.Identity()),
@@ -68,6 +86,35 @@ class Lens(nn.Module):
         if self.second_head is None:
             return logits
         return (logits + self.second_head(self.fc_norm(states[:, 1]))) / 2
+
+
+def refusal(model: nn.Module) -> str | None:
+    """Return why a model's hidden states cannot be projected by this method, or None where they can."""
+    found: ViT = model
+    if not all(hasattr(model, part) for part in ("blocks", "patch_embed", "num_prefix_tokens")):
+        return "it is not a Vision Transformer with `blocks`"
+    if not len(found.blocks):
+        return "it has no blocks"
+    if not isinstance(getattr(model, "head", None), nn.Linear | ClassHead):
+        return "its head is not one linear map (class embedding)"
+    if getattr(model, "attn_pool", None) is not None or found.global_pool not in ("token", "avg"):
+        return f"its output is not one token or the mean of the image tokens (global_pool={found.global_pool!r})"
+    if getattr(model, "pool_include_prefix", False):
+        return "it pools over prefix tokens too"
+    for part in ADDITIVE_PARTS:
+        try:
+            found.blocks[0].get_submodule(part)
+        except AttributeError:
+            return f"its blocks have no {part}: they do not add an attention and an MLP contribution to the residual stream"
+    if type(found.blocks[0].attn).__name__ == "DiffAttention":
+        return "its attention is a difference of two (differential attention), which is no weighted sum of values"
+    return None
+
+
+def check(model: nn.Module, name: str) -> None:
+    """Raise an InputError, with the reason, where a model's hidden states cannot be projected by this method."""
+    if reason := refusal(model):
+        raise InputError(f"model {name} is refused: {reason}")
 
 
 def _mean(states: Tensor, real: Tensor | None) -> Tensor:

@@ -111,6 +111,17 @@ def _facts(image: Image, dataset: Dataset) -> dict[str, Any]:
     return facts
 
 
+def class_list(dataset: Dataset, split: str) -> pa.Table:
+    """Return the classes of a data set, in the order of their indices, with the schema metadata about them that manifests have.
+
+    No image is looked at, so that what depends on the classes alone does not depend on images.
+    """
+    classes = class_table(dataset, split)
+    columns = {"class_index": pa.array(range(len(classes)), pa.int32()), "class_id": [one for one, _ in classes]}
+    table = pa.table({**columns, "class_name": [name for _, name in classes]})
+    return table.replace_schema_metadata({"classes": json.dumps(classes)})
+
+
 def class_table(dataset: Dataset, split: str) -> list[tuple[str, str]]:
     """(id, name) of each class, in the order of the class indices."""
     if dataset.kind == "imagenet_s" or dataset.classes == "imagenet":

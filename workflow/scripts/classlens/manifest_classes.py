@@ -1,10 +1,31 @@
 """The classes of a data set, as its manifests record them."""
 
 import json
+from dataclasses import dataclass
 
 import pyarrow as pa
 
 from classlens.errors import InputError
+
+
+@dataclass(frozen=True)
+class ClassOrder:
+    """How the order of a data set's classes was found.
+
+    Attributes:
+        basis: `list` (named by the config, or official), `imagenet`, `timm`, `torchvision`, or `natural`: the sorted folders.
+        differs: the first index at which folders sorted with numbers in order and folders sorted as text differ, and both names; None
+            where they do not.
+    """
+
+    basis: str
+    differs: tuple[int, str, str] | None = None
+
+
+def order_of(manifest: pa.Table) -> ClassOrder:
+    """Return how the order of a manifest's classes was found; a manifest that does not say so has a settled one."""
+    said = json.loads((manifest.schema.metadata or {}).get(b"class_order", b'{"basis": "list", "differs": null}'))
+    return ClassOrder(said["basis"], tuple(said["differs"]) if said["differs"] else None)
 
 
 def classes_of(manifest: pa.Table) -> list[tuple[str, str]]:

@@ -7,19 +7,20 @@ model.safetensors and model.json, from which every later step loads it.
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from classlens import checkpoints, class_embedding, storage, transforms
+from classlens import checkpoints, class_embedding, lens, model_arguments, pretrained, storage, transforms
 from classlens.card import Card
-from classlens.class_embedding import ClassEmbedding
+from classlens.checkpoints import Checkpoint
 from classlens.cli import log
-from classlens.errors import InputError, first_line
+from classlens.errors import InputError, first_line, printable
 from classlens.hub import Architecture
 from classlens.lens import Lens
 from classlens.protocol import Protocol
@@ -35,29 +36,32 @@ def build(
     kwargs: dict[str, Any],
     num_classes: int | None,
     pretrained_cfg: dict[str, Any] | None = None,
-    weights: dict[str, Tensor] | None = None,
+    weights: AbstractContextManager[None] | None = None,
 ) -> ViT:
-    """A timm model in evaluation mode.
+    """Return a timm model in evaluation mode.
 
     Args:
         arch: name in timm.
         kwargs: arguments of `timm.create_model` beside these.
         num_classes: number of classes; None leaves the architecture's own.
         pretrained_cfg: what its repository says of weights and images; None for what timm knows by name.
-        weights: pretrained weights by name, which timm fits to the model; None for random ones.
+        weights: the context in which timm loads pretrained weights (`pretrained.loading`); None for random ones.
 
     Raises:
-        InputError: timm has no such architecture or argument, or the weights do not fit.
+        InputError: timm has no such architecture or argument, an argument is not allowed, or the weights do not fit.
     """
+    if problem := model_arguments.refused(kwargs):
+        raise InputError(f"arch {arch!r} with kwargs {json.dumps(kwargs, default=str)}: {problem}")
     options = kwargs if num_classes is None or "num_classes" in kwargs else {**kwargs, "num_classes": num_classes}
-    overlay = {"state_dict": weights, "source": "", "custom_load": False} if weights else None
     try:
-        model = timm.create_model(arch, pretrained=bool(weights), pretrained_cfg=pretrained_cfg, pretrained_cfg_overlay=overlay, **options)
-    except RuntimeError as error:
-        advice = "; its pretrained weights do not fit `kwargs`" if weights else _similar(arch)
-        raise InputError(f"arch {arch!r}: {first_line(error)}{advice}") from None
-    except (TypeError, ValueError, AssertionError) as error:
-        raise InputError(f"arch {arch!r} with kwargs {json.dumps(kwargs)}: {first_line(error)}") from None
+        with weights or nullcontext():
+            model = timm.create_model(arch, pretrained=weights is not None, pretrained_cfg=pretrained_cfg, **options)
+    except InputError:
+        raise
+    except Exception as error:  # timm checks few arguments, so that a wrong one may fail anywhere
+        problem = f"{type(error).__name__}: {printable(first_line(error))}"
+        advice = "" if timm.is_model(arch) else _similar(arch)
+        raise InputError(f"arch {arch!r} with kwargs {json.dumps(kwargs, default=str)} cannot be built ({problem}){advice}") from None
     return model.eval()
 
 
@@ -66,23 +70,20 @@ def _similar(arch: str) -> str:
     return f"; similar names are {', '.join(near)}" if near else "; `timm.list_models()` lists the names"
 
 
-def refusal(model: ViT) -> str | None:
-    """Why a model's hidden states cannot be projected by this method, or None."""
-    if not hasattr(model, "blocks") or not hasattr(model, "patch_embed") or not hasattr(model, "num_prefix_tokens"):
-        return "it is not a Vision Transformer with `blocks`"
-    if not isinstance(getattr(model, "head", None), nn.Linear | ClassEmbedding):
-        return "its head is not one linear map (class embedding)"
-    if getattr(model, "attn_pool", None) is not None or model.global_pool not in ("token", "avg"):
-        return f"its output is not one token or the mean of the image tokens (global_pool={model.global_pool!r})"
-    if getattr(model, "pool_include_prefix", False):
-        return "it pools over prefix tokens too"
-    for place in ("drop_path1", "drop_path2", "attn.proj", "mlp.fc2"):
-        try:
-            model.blocks[0].get_submodule(place)
-        except AttributeError:
-            return f"its blocks have no {place}: they do not add an attention and an MLP contribution to the residual stream"
-    if type(model.blocks[0].attn).__name__ == "DiffAttention":
-        return "its attention is a difference of two (differential attention), which is no weighted sum of values"
+def _input_refusal(model: ViT) -> str | None:
+    """Return why images cannot be this model's input, or why its tokens do not tile them; None where they can and do."""
+    channels = getattr(model, "in_chans", 3)
+    if channels != 3:
+        return f"it takes images of {channels} channels, and images here have three (red, green, blue): remove `in_chans`"
+    patches = model.patch_embed
+    if not hasattr(patches, "feat_ratio"):
+        return None
+    reach = [count * side for count, side in zip(patches.grid_size, patches.feat_ratio(as_scalar=False), strict=False)]
+    if reach != list(patches.img_size):
+        return (
+            f"its {patches.grid_size[0]} x {patches.grid_size[1]} patches reach over {reach[0]} x {reach[1]} pixels of an image of "
+            f"{patches.img_size[0]} x {patches.img_size[1]}: set `img_size` to a multiple of the patch's size"
+        )
     return None
 
 
@@ -96,15 +97,19 @@ def accept(model: ViT, name: str) -> None:
     Raises:
         InputError: the model is refused, with the reason; or its weights are not finite.
     """
-    reason = refusal(model)
-    if reason:
+    lens.check(model, name)
+    if reason := _input_refusal(model):
         raise InputError(f"model {name} is refused: {reason}")
     blocks = range(len(model.blocks))
-    images = torch.randn(2, 3, *model.patch_embed.img_size, generator=torch.Generator().manual_seed(0))
     names = [f"{site}.{block}" for site in ("resid_pre", "attn_out", "mlp_out", "resid_post") for block in blocks]
-    with torch.inference_mode(), Trace(model, names) as trace:
-        output = model(images)
-        projected = Lens.from_model(model).output(trace[f"resid_post.{blocks[-1]}"])
+    try:
+        images = torch.randn(2, 3, *model.patch_embed.img_size, generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode(), Trace(model, names) as trace:
+            output = model(images)
+            projected = Lens.from_model(model).output(trace[f"resid_post.{blocks[-1]}"])
+    except (RuntimeError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, AssertionError) as error:
+        problem = f"{type(error).__name__}: {printable(first_line(error))}"
+        raise InputError(f"model {name} is refused: it fails on an image ({problem}): correct its `kwargs`") from None
     if not output.isfinite().all():
         raise InputError(f"model {name} is refused: its output is not finite; its weights are damaged")
     for block in blocks:
@@ -143,6 +148,7 @@ def describe(
     transform: dict[str, Any] | None,
     protocol: Protocol,
     weights: Path,
+    labels: str | None = None,
 ) -> Card:
     """The card of an accepted model.
 
@@ -154,10 +160,12 @@ def describe(
         transform: the config's transform, or None for the default.
         protocol: settles the default transform.
         weights: the file that holds the weights.
+        labels: how the class of each row of the head is known (`labels.arrange`).
 
     Raises:
         InputError: the transform's output is not the model's input.
     """
+    _warn_of_ties(model, arch)
     return Card(
         arch=arch,
         kwargs=kwargs,
@@ -173,7 +181,13 @@ def describe(
         source=source,
         sha256=sha256(weights),
         class_embedding=class_embedding.described(model),
+        labels=labels,
     )
+
+
+def _warn_of_ties(model: ViT, arch: str) -> None:
+    if not model.head.weight.any():
+        log.warning("the head of %s is zero (`weight_init`?): all classes have the same logit, and every rank is chance", arch)
 
 
 def save(model: ViT, path: Path) -> None:
@@ -193,11 +207,12 @@ def load_model(folder: Path | str) -> tuple[ViT, Card]:
     """
     folder = Path(folder)
     card, weights = Card.read(folder / "model.json"), folder / "model.safetensors"
-    if sha256(weights) != card.sha256:
+    if not weights.is_file() or sha256(weights) != card.sha256:
         raise InputError(f"{weights} is not the file that model.json describes: delete both and run the workflow again")
     model = build(card.arch, card.kwargs, None if card.class_embedding else card.classes)
     if card.class_embedding:
         class_embedding.restored(model, card.classes, card.class_embedding)
+    lens.check(model, card.arch)
     checkpoints.load(model, load_file(weights), str(weights))
     log.info("model %s, sha256 %s", card.arch, card.sha256)
     return model.requires_grad_(False), card
@@ -209,12 +224,12 @@ def make_model(
     kwargs: dict[str, Any],
     num_classes: int,
     seed: int,
-    checkpoint: Path | None = None,
+    checkpoint: Checkpoint | None = None,
     key_prefix: str = "",
     ignore_keys: list[str] | None = None,
     head: Callable[[ViT], None] | None = None,
 ) -> ViT:
-    """A model with the weights that a config asks for.
+    """Return a model with the weights that a config asks for.
 
     Args:
         architecture: from `hub.Hub.architecture`.
@@ -222,7 +237,7 @@ def make_model(
         kwargs: arguments of `timm.create_model`.
         num_classes: classes of the data set.
         seed: seed of random weights.
-        checkpoint: file of the weights, for `pretrained` and `checkpoint`.
+        checkpoint: the weights, for `pretrained` and `checkpoint`.
         key_prefix: see `checkpoints.load`.
         ignore_keys: see `checkpoints.load`.
         head: gives the model another head than its own, such as a class embedding.
@@ -231,19 +246,34 @@ def make_model(
         InputError: the model, its weights or its number of classes do not fit.
     """
     torch.manual_seed(seed)
-    content = checkpoints.read(checkpoint) if checkpoint else None
-    pretrained = content if weights == "pretrained" else None
-    own_classes = pretrained is not None or head is not None
+    loader = pretrained.loading(checkpoint, ignore_keys or [], architecture.kwargs) if checkpoint and weights == "pretrained" else None
+    own_classes = loader is not None or head is not None
     kwargs = {**architecture.kwargs, **kwargs}
-    model = build(architecture.name, kwargs, None if own_classes else num_classes, architecture.pretrained_cfg, pretrained)
-    if content is not None and pretrained is None:
-        checkpoints.load(model, content, str(checkpoint), key_prefix, ignore_keys)
+    model = build(architecture.name, kwargs, None if own_classes else num_classes, architecture.pretrained_cfg, loader)
+    if checkpoint and not loader:
+        checkpoints.load(model, checkpoint.weights, str(checkpoint.path), key_prefix, ignore_keys)
     if head:
         head(model)
     accept(model, architecture.name)
+    if weights != "random":
+        _check_activation(model, architecture, weights)
     classes = model.head.out_features
     if classes != num_classes:
         raise InputError(
             f"model {architecture.name} tells {classes} classes apart and its data set has {num_classes}: set the data set's `classes`"
         )
     return model
+
+
+def _check_activation(model: ViT, architecture: Architecture, weights: str) -> None:
+    """Raise an InputError where pretrained weights were trained with another activation than the model's, as timm notes beside them."""
+    notes = architecture.facts.get("notes") or ()
+    if not any("quickgelu" in str(note).lower() for note in notes) or type(model.blocks[0].mlp.act).__name__ == "QuickGELU":
+        return
+    variant = architecture.name.replace("_clip_", "_clip_quickgelu_")
+    problem = f"the weights of {architecture.name} were trained with QuickGELU, and the model has GELU"
+    if weights == "pretrained":
+        raise InputError(
+            f"{problem}: set `arch: {variant}`" + (", or" if timm.is_model(variant) else "") + " `kwargs: {act_layer: quick_gelu}`"
+        )
+    log.warning("%s: a checkpoint that comes from them needs `arch: %s`", problem, variant)

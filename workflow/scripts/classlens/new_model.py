@@ -3,9 +3,10 @@
 import argparse
 from pathlib import Path
 
-from classlens import class_embedding, cli, models, storage
-from classlens.hub import Hub
-from classlens.manifest_classes import classes_of
+from classlens import checkpoints, class_embedding, cli, labels, models, storage
+from classlens.checkpoints import Checkpoint
+from classlens.hub import Architecture, Hub
+from classlens.manifest_classes import classes_of, order_of
 from classlens.protocol import Protocol
 from classlens.provenance import check_sha256
 from classlens.trace import ViT
@@ -26,8 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--class-embedding", type=cli.optional_path, help="vectors of the classes to use instead of the model's head")
     parser.add_argument("--normalization", choices=["none", "cosine"], default="none", help="how states and vectors are compared")
+    parser.add_argument(
+        "--projection", choices=["keep", "drop", "auto"], default="auto", help="the model's head before the vectors; auto: by their width"
+    )
     parser.add_argument("--temperature", type=float, default=1.0, help="what the products of states and vectors are divided by")
-    parser.add_argument("--manifest", type=Path, nargs="*", default=[], help="manifest of the data set, for --class-embedding")
+    parser.add_argument("--class-list", type=Path, nargs="*", default=[], help="classes of the data set, in the order of their indices")
     parser.add_argument("--transform", type=cli.json_argument, help="image transform, as JSON; null for the default")
     parser.add_argument("--num-classes", type=int, required=True, help="number of classes of the data set")
 
@@ -47,31 +51,47 @@ def make(args: argparse.Namespace, seed: int, weights: Path, card: Path) -> None
     hub = Hub(args.hub_cache, args.offline)
     architecture = hub.architecture(args.arch)
     file = hub.weights(architecture) if args.weights == "pretrained" else args.checkpoint
-    source = _source_of(args, file)
+    checkpoint, source = _read(args, file)
     model = models.make_model(
         architecture,
         args.weights,
         args.kwargs,
         args.num_classes,
         seed,
-        file,
+        checkpoint,
         args.key_prefix,
         args.ignore_keys,
-        (lambda model: _give_head(model, args)) if args.class_embedding else None,
+        (lambda model: _give_head(model, args, architecture)) if args.class_embedding else None,
     )
+    known = _arrange(model, args, architecture, checkpoint) if checkpoint and not args.class_embedding else None
     models.save(model, weights)
     kwargs = {**architecture.kwargs, **args.kwargs}
-    models.describe(model, architecture.name, kwargs, source, args.transform, Protocol.named(args.protocol), weights).write(card)
+    models.describe(model, architecture.name, kwargs, source, args.transform, Protocol.named(args.protocol), weights, known).write(card)
 
 
-def _source_of(args: argparse.Namespace, file: Path | None) -> str:
-    """Return where the weights come from; with the sha256 of their file, if there is one, which must be that of the config."""
+def _read(args: argparse.Namespace, file: Path | None) -> tuple[Checkpoint | None, str]:
+    """Return the weights in a file, which must have the config's sha256, and where they come from, for model.json."""
     name = args.checkpoint.name if args.checkpoint else args.weights
-    return f"{name}, sha256 {check_sha256(file, args.sha256)}" if file else name
+    if file is None:
+        return None, name
+    digest = check_sha256(file, args.sha256)
+    checkpoint = checkpoints.read(file)
+    nest = f", `{checkpoint.nest}`" if checkpoint.nest else ""
+    return checkpoint, f"{name}{nest}, sha256 {digest}"
 
 
-def _give_head(model: ViT, args: argparse.Namespace) -> None:
+def _give_head(model: ViT, args: argparse.Namespace, architecture: Architecture) -> None:
     """Replace a model's head by the class embedding that was asked for."""
-    vectors = class_embedding.read(args.class_embedding, classes_of(storage.read_table(args.manifest[0])))
+    vectors = class_embedding.read(args.class_embedding, classes_of(storage.read_table(args.class_list[0])))
     vectors = vectors.random() if args.weights == "random" else vectors
-    class_embedding.attach(model, vectors, args.normalization == "cosine", args.temperature, str(args.class_embedding))
+    known = None if args.weights == "checkpoint" else class_embedding.is_projection(architecture.name, architecture.facts)
+    projection = {"keep": True, "drop": False, "auto": None}[args.projection]
+    comparison = class_embedding.Comparison(args.normalization == "cosine", args.temperature, projection, known)
+    class_embedding.attach(model, vectors, comparison, str(args.class_embedding))
+
+
+def _arrange(model: ViT, args: argparse.Namespace, architecture: Architecture, checkpoint: Checkpoint) -> str | None:
+    """Put the rows of a model's own head in the order of the data set's classes, and return how the order is known."""
+    listed = storage.read_table(args.class_list[0])
+    found = labels.of_model(architecture, checkpoint, args.weights == "pretrained")
+    return labels.arrange(model, found, classes_of(listed), order_of(listed), args.arch)

@@ -57,6 +57,11 @@ class Model:
     def weights(self) -> str:
         return "random" if self.twin_of else self.config["weights"]
 
+    @property
+    def needs_classes(self) -> bool:
+        """Whether its weights or its class embedding come from a file, whose rows must be in the order of the data set's classes."""
+        return self.weights not in ("random", "trained") or bool(self.config["class_embedding"])
+
 
 class Plan:
     """The work that a resolved config stands for.
@@ -249,6 +254,7 @@ class Plan:
             "class_embedding": self.fingerprints.of([embedding])[0] if embedding else None,
             "normalization": config["class_embedding"]["normalization"] if embedding else "none",
             "temperature": config["class_embedding"]["temperature"] if embedding else 1.0,
+            "projection": (config["class_embedding"]["projection"] if embedding else None) or "auto",
         }
 
     def twins_settings(self, name: str) -> dict[str, Any]:

@@ -157,6 +157,18 @@ class PlannedDataset:
             return archive.classes
         return len(self.layout.folder_classes(self.eval_split))
 
+    def class_settings(self, split: str) -> dict[str, Any]:
+        """What the list of its classes depends on; of folders, their names in order, as a hash."""
+        config, layout = self.config, self.layout
+        listed = layout.kind == "imagefolder" and config["classes"] != "imagenet" and not self.is_made
+        return {
+            "kind": layout.kind,
+            "subset": layout.subset,
+            "classes": config["classes"] if config["classes"] in (None, "imagenet") else "as listed",
+            "listed": sha256_of(*layout.folder_classes(split)) if listed else None,
+            "protocol": self._run["protocol"],
+        }
+
     def facts(self) -> dict[str, Any]:
         """Return what must be known of it to plan without it: the number of images of each split, and whether they have masks."""
         return {"images": {split: self.image_count(split) for split in self.splits}, "masks": self.has_masks}

@@ -190,7 +190,8 @@ def summary(
 def transform(settings: dict[str, Any]) -> str:
     """An image transform (`transforms`) in words."""
     resize, crop = settings["resize"], settings["crop"]
-    steps = [f"resize to {_size(resize)}" if isinstance(resize, list) else f"shortest side to {resize}"]
+    whole = "resize to cover" if settings.get("keep_ratio") else "resize to"
+    steps = [f"{whole} {_size(resize)}" if isinstance(resize, list) else f"shortest side to {resize}"]
     steps += [f"centre crop {_size(crop)}"] if crop else []
     mean, std = (", ".join(map(_text, settings[name])) for name in ("mean", "std"))
     return f"{', '.join(steps)}, {settings['interpolation']}; mean {mean}; std {std}"

@@ -22,6 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from classlens.errors import InputError
+
 # Where a site is in a block of timm's ViT family: path of the module, and whether it is the module's input. `drop_path1`, `drop_path2`
 # and `attn_drop` do nothing when a model is evaluated. The first two see exactly what is added to the stream, after layer-scale and
 # post-norm.
@@ -62,6 +64,7 @@ class Trace:
 
     Raises:
         KeyError: a name that is no site, or whose block the model does not have.
+        InputError: the model has no `blocks`, or its blocks have no such site.
     """
 
     def __init__(
@@ -71,6 +74,8 @@ class Trace:
         edit: Mapping[str, Edit] | None = None,
         stop: str | None = None,
     ):
+        if not hasattr(model, "blocks"):
+            raise InputError(f"model {type(model).__name__} cannot be traced: it is not a Vision Transformer with `blocks`")
         self._model = model
         self._read = read if isinstance(read, Mapping) else dict.fromkeys(read, torch.Tensor.detach)
         self._edit = edit or {}
@@ -89,9 +94,12 @@ class Trace:
         if site not in _PLACES or not block.isdigit() or int(block) >= len(blocks):
             raise KeyError(f"{name!r}: names are SITE.BLOCK with SITE one of {', '.join(SITES)} and BLOCK from 0 to {len(blocks) - 1}")
         path, is_input = _PLACES[site]
-        if site == "attn_heads" and not hasattr(blocks[int(block)].attn, "norm"):
-            path = "attn.proj"  # BEiT's attention has nothing between
-        return blocks[int(block)].get_submodule(path), is_input
+        try:
+            if site == "attn_heads" and not hasattr(blocks[int(block)].attn, "norm"):
+                path = "attn.proj"  # BEiT's attention has nothing between
+            return blocks[int(block)].get_submodule(path), is_input
+        except AttributeError:
+            raise InputError(f"model {type(self._model).__name__} has no site {name!r}: its blocks have no `{path}`") from None
 
     def _seen(self, name: str, activation: Tensor) -> Tensor:
         if name in self._edit:

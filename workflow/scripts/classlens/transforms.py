@@ -1,7 +1,7 @@
 """From an image file to a model's input, and the same geometry for its mask.
 
 A transform is a plain dictionary, as in the config and in model.json: resize ([height, width] straight, or the length of the shortest
-side), crop ([height, width] or None), interpolation, mean and std. `geometry` does the first three.
+side), keep_ratio, crop ([height, width] or None), interpolation, mean and std. `geometry` does the first four.
 """
 
 import math
@@ -15,12 +15,15 @@ from classlens.errors import InputError
 from classlens.geometry import Geometry
 from classlens.protocol import Protocol
 
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
+"""Interpolations that timm and Pillow both have."""
+
 
 class Transform:
     """A resize, a centre crop and a normalisation.
 
     Args:
-        settings: resize, crop, interpolation, mean, std.
+        settings: resize, keep_ratio, crop, interpolation, mean, std.
     """
 
     def __init__(self, settings: dict[str, Any]):
@@ -59,20 +62,24 @@ def default_transform(arch: str, data_config: dict[str, Any], protocol: Protocol
 
 
 def own_transform(data_config: dict[str, Any]) -> dict[str, Any]:
-    """The evaluation transform that timm gives for a model's data config.
+    """Return the evaluation transform that timm gives for a model's data config (`timm.data.transforms_imagenet_eval`).
 
     Raises:
-        InputError: the model's images are padded to shape, which no mask could follow.
+        InputError: the model's images are padded to shape, which no mask could follow, or resized in a random way.
     """
     size = list(data_config["input_size"][1:])
+    mode, interpolation = data_config["crop_mode"], data_config["interpolation"]
+    if mode not in ("center", "squash"):
+        raise InputError(f"the model's crop mode {mode!r} is not supported: give the model a `transform` in the config")
+    if interpolation not in INTERPOLATIONS:
+        raise InputError(f"the model's interpolation {interpolation!r} is not supported: give the model a `transform` in the config")
     scaled = [math.floor(side / data_config["crop_pct"]) for side in size]
-    modes = {"center": scaled[0] if scaled[0] == scaled[1] else scaled, "squash": scaled}
-    if data_config["crop_mode"] not in modes:
-        raise InputError(f"the model's crop mode {data_config['crop_mode']!r} is not supported: give the model a `transform` in the config")
+    square = scaled[0] == scaled[1]
     return {
-        "resize": modes[data_config["crop_mode"]],
+        "resize": scaled[0] if mode == "center" and square else scaled,
+        **({"keep_ratio": True} if mode == "center" and not square else {}),
         "crop": size,
-        "interpolation": data_config["interpolation"] if data_config["interpolation"] != "random" else "bilinear",
+        "interpolation": interpolation,
         "mean": list(data_config["mean"]),
         "std": list(data_config["std"]),
     }
@@ -86,4 +93,5 @@ def completed(transform: dict[str, Any]) -> dict[str, Any]:
 
 def output_size(transform: dict[str, Any]) -> list[int] | None:
     """[height, width] of the transform's output, or None where it depends on the image."""
-    return transform["crop"] or (transform["resize"] if isinstance(transform["resize"], list) else None)
+    fixed = isinstance(transform["resize"], list) and not transform.get("keep_ratio", False)
+    return transform["crop"] or (transform["resize"] if fixed else None)
