@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from classlens.errors import InputError
+from classlens.errors import InputError, printable
 from classlens.protocol import PROTOCOLS
 from classlens.provenance import code_sha256, library_versions
 from classlens.storage import reading
@@ -101,7 +101,7 @@ def _end_with(parent: int) -> None:
 
 
 def _fail(message: str) -> None:
-    log.error("error: %s", " ".join(message.split()))
+    log.error("error: %s", printable(" ".join(message.split())))
     sys.exit(1)
 
 

@@ -4,6 +4,8 @@ import json
 
 import pyarrow as pa
 
+from classlens.class_order import ClassOrder, normal
+from classlens.cli import log
 from classlens.errors import InputError
 
 
@@ -12,8 +14,14 @@ def classes_of(manifest: pa.Table) -> list[tuple[str, str]]:
     return [(class_id, name) for class_id, name in json.loads(manifest.schema.metadata[b"classes"])]
 
 
+def order_of(manifest: pa.Table) -> ClassOrder:
+    """How the class indices of a manifest's data set were settled."""
+    order = json.loads(manifest.schema.metadata[b"class_order"])
+    return ClassOrder(order["basis"], tuple(order["differs"]) if order["differs"] else None)
+
+
 def class_index(wanted: str | int, classes: list[tuple[str, str]], key: str) -> int:
-    """Index of the class that a config means by a name, an id or an index.
+    """Index of the class that a config means by an id, a name or an index; in that order, since a class may be named like an index.
 
     Args:
         wanted: what the config says.
@@ -21,11 +29,19 @@ def class_index(wanted: str | int, classes: list[tuple[str, str]], key: str) -> 
         key: the key under which the config says it.
 
     Raises:
-        InputError: there is no such class.
+        InputError: there is no such class, or several have that name.
     """
-    if isinstance(wanted, int) and 0 <= wanted < len(classes):
-        return wanted
-    for index, (class_id, name) in enumerate(classes):
-        if wanted == class_id or wanted in name.split(", "):
-            return index
-    raise InputError(f"config key `{key}`: {wanted!r} is no class; give an index, an id such as {classes[0][0]}, or a name")
+    text = normal(str(wanted))
+    found = [index for index, (class_id, _) in enumerate(classes) if normal(class_id) == text]
+    found = found or [index for index, (_, name) in enumerate(classes) if text in map(normal, (name, *name.split(", ")))]
+    if len(found) > 1:
+        ids = ", ".join(classes[index][0] for index in found)
+        raise InputError(f"config key `{key}`: {wanted!r} is the name of several classes ({ids}): give one of these ids")
+    index = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+    if found:
+        if isinstance(wanted, int) and wanted != found[0]:
+            log.warning("config key `%s`: %r is taken as the name of class %d, not as an index", key, wanted, found[0])
+        return found[0]
+    if index is not None and index < len(classes):
+        return index
+    raise InputError(f"config key `{key}`: {wanted!r} is no class; give an id such as {classes[0][0]}, a name, or an index")
