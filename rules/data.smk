@@ -85,6 +85,7 @@ rule manifest:
     shell:
         'python "$SCRIPTS"/manifest.py --log {log:q} --threads {threads} --root {resources.root:q}'
         " --kind {params.settings[kind]:q} --subset {params.settings[subset]:q} --classes {resources.classes:q}"
+        " --class-order {params.settings[class_order]:q} --class-splits {params.settings[class_splits]:q}"
         " --split {params.settings[split]:q} --images-per-class {params.settings[images_per_class]:q}"
         " --masks {resources.masks:q} --on-bad-image {params.settings[on_bad_image]:q}"
         " --shard-size {params.settings[shard_size]:q} --protocol {params.settings[protocol]:q} --manifest {output:q}"
@@ -109,11 +110,12 @@ rule classes:
         root=root,
         classes=lambda wildcards: str(of_dataset(wildcards).config["classes"]),
     params:
-        settings=lambda wildcards: of_dataset(wildcards).class_settings(wildcards.split),
+        settings=lambda wildcards: of_dataset(wildcards).class_settings(),
         code=code("classes.py"),
     message:
         "Listing the classes of {wildcards.dataset}"
     shell:
         'python "$SCRIPTS"/classes.py --log {log:q} --threads {threads} --root {resources.root:q} --kind {params.settings[kind]:q}'
         " --subset {params.settings[subset]:q} --classes {resources.classes:q} --split {wildcards.split:q}"
+        " --class-order {params.settings[class_order]:q} --class-splits {params.settings[class_splits]:q}"
         " --protocol {params.settings[protocol]:q} --class-list {output:q}"

@@ -69,6 +69,17 @@ def test_missing_files_and_images(tmp_path: Path) -> None:
         cifar.unpack("cifar100", tmp_path, "test", 1, tmp_path / "images")
 
 
+@pytest.mark.parametrize("name", ["a/../../../x", "..", "", b"\xff/x"])
+def test_names_of_classes_that_are_no_names_of_folders(tmp_path: Path, name: Any) -> None:
+    archive, _ = write_archive(tmp_path, "cifar10", 1)
+    names = sorted([f"b{i}" for i in range(9)] + [name], key=str)
+    for content in (names, 3, None):
+        (tmp_path / archive.folder / archive.names).write_bytes(pickle.dumps({b"label_names": content}))
+        with pytest.raises(InputError, match="does not name the 10 classes"):
+            cifar.unpack("cifar10", tmp_path, "test", 1, tmp_path / "home" / "images")
+    assert not (tmp_path / "home").exists()
+
+
 def test_images_are_counted_without_reading_the_archive() -> None:
     assert ARCHIVES["cifar100"].count("test", 5) == 500
     assert ARCHIVES["cifar10"].count("train", None) == 50000

@@ -111,7 +111,7 @@ def test_list_decides_order_and_merged_classes_are_left_out(tmp_path: Path) -> N
         Dataset("imagenet_s", tmp_path, subset=50).images("validation", None)
     for row in ("..,x.JPEG", "n01440764,../../secret.JPEG", "n01440764,"):
         (home / "validation_stim_info.csv").write_text(f"imagenet_id,img_name\n{row}\n", encoding="utf-8")
-        with pytest.raises(InputError, match="which is no image in a class folder: correct it"):
+        with pytest.raises(InputError, match="lacks the name of a class folder, or that of an image in it: correct or remove it"):
             Dataset("imagenet_s", tmp_path, subset=50).images("validation", None)
 
 

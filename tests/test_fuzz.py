@@ -8,6 +8,7 @@ import shutil
 import tarfile
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,11 @@ from PIL import Image
 from classlens import checkpoints, images, labels, models
 from classlens import config as configs
 from classlens.adoption import adopt
-from classlens.errors import InputError
+from classlens.class_order import ClassOrder, normal
+from classlens.dataset_classes import class_ids
+from classlens.datasets import Dataset
+from classlens.errors import InputError, printable
 from classlens.hub import Architecture
-from classlens.manifest_classes import ClassOrder
 from classlens.plan import Plan
 
 ANSWER = "a result, or what is wrong in one line; never a traceback"
@@ -167,6 +170,101 @@ def encoded() -> list[bytes]:
     return files
 
 
+def encoded_masks() -> list[bytes]:
+    """A mask of part of a small image in every mode, with alpha, keys and palettes."""
+    grey = Image.fromarray(np.pad(np.full((4, 3), 255, np.uint8), ((0, 5), (4, 0))))
+    pictures = {mode: grey.convert(mode) for mode in ("1", "L", "LA", "P", "RGB", "RGBA")}
+    pictures["I;16"] = Image.fromarray(np.asarray(grey).astype(np.uint16))
+    kinds = [(kind, mode) for kind in ("PNG", "TIFF") for mode in pictures] + [("BMP", "P"), ("PPM", "1"), ("GIF", "P")]
+    keys = {(kind, mode): {"transparency": 0} for kind, mode in (("PNG", "L"), ("PNG", "P"), ("GIF", "P"))}
+    files = []
+    for (kind, mode), options in [*((kind, {}) for kind in kinds), *keys.items()]:
+        file = io.BytesIO()
+        pictures[mode].save(file, kind, **options)
+        files.append(file.getvalue())
+    return files
+
+
+def test_masks(pytestconfig: pytest.Config, note_fault: Callable[..., None]) -> None:
+    path = Path("mask.png")
+
+    @many(pytestconfig)
+    @given(st.binary(max_size=64) | damaged(st.sampled_from(encoded_masks() + encoded())), st.booleans())
+    def read(content: bytes, binary: bool) -> None:
+        try:
+            ids = images.decode_mask(content, path, binary)
+        except InputError as error:
+            one_line(error)
+            return
+        assert ids.dtype == np.int32
+        assert ids.shape == images.decode(content, path).size[::-1]
+        assert set(np.unique(ids)) <= {0, 1} or not binary
+
+    read()
+    note_fault("random bytes in a mask of any kind", ANSWER, times=pytestconfig.getoption("inputs"))
+
+
+NAMES = ["cat", "été", "dog 2", "e\u0301te\u0301", "a\u2028b"]
+ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1", "cp1252", "utf-32"]
+
+
+def written(lines: st.SearchStrategy[list[str]]) -> st.SearchStrategy[bytes]:
+    """Lines as some editor on some system may write them."""
+    ends = st.sampled_from(["\n", "\r\n", "\r"])
+    return st.builds(lambda lines, end, encoding: end.join(lines).encode(encoding, "replace"), lines, ends, st.sampled_from(ENCODINGS))
+
+
+def test_lists_of_classes(pytestconfig: pytest.Config, tmp_path: Path, note_fault: Callable[..., None]) -> None:
+    for name in NAMES[:3]:
+        (tmp_path / "validation" / name).mkdir(parents=True)
+    file = tmp_path / "names.txt"
+    dataset = Dataset("imagefolder", tmp_path, classes=str(file))
+    valid = written(st.lists(st.sampled_from(NAMES) | st.text(max_size=4), max_size=6) | st.permutations(NAMES[:3]))
+
+    @many(pytestconfig)
+    @given(st.binary(max_size=64) | valid | damaged(valid))
+    def read(content: bytes) -> None:
+        file.write_bytes(content)
+        try:
+            ids = class_ids(dataset, "validation")
+        except InputError as error:
+            one_line(InputError(printable(str(error))))
+            return
+        assert set(NAMES[:3]) <= set(ids)
+        assert len({normal(name) for name in ids}) == len(ids)
+
+    read()
+    note_fault("random bytes in a list of classes, in any encoding", ANSWER, times=pytestconfig.getoption("inputs"))
+
+
+def test_lists_of_imagenet_s(pytestconfig: pytest.Config, tmp_path: Path, note_fault: Callable[..., None]) -> None:
+    ids = ["n01440764", "n01443537"]
+    home = tmp_path / "ImageNetS2"
+    for class_id in ids:
+        (home / "validation" / class_id).mkdir(parents=True)
+    info, categories = home / "validation_stim_info.csv", tmp_path / "data" / "categories" / "ImageNetS_categories_im2.txt"
+    categories.parent.mkdir(parents=True)
+    dataset = Dataset("imagenet_s", tmp_path, subset=2)
+    rows = written(st.just(["imagenet_id,img_name", f"{ids[0]},a.JPEG", f'{ids[1]},"b.JPEG"', ""]))
+
+    @many(pytestconfig)
+    @given(st.binary(max_size=64) | rows | damaged(rows), st.binary(max_size=64) | written(st.permutations(ids)))
+    def read(listed: bytes, categorized: bytes) -> None:
+        info.write_bytes(listed)
+        categories.write_bytes(categorized)
+        analysed = partial(dataset.images, "validation", None)
+        for ids_of in (lambda: [image.class_id for image in analysed()], partial(dataset.category_ids, "validation")):
+            try:
+                found = ids_of()
+            except InputError as error:
+                one_line(InputError(printable(str(error))))
+                continue
+            assert len(found) <= 2
+
+    read()
+    note_fault("random bytes in the lists of ImageNet-S", ANSWER, times=pytestconfig.getoption("inputs"))
+
+
 def test_images(pytestconfig: pytest.Config, note_fault: Callable[..., None]) -> None:
     path = Path("image")
 
@@ -179,7 +277,6 @@ def test_images(pytestconfig: pytest.Config, note_fault: Callable[..., None]) ->
             one_line(error)
             return
         assert images.to_rgb(image).mode == "RGB"
-        assert images.mask_ids(image, binary=True).shape == images.mask_ids(image, binary=False).shape == image.size[::-1]
 
     read()
     note_fault("random bytes in an image of any format", ANSWER, times=pytestconfig.getoption("inputs"))
@@ -278,8 +375,6 @@ MODEL = models.build("vit_tiny_patch16_224", TINY, 3)
 STATE = {key: value.clone() for key, value in MODEL.state_dict().items()}
 SURPRISING = ("head", "model.head.weight", "encoder.layer.0.attention.x", "a\nb", "\ud800", "")
 PARAMETERS = st.sampled_from([*STATE, *SURPRISING]) | st.text(max_size=6)
-    max_size=6
-)
 PLACES = st.sampled_from([*labels.PLACES, *checkpoints.NESTS, "ema", "optimizer"])
 LABELS = st.sampled_from([*labels.ROWS, *labels.BY_NAME, *labels.BY_ROW, "label_descriptions"])
 LABEL = st.sampled_from(["cat", "dog", "1", "n01440764", "LABEL_0", "\x1b[2J"]) | SCALARS

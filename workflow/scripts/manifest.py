@@ -15,6 +15,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--split", required=True, help="name of the split")
     parser.add_argument("--subset", type=int, default=919, help="number of classes of an ImageNet-S layout")
     parser.add_argument("--classes", type=cli.optional_text, help="imagenet, or a file with one class folder per line (imagefolder)")
+    parser.add_argument("--class-order", type=cli.optional_text, help="torchvision, timm or None: order of folder names (imagefolder)")
+    parser.add_argument("--class-splits", nargs="*", default=[], help="splits that share one list of classes, the one that has all first")
     parser.add_argument("--images-per-class", type=cli.optional_int, help="images of each class, None for all")
     parser.add_argument("--masks", type=cli.optional_path, help="folder of the masks")
     parser.add_argument("--on-bad-image", choices=["error", "skip"], default="error", help="what to do with what cannot be used")
@@ -25,7 +27,15 @@ def arguments() -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     dataset = Dataset(
-        args.kind, args.root, args.subset, args.classes, args.masks, args.on_bad_image == "skip", Protocol.named(args.protocol)
+        kind=args.kind,
+        root=args.root,
+        subset=args.subset,
+        classes=args.classes,
+        class_order=args.class_order,
+        class_splits=tuple(args.class_splits),
+        masks=args.masks,
+        skip=args.on_bad_image == "skip",
+        protocol=Protocol.named(args.protocol),
     )
     table = manifest.build(dataset, args.split, args.images_per_class, args.shard_size, args.threads)
     storage.write_table(args.manifest, table, cli.provenance(args))

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from classlens.cifar_layout import ARCHIVES, Archive
+from classlens.class_order import is_plain
 from classlens.cli import log, progress
 from classlens.errors import InputError, first_line
 
@@ -54,8 +55,8 @@ def unpickled(path: Path) -> dict[str, Any]:
     return {_text(key): value for key, value in content.items()}
 
 
-def _text(name: bytes | str) -> str:
-    return name.decode() if isinstance(name, bytes) else name
+def _text(name: object) -> str:
+    return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
 
 
 def class_names(archive: Archive, home: Path) -> list[str]:
@@ -64,8 +65,9 @@ def class_names(archive: Archive, home: Path) -> list[str]:
     Raises:
         InputError: the file is damaged.
     """
-    names = [_text(name) for name in _field(home / archive.names, unpickled(home / archive.names), archive.label_names)]
-    if len(names) != archive.classes or names != sorted(names):
+    found = _field(home / archive.names, unpickled(home / archive.names), archive.label_names)
+    names = [_text(name) for name in found] if isinstance(found, list) else []
+    if len(names) != archive.classes or names != sorted(set(names)) or not all(map(is_plain, names)):  # they become names of folders
         raise InputError(f"{home / archive.names} does not name the {archive.classes} classes: get the archive again")
     return names
 

@@ -130,6 +130,9 @@ def _check_dataset(name: str, dataset: dict[str, Any]) -> None:
         raise InputError(f"config key `datasets.{name}.root` is missing: set it to the folder of the data set")
     if dataset["classes"] and dataset["kind"] != "imagefolder":
         raise InputError(f"config key `datasets.{name}.classes` is for kind imagefolder only: remove it")
+    if dataset["class_order"] and (dataset["classes"] or dataset["kind"] in ("shapes", "imagenet_s")):
+        why = "and `classes` exclude each other" if dataset["classes"] else "is for folders that name the classes"
+        raise InputError(f"config key `datasets.{name}.class_order` {why}: remove it")
     if dataset["download"] and dataset["kind"] not in SPLITS:
         raise InputError(f"config key `datasets.{name}.download` is for kinds {' and '.join(SPLITS)} only: remove it")
     eval_split, probe_split = SPLITS.get(dataset["kind"], ("validation", "test"))

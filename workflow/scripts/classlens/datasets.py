@@ -5,20 +5,23 @@ contents. Three layouts are known:
 
 - `imagenet_s`: `root/ImageNetS{subset}/{split}/{class}/*`, masks in `{split}-segmentation`, `{split}_stim_info.csv` beside them.
 - `shapes`: the generated demo, written in the layout of `imagenet_s`.
-- `imagefolder`: `root/{split}/{class}/*`, masks (optional) in `masks/{split}/{class}/{name}.png`.
+- `imagefolder`: `root/{split}/{class}/**`, masks (optional) in `masks/{split}/{class}/**/{name}.png`.
 """
 
 import csv
+import io
 import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from classlens.errors import InputError, printable
+from classlens import listing
+from classlens.class_order import is_plain
+from classlens.errors import InputError
+from classlens.listing import Listing
 from classlens.protocol import CORRECTED, Protocol
-
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+from classlens.text_files import read_text
 
 # The five pairs of ImageNet-S classes that the published study merged into one object each, and therefore left out.
 MERGED_CLASSES = frozenset(
@@ -43,8 +46,11 @@ class Dataset:
         kind: `shapes`, `imagenet_s` or `imagefolder`.
         root: folder that holds the data set.
         subset: number of classes of an ImageNet-S layout.
-        classes: for an image folder, which index a class has: None for the order of the sorted folders, `imagenet` when folder names begin
+        classes: for an image folder, which index a class has: None for the order of the folders' names, `imagenet` when folder names begin
             with an ImageNet id (n01440764), or a text file with one folder name per line.
+        class_order: without `classes`, the order of the names: `torchvision`, `timm`, or None for natural order, which nobody asked for.
+        class_splits: without `classes`, the splits that share one list of classes; each must have those of the next, the first has all.
+            None are named for a split that stands alone.
         masks: folder of the masks, where it is not the layout's own.
         skip: leave out what cannot be used (bad images, classes with too few images) instead of raising an error.
         protocol: settles order and small classes (methods, section 11).
@@ -54,6 +60,8 @@ class Dataset:
     root: Path
     subset: int = 919
     classes: str | None = None
+    class_order: str | None = None
+    class_splits: tuple[str, ...] = ()
     masks: Path | None = None
     skip: bool = False
     protocol: Protocol = field(default=CORRECTED)
@@ -77,44 +85,93 @@ class Dataset:
         if self.kind == "imagefolder":
             if self.masks is None:
                 return None
-            if not self.masks.is_dir():
+            if not os.path.isdir(self.masks):
                 raise InputError(f"masks folder {self.masks} does not exist: correct the data set's `masks`, or set it to null")
             folder = self.masks / split
         else:
             folder = (self.masks or self.home) / f"{split}-segmentation"
-        return folder if folder.is_dir() else None
+        return folder if os.path.isdir(folder) else None
 
     def images(self, split: str, per_class: int | None) -> list[Image]:
         """The images of a split, the first `per_class` of each class (None: all), in the order in which results number them.
 
         Raises:
-            InputError: the split, its classes or enough images of a class are missing.
+            InputError: the split, its classes or enough images of a class are missing, or two images would share a mask.
         """
         folder = self.home / split
-        if not folder.is_dir():
+        if not os.path.isdir(folder):  # which, unlike Path.is_dir, says no where it may not look
             raise InputError(self._no_folder(folder))
-        info = self.home / f"{split}_stim_info.csv"
-        rows = _listed_rows(info, folder) if self.kind == "imagenet_s" and info.is_file() else self._rows_by_folder(folder)
+        rows = self._rows(split)
         names: dict[str, list[str]] = {}
         for class_id, name in rows:
             if self.kind != "imagenet_s" or class_id not in MERGED_CLASSES:
                 names.setdefault(class_id, []).append(name)
         if not names:
-            raise InputError(f"data set folder {folder} has no class folders with images: expected {folder}/CLASS/IMAGE.jpg")
+            raise InputError(
+                f"data set folder {folder} has no class folders with images: expected {folder}/CLASS/IMAGE.jpg{self._what_it_has(split)}"
+            )
         chosen = {class_id: set(self._chosen(folder / class_id, images, per_class)) for class_id, images in names.items()}
         masks = self.mask_folder(split)
+        if masks:
+            _check_stems(folder, names)
         places = os.path.relpath(folder, self.root), os.path.relpath(masks, self.root) if masks else None
         return [_image(*places, class_id, name) for class_id, name in rows if name in chosen.get(class_id, ())]
 
-    def _rows_by_folder(self, folder: Path) -> list[tuple[str, str]]:
-        found = {class_id: list(filter(is_image, os.listdir(folder / class_id))) for class_id in self.class_folders(folder.name)}
+    def _what_it_has(self, split: str) -> str:
+        left_out = self.left_out(split)
+        return f"; it has {left_out[0][2]} ({left_out[0][1]})" if left_out else ""
+
+    def left_out(self, split: str) -> list[tuple[int, str, str]]:
+        """How many files of a split are not among its images, why, and the first of them; none where a list says which images it has.
+
+        Raises:
+            InputError: a folder cannot be read.
+        """
+        if self._list_of(split):
+            return []
+        found = listing.beside_class_folders(self.home / split)
+        for class_id in self.class_folders(split):
+            found += [(why, f"{class_id}/{path}") for why, path in self.listing(split, class_id).left_out]
+        return listing.counted(found)
+
+    def _list_of(self, split: str) -> Path | None:
+        """File that lists a split's images, which ImageNet-S may have; None where there is none."""
+        file = self.home / f"{split}_stim_info.csv"
+        return file if self.kind == "imagenet_s" and file.is_file() else None
+
+    def _rows(self, split: str) -> list[tuple[str, str]]:
+        """(class folder, path in it) of every image."""
+        if file := self._list_of(split):
+            return _listed_rows(file, self.home / split)
+        found = {class_id: self._found(split, class_id) for class_id in self.class_folders(split)}
         empty = [class_id for class_id, names in found.items() if not names]
         if empty and len(empty) < len(found) and not self._skips_small_classes:
             raise InputError(
-                f"class folder {folder / empty[0]} has no images: add some, remove it, or set on_bad_image: skip to leave such classes out"
+                f"class folder {self.home / split / empty[0]} has no images: add some, remove it, or set on_bad_image: skip to leave such "
+                "classes out"
             )
-        ordered = {class_id: names if self.protocol.directory_order else sorted(names) for class_id, names in found.items()}
-        return [(class_id, name) for class_id, names in ordered.items() for name in names]
+        return [(class_id, name) for class_id, names in found.items() for name in names]
+
+    def _found(self, split: str, class_id: str) -> list[str]:
+        """Paths of the images in a class folder, in order."""
+        found = self.listing(split, class_id)
+        for why, path in found.left_out:
+            if why in listing.FAULTS and not self.skip:
+                raise InputError(f"{self.home / split / class_id / path} is {why}: replace it, or set on_bad_image: skip to leave it out")
+        return found.images if self.protocol.directory_order else sorted(found.images)
+
+    def listing(self, split: str, class_id: str) -> Listing:
+        """What a class folder holds.
+
+        Raises:
+            InputError: a folder cannot be read.
+        """
+        return Listing.of(self.home / split / class_id, self.is_nested)
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether class folders may hold folders of images."""
+        return self.kind == "imagefolder"
 
     @property
     def _skips_small_classes(self) -> bool:
@@ -132,8 +189,10 @@ class Dataset:
 
     def _no_folder(self, folder: Path) -> str:
         """What to do about the folder of a split that is not there."""
+        if os.path.exists(folder):
+            return f"{folder} is no folder: the split's class folders must lie in it"
         missing = f"data set folder {folder} does not exist"
-        if not self.home.is_dir():
+        if not os.path.isdir(self.home):
             return f"{missing}: set the data set's `root` to the folder of {folder.relative_to(self.root)}"
         there = self.class_folders("")
         shown = ", ".join(there[:5]) + (", ..." if len(there) > 5 else "")
@@ -144,9 +203,12 @@ class Dataset:
         )
 
     def class_folders(self, split: str) -> list[str]:
-        """Sorted names of a split's class folders."""
-        with os.scandir(self.home / split) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        """Names of a split's class folders, in text order.
+
+        Raises:
+            InputError: the split's folder cannot be read, or one in it cannot be a class.
+        """
+        return listing.class_folders(self.home / split)
 
     def _category_file(self) -> Path:
         return self.root / "data" / "categories" / f"ImageNetS_categories_im{self.subset}.txt"
@@ -165,7 +227,7 @@ class Dataset:
         """
         file = self._category_file()
         if file.is_file():
-            return file.read_text(encoding="utf-8").split()
+            return self._listed_categories(file)
         folders = self.class_folders(split)
         if len(folders) == self.subset:
             return folders
@@ -174,25 +236,11 @@ class Dataset:
             f"mask ids need {file}, which comes with ImageNet-S, or all class folders"
         )
 
-    def folder_classes(self, split: str) -> list[str]:
-        """Folder names in the order of the class indices, for a data set whose classes are its own (`classes` not `imagenet`).
-
-        Raises:
-            InputError: the file that `classes` names is missing, or misses a folder of the split.
-        """
-        if self.classes is None:
-            return self.class_folders(split)
-        try:
-            names = Path(self.classes).read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise InputError(
-                f"classes file {self.classes}: {error.strerror}; give `imagenet` or a file with a folder name per line"
-            ) from None
-        names = [name.strip() for name in names if name.strip()]
-        missing = sorted(set(self.class_folders(split)) - set(names))
-        if missing:
-            raise InputError(f"classes file {self.classes} does not list the class folder {missing[0]} of {self.home / split}")
-        return names
+    def _listed_categories(self, file: Path) -> list[str]:
+        ids = read_text(file).split()
+        if len(ids) != self.subset or len(set(ids)) != self.subset:
+            raise InputError(f"{file} lists {len(set(ids))} different classes on {len(ids)} lines, not {self.subset}: get the file again")
+        return ids
 
 
 def _image(folder: str, masks: str | None, class_id: str, name: str) -> Image:
@@ -200,9 +248,17 @@ def _image(folder: str, masks: str | None, class_id: str, name: str) -> Image:
     return Image(class_id, f"{folder}/{class_id}/{name}", mask)
 
 
-def is_image(name: str) -> bool:
-    """Whether a file name is that of an image, by its ending."""
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+def _check_stems(folder: Path, names: dict[str, list[str]]) -> None:
+    """Raise an InputError for two images that differ in nothing but their ending: they would have one mask, or one is the other's mask."""
+    for class_id, images in names.items():
+        seen: dict[str, str] = {}
+        for name in images:
+            other = seen.setdefault(os.path.splitext(name)[0], name)
+            if other != name:
+                raise InputError(
+                    f"class folder {folder / class_id} has {other} and {name}, which would have one mask: rename one, or keep masks in a "
+                    "folder of their own"
+                )
 
 
 def imagenet_id(folder: str) -> str | None:
@@ -213,15 +269,21 @@ def imagenet_id(folder: str) -> str | None:
 
 def _listed_rows(info: Path, folder: Path) -> list[tuple[str, str]]:
     """(class id, image name) of each row of a stim_info csv (columns imagenet_id, img_name)."""
-    with open(info, newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
+    reader = csv.DictReader(io.StringIO(read_text(info), newline=""), strict=True)
+    try:
         missing = {"imagenet_id", "img_name"} - set(reader.fieldnames or ())
         if missing:
             raise InputError(f"{info} has no column {sorted(missing)[0]}: correct or remove it")
         rows = [(row["imagenet_id"], row["img_name"]) for row in reader]
-    for class_id, name in rows:
-        if {class_id, name} & {"", ".", ".."} or "/" in class_id + name:
-            raise InputError(printable(f"{info} lists {class_id}/{name}, which is no image in a class folder: correct it"))
+    except csv.Error as error:
+        raise InputError(f"{info} is no csv ({error}): correct or remove it") from None
+    seen: set[tuple[str, str]] = set()
+    for number, row in enumerate(rows, start=1):
+        if not all(part and is_plain(part) for part in row):
+            raise InputError(f"{info}, image {number} lacks the name of a class folder, or that of an image in it: correct or remove it")
+        if row in seen:
+            raise InputError(f"{info} lists {row[0]}/{row[1]} twice: correct or remove it")
+        seen.add(row)
     for class_id in dict(rows):
         if not (folder / class_id).is_dir():
             raise InputError(f"{info} lists the class {class_id}, and there is no folder {folder / class_id}: complete the data set")

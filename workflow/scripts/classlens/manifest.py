@@ -1,20 +1,24 @@
 """The table of a split's images, each of which has been decoded once.
 
 One row per image: image_id, class_index, class_id, class_name, path, mask_path, shard; beside the contract's columns mask_id (the pixel
-value of the image's class in its mask), width, height and the sha256 of both files. Paths are relative to the data set's root, so that the
-data set may move.
+value of the image's class in its mask), mask_fraction (share of the mask's pixels that have it), width, height and the sha256 of both
+files. Paths are relative to the data set's root, so that the data set may move. The schema metadata say how class indices were settled and
+which files are no images.
 """
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
 
+from classlens.class_order import ClassOrder, normal
 from classlens.cli import log, progress
+from classlens.dataset_classes import class_ids, order_of
 from classlens.datasets import Dataset, Image, imagenet_id
-from classlens.errors import InputError
-from classlens.images import decode, read_bytes
+from classlens.errors import InputError, printable
+from classlens.images import IGNORED_ID, check_range, decode, decode_mask, read_bytes
 
 SCHEMA = pa.schema(
     [
@@ -26,6 +30,7 @@ SCHEMA = pa.schema(
         ("mask_path", pa.string()),
         ("shard", pa.string()),
         ("mask_id", pa.int32()),
+        ("mask_fraction", pa.float32()),
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("sha256", pa.string()),
@@ -48,12 +53,13 @@ def build(dataset: Dataset, split: str, per_class: int | None, shard_size: int, 
         InputError: an image or mask is missing, damaged or of the wrong size, unless `dataset.skip`; or a class is not known.
     """
     images = dataset.images(split, per_class)
+    no_images = dataset.left_out(split)
     classes = class_table(dataset, split)
-    indices = {class_id: index for index, (class_id, _) in enumerate(classes)}
+    indices = {normal(class_id): index for index, (class_id, _) in enumerate(classes)}
     mask_ids = _mask_ids(dataset, split)
     rows = []
     with ThreadPoolExecutor(threads) as pool:
-        checked = pool.map(lambda image: _checked(image, dataset), images)
+        checked = pool.map(lambda image: _checked(image, dataset, mask_ids), images)
         for image_id, facts in enumerate(progress(checked, len(images), f"checking {split}")):
             if isinstance(facts, InputError):
                 _leave_out(facts, dataset.skip)
@@ -62,17 +68,33 @@ def build(dataset: Dataset, split: str, per_class: int | None, shard_size: int, 
             index = _index(class_id, indices, dataset, split)
             shard = f"{image_id // shard_size:05d}"
             named = {"image_id": image_id, "class_index": index, "class_id": class_id, "class_name": classes[index][1], "shard": shard}
-            rows.append({**named, **facts, "mask_id": _mask_id(class_id, mask_ids) if facts["mask_path"] else None})
+            rows.append({**named, **facts})
     if not rows:
         raise InputError(f"{dataset.home / split}: no image can be used; the log says why for each")
+    order = order_of(dataset, [class_id for class_id, _ in classes])
     left_out = len(images) - len(rows)
     log.info("%d images of %d classes, %d left out", len(rows), len({row["class_id"] for row in rows}), left_out)
+    _say(order, no_images)
     metadata = {
         "masks": "binary" if dataset.binary_masks else "imagenet_s",
         "classes": json.dumps(classes),
+        "class_order": json.dumps(asdict(order)),
         "images_left_out": str(left_out),
+        "left_out": json.dumps(no_images),
     }
     return pa.Table.from_pylist(rows, SCHEMA.with_metadata(metadata))
+
+
+def _say(order: ClassOrder, no_images: list[tuple[int, str, str]]) -> None:
+    """Log what may not be as its owner thinks."""
+    if order.differs:
+        log.warning(
+            "class indices follow the numbers in the names of class folders (timm's order): class %d is %s, and %s in torchvision's order; "
+            "set the data set's `class_order` or `classes` to the order of the model",
+            *(order.differs[0], *map(printable, order.differs[1:])),
+        )
+    for count, why, example in no_images:
+        log.info("left out: %d %s, such as %s", count, why, printable(example))
 
 
 def _leave_out(error: InputError, skip: bool) -> None:
@@ -81,34 +103,38 @@ def _leave_out(error: InputError, skip: bool) -> None:
     log.warning("left out: %s", error)
 
 
-def _checked(image: Image, dataset: Dataset) -> dict[str, Any] | InputError:
+def _checked(image: Image, dataset: Dataset, mask_ids: dict[str, int]) -> dict[str, Any] | InputError:
     """What `_facts` finds, or the error that it raises: the pool's iterator would end at a raised one."""
     try:
-        return _facts(image, dataset)
+        return _facts(image, dataset, mask_ids)
     except InputError as error:
         return error
 
 
-def _facts(image: Image, dataset: Dataset) -> dict[str, Any]:
+def _facts(image: Image, dataset: Dataset, mask_ids: dict[str, int]) -> dict[str, Any]:
     """Facts about an image that can be decoded and, where it has one, about a mask that fits it."""
     path = dataset.root / image.path
     data, digest = read_bytes(path)
-    width, height = decode(data, path).size
-    facts: dict[str, Any] = {
-        "path": image.path,
-        "width": width,
-        "height": height,
-        "sha256": digest,
-        "mask_path": image.mask_path,
-        "mask_sha256": None,
-    }
-    if image.mask_path:
-        mask_path = dataset.root / image.mask_path
-        data, facts["mask_sha256"] = read_bytes(mask_path)
-        size = decode(data, mask_path).size
-        if size != (width, height):
-            raise InputError(f"mask {mask_path} is {size[0]} x {size[1]} pixels and its image {width} x {height}: they must agree")
-    return facts
+    picture = decode(data, path)
+    check_range(picture, path)
+    facts = {"path": image.path, "width": picture.width, "height": picture.height, "sha256": digest}
+    return {**facts, **_mask_facts(image, picture.size, dataset, mask_ids)} if image.mask_path else facts
+
+
+def _mask_facts(image: Image, size: tuple[int, int], dataset: Dataset, mask_ids: dict[str, int]) -> dict[str, Any]:
+    """Facts about the mask of an image of some width and height."""
+    path = dataset.root / str(image.mask_path)
+    data, digest = read_bytes(path)
+    ids, mask_id = decode_mask(data, path, dataset.binary_masks), _mask_id(image.class_id, mask_ids)
+    height, width = ids.shape
+    if (width, height) != size:
+        raise InputError(f"mask {path} is {width} x {height} pixels and its image {size[0]} x {size[1]}: they must agree")
+    largest = int(ids.max(where=ids != IGNORED_ID, initial=0))
+    if largest > max(mask_ids.values()):
+        raise InputError(
+            f"mask {path} holds the class id {largest} (R + 256 G), and ids end at {max(mask_ids.values())}: get the masks of this data set"
+        )
+    return {"mask_path": image.mask_path, "mask_sha256": digest, "mask_id": mask_id, "mask_fraction": float((ids == mask_id).mean())}
 
 
 def class_list(dataset: Dataset, split: str) -> pa.Table:
@@ -119,7 +145,8 @@ def class_list(dataset: Dataset, split: str) -> pa.Table:
     classes = class_table(dataset, split)
     columns = {"class_index": pa.array(range(len(classes)), pa.int32()), "class_id": [one for one, _ in classes]}
     table = pa.table({**columns, "class_name": [name for _, name in classes]})
-    return table.replace_schema_metadata({"classes": json.dumps(classes)})
+    order = order_of(dataset, [class_id for class_id, _ in classes])
+    return table.replace_schema_metadata({"classes": json.dumps(classes), "class_order": json.dumps(asdict(order))})
 
 
 def class_table(dataset: Dataset, split: str) -> list[tuple[str, str]]:
@@ -129,12 +156,11 @@ def class_table(dataset: Dataset, split: str) -> list[tuple[str, str]]:
 
         info = ImageNetInfo()
         return [(label, info.label_name_to_description(label)) for label in info.label_names()]
-    ids = dataset.category_ids(split) if dataset.kind == "shapes" else dataset.folder_classes(split)
-    return [(class_id, class_id.replace("_", " ")) for class_id in ids]
+    return [(class_id, class_id.replace("_", " ")) for class_id in class_ids(dataset, split)]
 
 
 def _index(class_id: str, indices: dict[str, int], dataset: Dataset, split: str) -> int:
-    known = imagenet_id(class_id) if dataset.kind == "imagenet_s" or dataset.classes == "imagenet" else class_id
+    known = imagenet_id(class_id) if dataset.kind == "imagenet_s" or dataset.classes == "imagenet" else normal(class_id)
     if known not in indices:
         folder = dataset.home / split / class_id
         raise InputError(f"class folder {folder} is none of the {len(indices)} classes: rename it, or correct the data set's `classes`")

@@ -1,31 +1,12 @@
 """The classes of a data set, as its manifests record them."""
 
 import json
-from dataclasses import dataclass
 
 import pyarrow as pa
 
+from classlens.class_order import ClassOrder, normal
+from classlens.cli import log
 from classlens.errors import InputError
-
-
-@dataclass(frozen=True)
-class ClassOrder:
-    """How the order of a data set's classes was found.
-
-    Attributes:
-        basis: `list` (named by the config, or official), `imagenet`, `timm`, `torchvision`, or `natural`: the sorted folders.
-        differs: the first index at which folders sorted with numbers in order and folders sorted as text differ, and both names; None
-            where they do not.
-    """
-
-    basis: str
-    differs: tuple[int, str, str] | None = None
-
-
-def order_of(manifest: pa.Table) -> ClassOrder:
-    """Return how the order of a manifest's classes was found; a manifest that does not say so has a settled one."""
-    said = json.loads((manifest.schema.metadata or {}).get(b"class_order", b'{"basis": "list", "differs": null}'))
-    return ClassOrder(said["basis"], tuple(said["differs"]) if said["differs"] else None)
 
 
 def classes_of(manifest: pa.Table) -> list[tuple[str, str]]:
@@ -33,8 +14,14 @@ def classes_of(manifest: pa.Table) -> list[tuple[str, str]]:
     return [(class_id, name) for class_id, name in json.loads(manifest.schema.metadata[b"classes"])]
 
 
+def order_of(manifest: pa.Table) -> ClassOrder:
+    """Return how the class indices of a manifest's data set were settled; a table that does not say so has settled ones."""
+    order = json.loads((manifest.schema.metadata or {}).get(b"class_order", b'{"basis": "list", "differs": null}'))
+    return ClassOrder(order["basis"], tuple(order["differs"]) if order["differs"] else None)
+
+
 def class_index(wanted: str | int, classes: list[tuple[str, str]], key: str) -> int:
-    """Index of the class that a config means by a name, an id or an index.
+    """Index of the class that a config means by an id, a name or an index; in that order, since a class may be named like an index.
 
     Args:
         wanted: what the config says.
@@ -42,11 +29,19 @@ def class_index(wanted: str | int, classes: list[tuple[str, str]], key: str) -> 
         key: the key under which the config says it.
 
     Raises:
-        InputError: there is no such class.
+        InputError: there is no such class, or several have that name.
     """
-    if isinstance(wanted, int) and 0 <= wanted < len(classes):
-        return wanted
-    for index, (class_id, name) in enumerate(classes):
-        if wanted == class_id or wanted in name.split(", "):
-            return index
-    raise InputError(f"config key `{key}`: {wanted!r} is no class; give an index, an id such as {classes[0][0]}, or a name")
+    text = normal(str(wanted))
+    found = [index for index, (class_id, _) in enumerate(classes) if normal(class_id) == text]
+    found = found or [index for index, (_, name) in enumerate(classes) if text in map(normal, (name, *name.split(", ")))]
+    if len(found) > 1:
+        ids = ", ".join(classes[index][0] for index in found)
+        raise InputError(f"config key `{key}`: {wanted!r} is the name of several classes ({ids}): give one of these ids")
+    index = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+    if found:
+        if isinstance(wanted, int) and wanted != found[0]:
+            log.warning("config key `%s`: %r is taken as the name of class %d, not as an index", key, wanted, found[0])
+        return found[0]
+    if index is not None and index < len(classes):
+        return index
+    raise InputError(f"config key `{key}`: {wanted!r} is no class; give an id such as {classes[0][0]}, a name, or an index")

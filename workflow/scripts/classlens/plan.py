@@ -394,6 +394,7 @@ def _check_dataset(dataset: PlannedDataset) -> None:
     """Raise an InputError where images, classes or masks are missing."""
     dataset.shards(dataset.eval_split)
     _ = dataset.num_classes, dataset.has_masks
+    dataset.check_masks()
 
 
 def _check_probe_split(dataset: PlannedDataset) -> None:

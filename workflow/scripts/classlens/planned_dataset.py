@@ -2,9 +2,12 @@
 
 import json
 import os
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from classlens import dataset_classes, mask_files
 from classlens.cifar_layout import ARCHIVES, Archive
 from classlens.datasets import Dataset, Image, files_of, shard_names
 from classlens.errors import InputError
@@ -61,6 +64,7 @@ class PlannedDataset:
             root=Path(self.root),
             subset=self.config["num_classes"] if kind == "shapes" else self.config["subset"],
             classes=self.config["classes"],
+            class_order=self.config["class_order"],
             masks=Path(self.config["masks"]) if self.config["masks"] else None,
             skip=self.config["on_bad_image"] == "skip",
             protocol=Protocol.named(self._run["protocol"]),
@@ -71,11 +75,24 @@ class PlannedDataset:
         """Whether the analysed images have object masks.
 
         Raises:
-            InputError: the config names a folder of masks that is not there.
+            InputError: the config names a folder of masks that is not there, or has none of the analysed split.
         """
         if self._facts:
             return self._facts["masks"]
-        return self.is_generated or self.layout.mask_folder(self.eval_split) is not None
+        if self.is_generated or self.layout.mask_folder(self.eval_split):
+            return True
+        if masks := self.config["masks"]:
+            folder = f"{masks}/{self.eval_split}" + ("-segmentation" if self.config["kind"] == "imagenet_s" else "")
+            raise InputError(
+                f"config key `datasets.{self.name}.masks`: there is no folder {folder}, and the masks of the images must be "
+                f"{folder}/CLASS/NAME.png: move them there, or set `masks` to null"
+            )
+        return False
+
+    def check_masks(self) -> None:
+        """Raise an InputError where a split has a folder of masks and its images lack them."""
+        for split in () if self.is_made else self.splits:
+            mask_files.check(self.layout, split, self._listed(split))
 
     @property
     def probe_split(self) -> str | None:
@@ -155,9 +172,22 @@ class PlannedDataset:
             return 1000
         if archive := self.archive:
             return archive.classes
-        return len(self.layout.folder_classes(self.eval_split))
+        return len(self._class_ids)
 
-    def class_settings(self, split: str) -> dict[str, Any]:
+    @cached_property
+    def _class_ids(self) -> list[str]:
+        """Ids of its own classes in the order of their indices, which all splits share."""
+        return dataset_classes.class_ids(replace(self.layout, class_splits=tuple(self.class_splits)), self.eval_split)
+
+    @property
+    def class_splits(self) -> list[str]:
+        """Splits that share one list of classes, in the order in which each must have those of the next (`datasets.Dataset`)."""
+        if self.is_made or self.layout.kind != "imagefolder" or self.config["classes"] == "imagenet":
+            return []
+        used = [split for split in (self.train_split, self.probe_split, self.eval_split) if split in self.splits]
+        return list(dict.fromkeys(used))
+
+    def class_settings(self) -> dict[str, Any]:
         """What the list of its classes depends on; of folders, their names in order, as a hash."""
         config, layout = self.config, self.layout
         listed = layout.kind == "imagefolder" and config["classes"] != "imagenet" and not self.is_made
@@ -165,7 +195,9 @@ class PlannedDataset:
             "kind": layout.kind,
             "subset": layout.subset,
             "classes": config["classes"] if config["classes"] in (None, "imagenet") else "as listed",
-            "listed": sha256_of(*layout.folder_classes(split)) if listed else None,
+            "class_order": config["class_order"],
+            "class_splits": self.class_splits,
+            "listed": sha256_of(*self._class_ids) if listed else None,
             "protocol": self._run["protocol"],
         }
 
@@ -179,6 +211,8 @@ class PlannedDataset:
             "kind": self.layout.kind,
             "subset": self.layout.subset,
             "classes": self.config["classes"] if self.config["classes"] in (None, "imagenet") else "as listed",
+            "class_order": self.config["class_order"],
+            "class_splits": self.class_splits,
             "split": split,
             "images_per_class": self.images_per_class()[split],
             "on_bad_image": self.config["on_bad_image"],
@@ -194,7 +228,7 @@ class PlannedDataset:
         names = [*files_of(self._listed(split)), *(os.path.relpath(file, layout.root) for file in layout.class_files())]
         digests = self._fingerprints.of(os.path.join(layout.root, name) for name in names)
         found = [part for name, digest in zip(names, digests, strict=True) if digest for part in (name, digest)]
-        return sha256_of(*found, *layout.class_folders(split))
+        return sha256_of(*found, *layout.class_folders(split), *(self._class_ids if self.class_splits else ()))
 
     def shapes_settings(self) -> dict[str, Any]:
         """What the generated data set depends on."""

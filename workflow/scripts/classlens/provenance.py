@@ -7,6 +7,7 @@ import ast
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -152,12 +153,12 @@ class Fingerprints:
 
 
 def _stamp(path: Path | str) -> list[int] | None:
-    """Size and modification time of a file; None for one that is not there."""
+    """Size and modification time of a file; None where there is no regular file: a pipe would be read for ever."""
     try:
-        stat = os.stat(path)
-    except FileNotFoundError:
+        found = os.stat(path)
+    except OSError:  # it is not there, or a link that leads to itself
         return None
-    return [stat.st_size, stat.st_mtime_ns]
+    return [found.st_size, found.st_mtime_ns] if stat.S_ISREG(found.st_mode) else None
 
 
 def library_versions() -> dict[str, str]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from classlens import relevance
 from classlens.batches import Batch
+from classlens.class_order import normal
 from classlens.errors import InputError
 from classlens.lens import Lens
 from classlens.manifest_classes import class_index
@@ -88,16 +89,26 @@ def resolve_classes(named: dict[str, list[str | int]], manifest: pa.Table, class
         classes: (id, name) of each class.
 
     Raises:
-        InputError: an image or a class is not known.
+        InputError: an image or a class is not known, or a config may mean several.
     """
     paths = dict(zip(manifest["path"].to_pylist(), manifest["image_id"].to_pylist(), strict=True))
-    result = {}
+    result: dict[int, list[int]] = {}
     for path, wanted in named.items():
-        found = [image for known, image in paths.items() if known == path or known.endswith(f"/{path}")]
-        if not found:
-            raise InputError(f"config key `relevance.images`: {path!r} is none of the analysed images, such as {next(iter(paths))}")
-        result[found[0]] = [class_index(item, classes, "relevance.images") for item in wanted]
+        indices = [class_index(item, classes, "relevance.images") for item in wanted]
+        result.setdefault(_image_id(path, paths), []).extend(indices)
     return result
+
+
+def _image_id(wanted: str, paths: dict[str, int]) -> int:
+    """The image that a config means by its path or the end of it."""
+    found = [path for path in paths if normal(path) == normal(wanted)]
+    found = found or [path for path in paths if normal(path).endswith(f"/{normal(wanted)}")]
+    if not found:
+        raise InputError(f"config key `relevance.images`: {wanted!r} is none of the analysed images, such as {next(iter(paths))}")
+    if len(found) > 1:
+        shown = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
+        raise InputError(f"config key `relevance.images`: {wanted!r} may be {len(found)} images ({shown}): give more of the path")
+    return paths[found[0]]
 
 
 def shown_images(named: dict[int, list[int]], manifest: pa.Table, count: int) -> list[dict[str, Any]]:

@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from classlens.card import Card
+from classlens.errors import printable
 from classlens.storage import StoredTable
+
+KINDS = 5
+"""How many kinds of files that are no images are named."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,13 @@ def minutes(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Split:
-    """The images of a split of a data set, and how many were left out because they cannot be used."""
+    """The images of a split of a data set, how many cannot be used, and files that are no images (number, why, one)."""
 
     dataset: str
     name: str
     images: int
     left_out: int
+    no_images: list[tuple[int, str, str]]
 
 
 def split(manifest: Path) -> Split:
@@ -63,12 +68,12 @@ def split(manifest: Path) -> Split:
         InputError: the file is damaged.
     """
     table = StoredTable(manifest)
-    left_out = int(table.metadata[b"images_left_out"])
-    return Split(manifest.parent.parent.name, manifest.parent.name, table.read(["image_id"]).num_rows, left_out)
+    left_out, no_images = int(table.metadata[b"images_left_out"]), json.loads(table.metadata.get(b"left_out", b"[]"))
+    return Split(manifest.parent.parent.name, manifest.parent.name, table.read(["image_id"]).num_rows, left_out, no_images)
 
 
 def left_out(manifests: Iterable[Path], models: Iterable[tuple[str, Card]], without_masks: list[str]) -> Iterator[str]:
-    """What a run left out, and why: images that cannot be used, and what needs [CLS] or masks where there are none.
+    """What a run left out, and why: unusable images, files that are no images, and what needs [CLS] or masks where there are none.
 
     Args:
         manifests: of its splits, `{results}/data/{dataset}/{split}/manifest.parquet`.
@@ -80,6 +85,10 @@ def left_out(manifests: Iterable[Path], models: Iterable[tuple[str, Card]], with
         if found.left_out:
             log = f"logs/manifest/{found.dataset}/{found.name}.log"
             yield f"{found.left_out} of the images of {found.dataset}, {found.name} ({log} says why)"
+        if found.no_images:
+            kinds = ", ".join(f"{count} {why} ({printable(example)})" for count, why, example in found.no_images[:KINDS])
+            others = sum(count for count, *_ in found.no_images[KINDS:])
+            yield f"files of {found.dataset}, {found.name}: {kinds}{f', {others} others' if others else ''}"
     if without_cls := [name for name, card in models if not card.cls_token]:
         yield f"[CLS] and no_cls of {'; '.join(without_cls)} (no [CLS])"
     if without_masks:

@@ -13,7 +13,7 @@ from classlens.card import Card
 from classlens.cli import progress
 from classlens.geometry import Geometry
 from classlens.groups import LABELS
-from classlens.images import IGNORED_ID, decode, mask_ids, read_unchanged
+from classlens.images import IGNORED_ID, decode_mask, read_unchanged
 from classlens.protocol import Protocol
 
 SCHEMA = pa.schema(
@@ -73,7 +73,7 @@ def read_mask(row: dict[str, Any], root: Path, binary: bool) -> np.ndarray:
         InputError: the mask is missing, or no longer the one that the manifest describes.
     """
     path = root / row["mask_path"]
-    return mask_ids(decode(read_unchanged(path, row["mask_sha256"]), path), binary)
+    return decode_mask(read_unchanged(path, row["mask_sha256"]), path, binary)
 
 
 def label_image(row: dict[str, Any], root: Path, card: Card, binary: bool, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,176 @@
+"""What lies in the folders of a data set, by name: class folders, images, and what is left out and why.
+
+Nothing is opened here: planning lists a whole data set. A pipe or a device under an image's name is found by its kind before anyone waits
+for its bytes.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from classlens.errors import InputError
+
+IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp", ".avif"))
+IMAGE_SUFFIXES |= {".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx"}
+"""Endings of still images that `images.decode` reads. Formats that a program draws (EPS, PDF) or that any bytes pass for (TGA) are none."""
+
+LOST_LINK, NO_FILE, NO_TEXT = "a link that leads nowhere", "no regular file", "not named in UTF-8"
+FAULTS = (LOST_LINK, NO_FILE, NO_TEXT)
+"""Why a file with the name of an image cannot be one. It is an error unless bad images may be left out."""
+
+
+@dataclass
+class Listing:
+    """What a class folder holds.
+
+    Attributes:
+        images: paths of its images, relative to it, in the order of the file system.
+        left_out: (why, path) of every other file.
+    """
+
+    images: list[str] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, folder: Path, nested: bool) -> "Listing":
+        """The files in a class folder and, if `nested`, in the folders below it, as torchvision and timm find them.
+
+        Raises:
+            InputError: a folder cannot be read, or is a link to one that it lies in.
+        """
+        found = cls()
+        for path, why in _walk(folder, nested):
+            if why is None:
+                found.images.append(path)
+            else:
+                found.left_out.append((why, path))
+        return found
+
+
+def class_folders(folder: Path) -> list[str]:
+    """Names of the folders in a split's folder, in text order, without hidden ones.
+
+    Raises:
+        InputError: the folder cannot be read, or one in it cannot be a class.
+    """
+    return sorted(entry.name for entry in _entries(folder) if not _is_hidden(entry) and _is_class_folder(entry))
+
+
+def _is_class_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder; a name that may stand for one, but leads nowhere, would move the indices of other classes."""
+    if _fault(entry) == LOST_LINK:
+        raise InputError(f"{entry.path} is {LOST_LINK}: correct or remove it")
+    if not _is_folder(entry):
+        return False
+    if not _is_text(entry.name):
+        raise InputError(f"class folder {entry.path} is {NO_TEXT}: rename it")
+    return True
+
+
+def beside_class_folders(folder: Path) -> list[tuple[str, str]]:
+    """(why, name) of each image that lies in a split's folder and not in one of its class folders."""
+    return [("beside the class folders", entry.name) for entry in _entries(folder) if not _is_folder(entry) and _has_suffix(entry.name)]
+
+
+def regular_files(folder: Path, nested: bool) -> set[str]:
+    """Paths, relative to a folder, of the regular files in it and, if `nested`, below it; none where there is no such folder."""
+    if not os.path.isdir(folder):
+        return set()
+    return {path for path, why in _walk(folder, nested) if why not in FAULTS}
+
+
+def _walk(folder: Path, nested: bool) -> Iterator[tuple[str, str | None]]:
+    """Path of each file, relative to the folder, and why it is no image; a folder's own files before those below it."""
+    open_folders = [("", frozenset[tuple[int, int]]())]
+    while open_folders:
+        inside, above = open_folders.pop()
+        above |= {_identity(folder / inside, above)}
+        for entry in _entries(folder / inside):
+            path, fault = inside + entry.name, _fault(entry)
+            if _is_hidden(entry):
+                yield from [(path, why) for why in _why_hidden(entry)]
+            elif not _is_folder(entry):
+                yield path, _why_not(entry.name, fault)
+            elif nested and not fault:
+                open_folders.append((f"{path}/", above))
+            else:
+                yield path, fault or "a folder"
+
+
+def _identity(folder: Path, above: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    """What tells a folder from all others; an error where it is one of those above it, of which a link would make an endless one."""
+    try:
+        stat = os.stat(folder)
+    except OSError as error:
+        raise _unreadable(folder, error) from None
+    identity = stat.st_dev, stat.st_ino
+    if identity in above:
+        raise InputError(f"{folder} is a link to a folder that it lies in: remove it")
+    return identity
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as error:
+        raise _unreadable(folder, error) from None
+
+
+def _unreadable(folder: Path, error: OSError) -> InputError:
+    return InputError(f"folder {folder} cannot be read ({error.strerror}): correct its permissions, or remove it")
+
+
+def _is_hidden(entry: os.DirEntry[str]) -> bool:
+    return entry.name.startswith(".")
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    return _fault(entry) != LOST_LINK and entry.is_dir()
+
+
+def _why_hidden(entry: os.DirEntry[str]) -> list[str]:
+    """Why something hidden is worth a word: it is a folder or an image; other hidden files are the system's own."""
+    if _is_folder(entry):
+        return ["a hidden folder"]
+    return ["hidden"] if _has_suffix(entry.name) else []
+
+
+def _why_not(name: str, fault: str | None) -> str | None:
+    """Why a file is no image, by its name and kind; None for one that must be opened to tell."""
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix in IMAGE_SUFFIXES or (not suffix and fault == LOST_LINK):  # which may have been a folder of images
+        return fault
+    return suffix if len(suffix) > 1 else "without an ending"
+
+
+def _fault(entry: os.DirEntry[str]) -> str | None:
+    """Which of `FAULTS` something has; None for a regular file or a folder with a name that is text."""
+    try:
+        if not (entry.is_file() or entry.is_dir()):
+            return LOST_LINK if entry.is_symlink() and not os.path.exists(entry.path) else NO_FILE
+    except OSError:  # a loop of links
+        return LOST_LINK
+    return None if _is_text(entry.name) else NO_TEXT
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name is UTF-8, as the tables that list it are."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _has_suffix(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def counted(left_out: Iterable[tuple[str, str]]) -> list[tuple[int, str, str]]:
+    """(how many, why, first path) of what was left out, the most frequent reasons first."""
+    places: dict[str, list[str]] = {}
+    for why, path in left_out:
+        places.setdefault(why, []).append(path)
+    return sorted(((len(paths), why, min(paths)) for why, paths in places.items()), key=lambda item: (-item[0], item[1]))
