@@ -52,6 +52,7 @@ rule all:
         rules.figures.input,
         rules.tables.input,
         rules.explorer.output,
+        rules.explorer.input,
         rules.reproduction.output if EXPECTED else [],
         rules.report_pages.output,
 
