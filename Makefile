@@ -9,7 +9,7 @@ SMK := Snakefile rules
 FAULTS := $(addprefix tests/test_,reliability.py fuzz.py security.py adoption.py cluster.py models.py data.py storage.py memory.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-cluster lint chaos bench quirks tutorial families reproduction estimate publish adopt docs lock
+.PHONY: help env demo test test-cluster lint chaos bench quirks tutorial families reproduction estimate publish adopt adopt-dates docs lock
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ publish: env  ## Pack the results of a run for others: make publish CONFIG=confi
 adopt: env  ## Take over published results: make adopt FILE=results/paper.tar
 	@test -n $(call quoted,FILE) || { echo "error: say which archive: make adopt FILE=paper.tar"; exit 1; }
 	$(BIN)/python workflow/scripts/adopt.py --archive $(call quoted,FILE)
+
+adopt-dates: env  ## Take the files of a copied run for what they are, whatever the copy's dates: make adopt-dates RESULTS=results/demo
+	@test -n "$(RESULTS)" || { echo "error: say which run: make adopt-dates RESULTS=results/demo"; exit 1; }
+	$(BIN)/python workflow/scripts/adopt_dates.py --results $(RESULTS)
 
 test: env  ## Run all tests
 	$(BIN)/python -m pytest -rs --numprocesses logical --dist loadgroup --no-loadscope-reorder

@@ -51,7 +51,7 @@ rule all:
     input:
         rules.figures.input,
         rules.tables.input,
-        rules.explorer.output,
+        [*rules.explorer.input, *rules.explorer.output],
         rules.reproduction.output if EXPECTED else [],
         rules.report_pages.output,
 

@@ -13,14 +13,16 @@ from classlens.catalogue import ANALYSES, CATEGORIES
 from classlens.config_file import load
 from classlens.errors import InputError
 from classlens.expected import of_run
-from classlens import gpus, published, run_folder
+from classlens import gpus, published, run_folder, run_record
 from classlens.plan import Plan
-from classlens.provenance import code_sha256, sha256
+from classlens.provenance import FINGERPRINTS, code_sha256, sha256
 
 STARTED = time.time()
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
-# What the workflow remembers of earlier runs in this folder.
-NOTES = Path(".snakemake") / "classlens"
+# What Snakemake remembers of earlier runs in this folder, and what the workflow does.
+STATE = Path(".snakemake")
+NOTES = STATE.absolute() / "classlens"
+MEMORY = NOTES / "fingerprints.json"
 LOCK = sha256(Path(workflow.basedir) / "envs" / "workflow.lock")
 
 try:
@@ -31,9 +33,11 @@ try:
     EXPECTED = of_run(Path(workflow.basedir) / "config" / "expected.yaml", settings["run"])
     results = f"results/{settings['run']}"
     run_folder.check(results, settings)
-    plan = Plan(settings, results, memory=NOTES / "fingerprints.json")
+    plan = Plan(settings, results, memory=MEMORY)
     if plan.published:
         published.check_drawn(results, NOTES)
+    elif workflow.is_main_process:
+        run_record.restore(results, STATE)
 except InputError as error:
     sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
 
@@ -42,7 +46,7 @@ python = "" if workflow.deployment_settings.deployment_method else f'PATH={shlex
 # Snakemake tells torch, NumPy and pyarrow's processor pool of a job's threads; polars reads its variable once, when it is imported.
 pools = 'POLARS_MAX_THREADS="$OMP_NUM_THREADS" ARROW_IO_THREADS="$OMP_NUM_THREADS"'
 # They find their program by a variable, not by a parameter: another checkout makes nothing stale, and other code does (`code`).
-program = f"SCRIPTS={shlex.quote(str(SCRIPTS))}"
+program = f"SCRIPTS={shlex.quote(str(SCRIPTS))} {FINGERPRINTS}={shlex.quote(str(MEMORY))}"
 # They run in place of the shell, as children of Snakemake, so that they can end when it does (cli.STARTED_BY).
 shell.prefix(f"export {python}{pools} {program} CLASSLENS_STARTED_BY={os.getpid()}; exec ".replace("{", "{{").replace("}", "}}"))
 
@@ -126,6 +130,8 @@ def claim_results():
         run_folder.claim(results, settings)
         if plan.published:
             published.note_drawn(results, NOTES)
+        else:
+            run_record.begin(results)
     except InputError as error:
         raise WorkflowError(f"error: {error}")
 
@@ -348,8 +354,8 @@ def drawings(wildcards, output):
 
 
 def drawn(names):
-    """Files that stand for figures: each of one format, the others come with it."""
-    return [f"<results>/figures/{name}.{plan.formats[0]}" for name in names]
+    """All files of figures, so that any of them that is missing is made again."""
+    return [f"<results>/figures/{name}.{form}" for name in names for form in ("csv", *plan.formats)]
 
 
 def in_report(item, caption, path):

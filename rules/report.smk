@@ -58,6 +58,8 @@ rule report_pages:
 
 
 onsuccess:
+    if not plan.published:
+        run_record.keep(results, STATE)
     seconds = time.time() - STARTED
     figures, tables = ([name for names in items.values() for name in names] for items in (plan.figures(), plan.tables()))
     same = " ".join(f"--configfile {shlex.quote(str(path))}" for path in workflow.overwrite_configfiles)
@@ -68,6 +70,8 @@ onsuccess:
 
 
 onerror:
+    if not plan.published:
+        run_record.keep(results, STATE)
     print("The run has stopped. Above, `Error in rule` names each failed job and its log; the same command goes on from what is done.")
     for reason in failures():
         print(f"What went wrong: {reason}")

@@ -24,7 +24,7 @@ LONGEST = 12.0
 
 VICTIMS = ("a job", "Snakemake", "Snakemake and its jobs")
 NO_RESULTS = {"logs", "benchmarks"}
-OTHER_FILES = {".lock", "run.json", ".snakemake_timestamp"}
+OTHER_FILES = {".lock", "run.json", "made.json", ".snakemake_timestamp"}
 
 
 @dataclass

@@ -115,7 +115,7 @@ class Login:
         """Contents of all results, by path; what says how long or where they were made is none."""
         folder = self.run.folder / "results" / "demo"
         files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
-        return {name: path.read_bytes() for name, path in files.items() if not name.startswith(("logs/", "benchmarks/", "."))}
+        return {name: path.read_bytes() for name, path in files.items() if not name.startswith(("logs/", "benchmarks/", ".", "made.json"))}
 
     def without_perturbations(self, folder: Path) -> "Login":
         """A copy of a complete run that lacks the perturbations of both models."""

@@ -2,7 +2,10 @@
 
 import json
 import os
-from collections.abc import Callable
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -311,3 +314,124 @@ def test_a_data_set_that_has_moved(folder: Run) -> None:
 def test_files_have_names_not_commands(folder: Run) -> None:
     assert (folder.folder / "results/mine/figures/mean_evolution.svg").exists()
     assert Path(folder.folder / "../images").exists()
+
+
+PICTURE = "results/mine/figures/mean_evolution"
+
+
+@pytest.mark.parametrize(
+    ("name", "rules"),
+    [
+        (f"{PICTURE}.svg", {"figure_mean_evolution", "report_pages"}),
+        (f"{PICTURE}.png", {"figure_mean_evolution", "report_pages"}),
+        (f"{PICTURE}.pdf", {"figure_mean_evolution", "report_pages"}),
+        (f"{PICTURE}.csv", {"figure_mean_evolution", "report_pages"}),
+        ("results/mine/tables/identifiability.csv", {"table_identifiability", "report_pages"}),
+        ("results/mine/report/identifiability.html", {"report_pages"}),
+        ("results/mine/report/facts.json", {"report_pages"}),
+        ("results/mine/explorer/m", EXPLORED),
+        ("results/mine/explorer/index.html", {"explorer"}),
+    ],
+)
+def test_what_is_missing_is_made_again(folder: Run, name: str, rules: set[str]) -> None:
+    path = folder.folder / name
+    kept = path.rename(folder.folder / "kept")
+    stale = of_user(folder)
+    kept.rename(path)
+    assert stale == rules
+
+
+@pytest.mark.parametrize(
+    ("name", "rules"),
+    [
+        ("images/validation/cat; rm -rf x/0.png", CHANGED_IMAGES),
+        ("weights.pt", CHANGED_IMAGES - {"manifest", "extract"}),
+        ("text.safetensors", CHANGED_IMAGES - {"manifest"}),
+    ],
+)
+def test_other_bytes_of_the_same_size_and_date(folder: Run, name: str, rules: set[str]) -> None:
+    path = folder.folder / ".." / name
+    content, stat = path.read_bytes(), path.stat()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    stale = of_user(folder)
+    path.write_bytes(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert stale == rules
+    assert of_user(folder) == set()
+
+
+@pytest.fixture
+def copied(folder: Run) -> Iterator[Run]:
+    """The results of a finished run with new dates and without Snakemake's records, beside the same images."""
+    run = Run(folder.folder.with_name("copied"), folder.checkout)
+    shutil.copytree(folder.folder / "results", run.folder / "results", copy_function=shutil.copyfile)
+    shutil.copy(folder.folder / "my config.yaml", run.folder)
+    yield run
+    shutil.rmtree(run.folder)
+
+
+def test_a_copied_run_is_complete(copied: Run) -> None:
+    assert of_user(copied) == set()
+    shutil.rmtree(copied.folder / ".snakemake" / "metadata")  # new dates again, and nothing but the run's own record
+    for path in sorted((copied.folder / "results/mine").rglob("*"), reverse=True):
+        path.touch()
+    assert of_user(copied) == set()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "rules"),
+    [
+        ("seed", 7, CHANGED_IMAGES - {"manifest"}),
+        ("projection", {"top_k": 3}, PROJECTED - WITH_MASKS | {"report_pages"}),
+        ("hidden_states", {"shard_size": 3, "dtype": "float32"}, EXTRACTED - WITH_MASKS | {"report_pages"}),
+    ],
+)
+def test_another_setting_is_seen_without_snakemakes_records(copied: Run, key: str, value: object, rules: set[str]) -> None:
+    config = yaml.safe_load((copied.folder / "my config.yaml").read_text(encoding="utf-8"))
+    assert planned(copied, "--configfile", str(copied.configure({**config, key: value}))) == rules
+
+
+def adopt_dates(run: Run) -> subprocess.CompletedProcess[str]:
+    program = run.checkout / "workflow/scripts/adopt_dates.py"
+    command = [sys.executable, str(program), "--results", "results/mine"]
+    return subprocess.run(command, cwd=run.folder, capture_output=True, text=True, check=False)
+
+
+def test_a_copy_with_snakemakes_records_and_new_dates(copied: Run, folder: Run) -> None:
+    shutil.copytree(folder.folder / ".snakemake", copied.folder / ".snakemake")
+    for path in sorted((copied.folder / "results/mine").rglob("*"), reverse=True):
+        path.touch()
+    assert of_user(copied) != set()
+    done = adopt_dates(copied)
+    assert done.returncode == 0, done.stderr
+    assert of_user(copied) == set()
+    (copied.folder / "results/mine/tables/identifiability.csv").unlink()
+    done = adopt_dates(copied)
+    assert done.returncode == 1
+    assert "results/mine/tables/identifiability.csv is missing: remove" in done.stderr
+
+
+def test_a_copy_that_is_cut_short_is_refused(copied: Run) -> None:
+    table = copied.folder / "results/mine/tables/identifiability.csv"
+    table.write_bytes(table.read_bytes()[:-1])
+    done = copied.snakemake("--dry-run", "--configfile", copied.folder / "my config.yaml")
+    name = "results/mine/tables/identifiability.csv"
+    assert done.returncode and f"error: {name} is not the file that the run has made (its size differs): remove {name}" in done.stderr
+    table.unlink()
+    assert of_user(copied) == {"table_identifiability", "report_pages"}
+
+
+def test_a_file_missing_from_a_folder_is_refused(copied: Run) -> None:
+    gone = min(path for path in (copied.folder / "results/mine/explorer/m").rglob("*") if path.is_file() and path.name[0] != ".")
+    gone.unlink()
+    done = copied.snakemake("--dry-run", "--configfile", copied.folder / "my config.yaml")
+    assert done.returncode and "is missing, which the run has made: remove the folder results/mine/explorer/m" in done.stderr
+    shutil.rmtree(copied.folder / "results/mine/explorer/m")
+    assert of_user(copied) == EXPLORED
+
+
+def test_results_of_which_nothing_is_known_are_refused(copied: Run) -> None:
+    (copied.folder / "results/mine/made.json").unlink()
+    done = copied.snakemake("--dry-run", "--configfile", copied.folder / "my config.yaml")
+    assert done.returncode and "neither .snakemake nor results/mine/made.json says what it was made from" in done.stderr

@@ -1,5 +1,8 @@
 """Files that are whole or absent, and what reading a damaged one says."""
 
+import hashlib
+import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +20,7 @@ from hypothesis.extra import numpy as hnp
 
 from classlens import extraction, models, storage
 from classlens.errors import InputError
+from classlens.images import read_unchanged
 from classlens.lens import Lens, rank
 from classlens.provenance import Fingerprints, _imported_files, code_sha256, sha256
 from classlens.trace import Trace
@@ -271,3 +275,30 @@ def test_fingerprints_are_remembered_and_follow_content(tmp_path: Path) -> None:
     assert Fingerprints(memory).of([file]) == [sha256(file)]
     memory.write_text("{ cut short")
     assert Fingerprints(memory).of([file]) == [sha256(file)]
+
+
+def test_a_fingerprint_follows_content_under_the_same_size_and_date(tmp_path: Path) -> None:
+    file, memory = tmp_path / "a.jpg", tmp_path / "memory.json"
+    file.write_bytes(b"one")
+    stat = file.stat()
+    Fingerprints(memory).of([file])
+    file.write_bytes(b"two")
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert Fingerprints(memory).of([file]) == [hashlib.sha256(b"two").hexdigest()]
+
+
+def test_a_changed_file_that_a_job_finds_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a file system that keeps no change time: the stamp that is remembered is that of the new file."""
+    file, memory = tmp_path / "a.jpg", tmp_path / "memory.json"
+    monkeypatch.setenv("CLASSLENS_FINGERPRINTS", str(memory))
+    file.write_bytes(b"two")
+    Fingerprints(memory).of([file])
+    known = json.loads(memory.read_text())
+    known[str(file)][-1] = hashlib.sha256(b"one").hexdigest()
+    memory.write_text(json.dumps(known))
+    assert Fingerprints(memory).of([file]) == [hashlib.sha256(b"one").hexdigest()]
+    with pytest.raises(InputError, match="run the workflow again"):
+        read_unchanged(file, hashlib.sha256(b"one").hexdigest())
+    for _ in range(2):
+        assert Fingerprints(memory).of([file]) == [hashlib.sha256(b"two").hexdigest()]
+    assert not list(memory.with_suffix(".forgotten").iterdir())

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from classlens.errors import InputError
+from classlens.provenance import forget
 
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "AVIF", "PPM", "JPEG2000")
 """What Pillow may take a file for, whatever its name: still images that their first bytes tell, and no format that runs a program."""
@@ -46,6 +47,7 @@ def read_unchanged(path: Path, sha256: str) -> bytes:
     """
     data, digest = read_bytes(path)
     if digest != sha256:
+        forget(path)  # otherwise the next run takes it for the same file where its size and dates are the same
         raise InputError(f"{path} has changed since the manifest was made: run the workflow again")
     return data
 
