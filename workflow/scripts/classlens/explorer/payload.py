@@ -30,9 +30,10 @@ def indices(values: np.ndarray, number: int) -> np.ndarray:
 
 
 def packed(arrays: dict[str, np.ndarray], facts: dict[str, str]) -> str:
-    """Arrays by name, and texts by name, as base64; equal arrays give equal texts."""
+    """Return arrays by name, and texts by name, as base64; equal arrays and texts give equal results."""
     contiguous = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
-    return base64.b64encode(zlib.compress(save(contiguous, facts))).decode()
+    metadata = {"facts": json.dumps(facts, sort_keys=True)}  # one entry: safetensors writes several in any order
+    return base64.b64encode(zlib.compress(save(contiguous, metadata))).decode()
 
 
 def call(name: str, *arguments: Any) -> str:

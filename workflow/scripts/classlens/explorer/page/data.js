@@ -27,7 +27,7 @@ function load(key, path) {
 async function unpacked(text) {
   const bytes = await inflated(text);
   const header = Number(new DataView(bytes).getBigUint64(0, true));
-  const { __metadata__: facts = {}, ...tensors } = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 8, header)));
+  const { __metadata__: metadata, ...tensors } = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 8, header)));
   const types = { U8: Uint8Array, U16: Uint16Array, I16: Int16Array, I32: Int32Array, F32: Float32Array };
   const arrays = {};
   for (const [name, { dtype, shape, data_offsets: [start, end] }] of Object.entries(tensors)) {
@@ -35,7 +35,7 @@ async function unpacked(text) {
     arrays[name] = new type(bytes, 8 + header + start, (end - start) / type.BYTES_PER_ELEMENT);
     arrays[name].shape = shape;
   }
-  return { arrays, facts };
+  return { arrays, facts: JSON.parse(metadata.facts) };
 }
 
 function inflated(text) {
