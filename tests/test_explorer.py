@@ -434,7 +434,7 @@ def test_logits_keep_two_decimals() -> None:
 
 def test_equal_arrays_give_equal_files() -> None:
     arrays = {"a": np.arange(6, dtype=np.int32).reshape(2, 3)[:, ::-1], "b": np.ones(3, np.float32)}
-    facts = {name: "1" for name in "stuvwxyz"}
+    facts = dict.fromkeys("stuvwxyz", "1")
     again = {payload.packed(dict(reversed(arrays.items())), dict(reversed(facts.items()))) for _ in range(20)}
     assert again == {payload.packed(arrays, facts)}
     assert payload.indices(np.array([70000]), 70001).dtype == np.int32
