@@ -5,8 +5,13 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
+from conftest import Run
+from PIL import Image
+from safetensors.torch import save_file
 
 from classlens import sanity
+from classlens.models import build
 from classlens.sanity import Answers
 
 
@@ -83,3 +88,59 @@ def test_duplicates_and_masks_without_an_object_are_counted() -> None:
         "the split test also holds 1 analysed image (1/d.png): what is fitted there has seen them"
     ]
     assert not list(sanity.of_images(manifest(2, sha256=["a", "b"], class_index=[0, 1], path=["x", "y"], mask_fraction=[0.5, None])))
+
+
+KWARGS = {"img_size": 32, "embed_dim": 64, "num_heads": 2, "depth": 2}
+
+
+@pytest.fixture(scope="module")
+def numbered(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Twelve classes named 0 to 11, and a model that knows them all in the order of their numbers."""
+    home = tmp_path_factory.mktemp("numbered")
+    rng, pixels, labels = np.random.default_rng(0), [], []
+    for label in range(12):
+        colour = rng.integers(0, 256, 3)
+        for number in range(6):
+            path = home / "images" / "validation" / str(label) / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels.append((colour + rng.integers(-9, 10, (32, 32, 3))).clip(0, 255).astype(np.uint8))
+            Image.fromarray(pixels[-1]).save(path)
+            labels.append(label)
+    torch.manual_seed(0)
+    model = build("vit_tiny_patch16_224", KWARGS, 12)
+    with torch.inference_mode():
+        features = model.forward_features(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2) / 127.5 - 1)[:, 0].double()
+        targets = torch.nn.functional.one_hot(torch.tensor(labels), 12).double()
+        weight = torch.linalg.lstsq(features, targets - 1 / 12, driver="gelsd").solution.T
+        model.head.weight.copy_(weight)
+        model.head.bias.zero_()
+    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, home / "model.safetensors")
+    return Run(home / "work")
+
+
+@pytest.mark.parametrize(("order", "accuracy"), [("timm", 100), ("torchvision", None)])
+def test_a_run_in_the_wrong_order_says_so(numbered: Run, order: str, accuracy: float | None) -> None:
+    data = {"kind": "imagefolder", "root": "../images", "images_per_class": None, "class_order": order}
+    model = {"arch": "vit_tiny_patch16_224", "kwargs": KWARGS, "weights": "../model.safetensors", "random_twin": False}
+    model["transform"] = {"resize": [32, 32], "mean": [0.5] * 3, "std": [0.5] * 3}
+    config = {"run": order, "datasets": {"d": data}, "models": {"m": model}, "analyses": ["identifiability"]}
+    target = f"results/{order}/warnings.json"
+    numbered.complete(target, "--configfile", numbered.configure(config, f"{order}.yaml"))
+    warnings = json.loads((numbered.folder / target).read_text(encoding="utf-8"))
+    if accuracy:
+        assert warnings == []
+        return
+    (warning,) = warnings
+    assert (warning["about"], warning["model"]) == ("m", "m")
+    assert "16.7 % of 72 images are right, and 100 % would be if 10 classes were assigned otherwise" in warning["message"]
+
+
+def test_an_order_that_nobody_knows_is_refused(numbered: Run) -> None:
+    data = {"kind": "imagefolder", "root": "../images", "images_per_class": None}
+    model = {"arch": "vit_tiny_patch16_224", "kwargs": KWARGS, "weights": "../model.safetensors", "random_twin": False}
+    config = {"run": "unknown", "datasets": {"d": data}, "models": {"m": model}, "analyses": ["identifiability"]}
+    done = numbered.snakemake("results/unknown/models/m/model.json", "--configfile", numbered.configure(config, "unknown.yaml"))
+    assert done.returncode == 1
+    (reason,) = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("What went wrong: ")]
+    assert "does not name its classes, and folders are sorted in two ways: class 2 is" in reason
+    assert "`class_order`" in reason
