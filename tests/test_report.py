@@ -15,6 +15,7 @@ from PIL import Image
 from playwright.sync_api import Browser, FloatRect, Locator, Page
 
 from classlens import report, run_facts
+from classlens.card import Card
 from classlens.catalogue import CATEGORIES, FIGURES, TABLES
 
 
@@ -128,7 +129,7 @@ def test_captions_of_tables_name_expected_numbers_beside_ours(demos: Report, dem
     rows = pl.read_csv(demo.folder / "results/demo/reproduction.csv").filter(table="identifiability")
     assert len(rows) == 6
     for row in rows.iter_rows(named=True):
-        assert f": {row['published']:g}, here {row['ours']:.4g}" in text
+        assert f": {row['expected']:g}, here {row['ours']:.4g}" in text
 
 
 def test_the_front_page_sums_up_the_run(demos: Report, demo: Run) -> None:
@@ -236,6 +237,22 @@ def test_intervals_of_a_table_wrap_where_there_is_little_room(page: Page) -> Non
     page.set_viewport_size({"width": 640, "height": 480})
     assert wide["width"] > 640 >= _box(page.locator("table"))["width"]
     assert page.locator("td").first.inner_text() == "12.34 [12.34,\N{NO-BREAK SPACE}12.34]"
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        ([None, 1], "1 image with 4 image tokens (m)."),
+        ([None, 3], "3 images with 4 image tokens each (m)."),
+        ([None, None], "5 classes (m)."),
+    ],
+)
+def test_rows_of_classes_have_no_number_of_images(images: list[int | None], said: str) -> None:
+    rows = {"model": "m", "label": "m", "images": images, "classes": 5, "seed": 0, "protocol": "corrected"}
+    frame = pl.DataFrame(rows, schema_overrides={"images": pl.Int64, "classes": pl.Int64})
+    facts: dict[str, Any] = {"arch": "a", "kwargs": {}, "width": 8, "heads": 2, "transform": {}, "source": "s", "sha256": "0"}
+    card = Card(classes=5, depth=2, grid=(2, 2), prefix_tokens=0, cls_token=False, pooling="mean", **facts)
+    assert report.facts_of(frame, {"m": card}, []).replace("\\", "").startswith(f"**n**: {said}")
 
 
 def test_an_interval_goes_behind_what_it_is_of() -> None:

@@ -72,6 +72,12 @@ def test_seeds_of_two_runs_have_nothing_in_common() -> None:
     assert len(set.union(*seeds)) == 250
 
 
+def test_models_of_one_label_are_told_apart() -> None:
+    found = plan({name: trained(label=label, random_twin={"seeds": 1}) for name, label in {"a": "ViT", "b": "ViT", "c": "DeiT"}.items()})
+    labels = [model.label for model in found.models.values()]
+    assert labels == ["ViT (a)", "ViT (a) (random)", "ViT (b)", "ViT (b) (random)", "DeiT", "DeiT (random)"]
+
+
 def test_a_borrowed_twin_is_all_of_them() -> None:
     found = plan({"m": trained(random_twin={"seeds": 2}), "n": trained(random_twin="m")})
     assert found.models["n"].twins == found.models["m"].twins == ("m_random", "m_random_1")

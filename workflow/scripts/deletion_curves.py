@@ -25,7 +25,8 @@ def main(args: argparse.Namespace) -> None:
     metadata = table.schema.metadata
     removed, image_tokens = json.loads(metadata[b"removed"]), math.prod(json.loads(metadata[b"grid"]))
     curves, areas = deletion_curves.tables(pl.DataFrame(table), removed, image_tokens, Protocol.named(args.protocol), args.seed)
-    provenance = {**cli.provenance(args, metadata[b"model_sha256"].decode()), "grid": metadata[b"grid"].decode()}
+    of_images = {name: metadata[name.encode()].decode() for name in ("grid", "classes")}
+    provenance = {**cli.provenance(args, metadata[b"model_sha256"].decode()), **of_images}
     storage.write_table(args.curves, curves.to_arrow(), provenance)
     storage.write_table(args.area, areas.to_arrow(), provenance)
 

@@ -6,6 +6,7 @@ or checkpoint is found before anything starts.
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -129,9 +130,9 @@ class Plan:
     @cached_property
     def models(self) -> dict[str, Model]:
         """Models and random twins by name, each model's twins after it."""
-        models, seed = {}, self.config["seed"]
+        models, seed, labels = {}, self.config["seed"], self._labels()
         for name, config in self.config["models"].items():
-            label, dataset = config["label"] or name, config["dataset"]
+            label, dataset = labels[name], config["dataset"]
             own, compared = self._own_twins(name), self._compared_with(name)
             models[name] = Model(name, label, dataset, self._analyses(config, config["analyses"]), config, compared, seed=seed)
             for number, twin in enumerate(own):
@@ -145,6 +146,12 @@ class Plan:
         items = FIGURES + TABLES
         named = [name for name, model in self.models.items() if name in self.explored or not model.is_reference]
         return [name for name in named if any(name in self.models_of(item) for item in items)]
+
+    def _labels(self) -> dict[str, str]:
+        """Return the models' names for people; where two have one label, their names in the config tell them apart."""
+        labels = {name: config["label"] or name for name, config in self.config["models"].items()}
+        shared = {label for label, number in Counter(labels.values()).items() if number > 1}
+        return {name: f"{label} ({name})" if label in shared else label for name, label in labels.items()}
 
     def _own_twins(self, name: str) -> tuple[str, ...]:
         """Return the names of a model's own random twins."""

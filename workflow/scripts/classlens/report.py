@@ -106,14 +106,14 @@ def _counts(frame: pl.DataFrame, cards: dict[str, Card]) -> str:
 def _count(rows: pl.DataFrame, card: Card) -> str | None:
     images = None
     if "images" in rows.columns:
-        images = rows["images"].to_numpy().max()
+        images = rows["images"].max()  # None where all rows are of classes
     elif "images_right" in rows.columns:
         images = rows["images_right"][0] + rows["images_wrong"][0]
     elif "image_id" in rows.columns:
         images = rows["image_id"].n_unique()
     if images:
         tokens = f"{card.image_tokens} image tokens" + (r" and \[CLS\]" if card.cls_token else "")
-        return f"{literal(str(images))} {'image' if images == 1 else 'images'} with {tokens} each"
+        return f"{literal('1')} image with {tokens}" if images == 1 else f"{literal(str(images))} images with {tokens} each"
     return f"{rows['classes'][0]} classes" if rows.schema.get("classes") == pl.Int64 else None
 
 
@@ -130,7 +130,7 @@ def _expected(frame: pl.DataFrame, rows: list[dict[str, str]]) -> str:
     for source in dict.fromkeys(row["source"] for row in rows):
         items = [
             f"- {literal(row['quantity'])}, {literal(labels.get(row['model'], row['model']))}:"
-            f" {float(row['published']):g}, here {_text(float(row['ours'])) if row['ours'] else 'not run'}"
+            f" {float(row['expected']):g}, here {_text(float(row['ours'])) if row['ours'] else 'not run'}"
             for row in rows
             if row["source"] == source
         ]

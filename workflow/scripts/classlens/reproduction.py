@@ -13,7 +13,7 @@ from classlens.expected import Group
 SCHEMA = {
     "quantity": pl.String,
     "model": pl.String,
-    "published": pl.Float64,
+    "expected": pl.Float64,
     "ours": pl.Float64,
     "difference": pl.Float64,
     "tolerance": pl.Float64,
@@ -48,7 +48,7 @@ def _compared(group: Group, row: dict[str, Any], table: pl.DataFrame | None) -> 
     return {
         "quantity": f"{group['what']} ({which})" if which else group["what"],
         "model": row["model"],
-        "published": row["value"],
+        "expected": row["value"],
         "ours": ours,
         "difference": difference,
         "tolerance": group["tolerance"],
@@ -85,7 +85,7 @@ def section(results: dict[str, pl.DataFrame]) -> str:
             cells = [
                 row["quantity"],
                 f"`{row['model']}`",
-                f"{row['published']:g}",
+                f"{row['expected']:g}",
                 ours,
                 difference,
                 f"{row['tolerance']:g}",

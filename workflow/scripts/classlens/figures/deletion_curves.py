@@ -20,11 +20,11 @@ TITLES = {"negative": "least relevant first", "positive": "most relevant first"}
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Rows (model, method, order, removed): share of tokens removed and accuracy with 95 % interval over images, in per cent."""
+    """Rows (model, method, order, removed): share of tokens removed, accuracy with 95 % interval over images, and chance, in per cent."""
     frames = []
     for item in series:
         percent = item.frame.rename({"accuracy": "mean"}).with_columns(pl.col("mean", "low", "high") * 100, share=share_removed(item))
-        frames.append(labelled(percent.drop("seed", "protocol"), item))
+        frames.append(labelled(percent.drop("seed", "protocol").with_columns(chance=pl.lit(100 / item.classes)), item))
     return pl.concat(frames)
 
 
@@ -52,6 +52,7 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
                     linewidth=0,
                     gid=canvas.INTERVAL,
                 )
+            canvas.reference_line(axes, rows["chance"][0], "chance")
             axes.set_title(f"{rows['label'][0]}: {TITLES[order]} (n = {rows['images'][0]})")
         row[0].set_ylabel("accuracy (%)")
     for axes in grid[-1]:

@@ -23,7 +23,7 @@ ORDERS = {"negative": "least relevant first", "positive": "most relevant first"}
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Rows (model, panel, method, group, x), mean and 95 % interval over images in per cent.
+    """Rows (model, panel, method, group, x), mean, 95 % interval over images, and chance (one class of all), in per cent.
 
     In panel `accuracy` group is the kind of token (`cls`, `image`) and x the block; in panel `deletion`, which there is where all models
     have deletion curves, group is the order and x the share of image tokens that are removed, in per cent.
@@ -42,7 +42,7 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
             )
             for method in METHODS:
                 frames.append(_panel("deletion", method, curves.filter(method=method), item))
-    return pl.concat(frames).with_columns(pl.col("mean", "low", "high") * 100)
+    return pl.concat(frames).with_columns(pl.col("mean", "low", "high", "chance") * 100)
 
 
 def per_image(item: Series) -> pl.DataFrame:
@@ -65,6 +65,7 @@ def _panel(panel: str, method: str, frame: pl.DataFrame, item: Series) -> pl.Dat
         "low",
         "high",
         pl.col("images").cast(pl.Int64),
+        pl.lit(1 / item.classes).alias("chance"),
     )
     return labelled(columns, item)
 
@@ -97,6 +98,7 @@ def _accuracy(axes: Axes, rows: pl.DataFrame) -> None:
     for (method, group), part in rows.group_by("method", "group", maintain_order=True):
         name = f"{METHODS[str(method)]}, {canvas.NAMES[str(group)]}"
         canvas.band(axes, part["x"] + 1, part, canvas.COLOURS[str(method)], name, STYLES[str(group)])
+    canvas.reference_line(axes, rows["chance"][0], "chance")
     axes.set_ylabel("class first (% of tokens)")
 
 
@@ -107,4 +109,5 @@ def _deletion(axes: Axes, rows: pl.DataFrame) -> None:
         axes.fill_between(
             part["x"], part["low"], part["high"], color=canvas.COLOURS[str(method)], alpha=0.15, linewidth=0, gid=canvas.INTERVAL
         )
+    canvas.reference_line(axes, rows["chance"][0], "chance")
     axes.set_ylabel("accuracy (%)")
