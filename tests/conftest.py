@@ -30,7 +30,7 @@ LONG = ("demo", "test_paper", "test_reliability", "golden")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How much the tests of reliability do, and where what they saw is written."""
-    parser.addoption("--kills", type=int, default=10, help="how often a run is killed (test_reliability)")
+    parser.addoption("--kills", type=int, default=5, help="how often a run is killed (test_reliability)")
     parser.addoption("--inputs", type=int, default=300, help="how many broken configs and images are tried (test_fuzz)")
     parser.addoption("--faults", type=Path, help="page to write about the faults that were tried")
 
@@ -154,7 +154,8 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Run:
     config = {
         "run": "golden",
         "protocol": "paper",
-        "hidden_states": {"dtype": "float32", "shard_size": 64},
+        "hidden_states": {"dtype": "float32", "shard_size": 100},
+        "figures": {"formats": ["svg"]},
         "relevance": {"images": {NAMED_IMAGE: ["n07753275", "tench", 2]}},
         "datasets": {"golden": {"kind": "imagenet_s", "root": str(GOLDEN / "data")}},
         "models": models,

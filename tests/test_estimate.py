@@ -86,7 +86,7 @@ def test_times_and_sizes_follow_from_the_calibration() -> None:
     assert twins.bytes == pytest.approx(5 * 2_000_000 + 200 / 4 * (5 * 3000 + 2000))
     each = 0.01 + 3 / 4 * 0.005
     assert twins.seconds == pytest.approx(200 * (0.02 - 0.01 + 5 * each) + 5 * estimate.SECONDS_PER_TWIN)
-    assert stage(found, "deletion").seconds == pytest.approx(2 * 200 * 0.01 * 0.5 * (11 * 20 + 2))
+    assert stage(found, "deletion").seconds == pytest.approx(2 * 200 * 0.01 * 0.5 * (11 * 28 + 2))  # 28 orders at each of 11 steps
 
 
 def test_hidden_states_that_are_not_kept_need_the_disk_for_a_while() -> None:

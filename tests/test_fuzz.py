@@ -283,7 +283,18 @@ def test_images(pytestconfig: pytest.Config, note_fault: Callable[..., None]) ->
 
 
 KINDS = [tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE, tarfile.GNUTYPE_SPARSE]
-NAMES = ["../evil", "/tmp/evil", "tables/../../evil", "explorer/index.html", "published.json", "", ".", "x" * 300, "\udcff", "config.yaml"]
+MEMBERS = [
+    "../evil",
+    "/tmp/evil",
+    "tables/../../evil",
+    "explorer/index.html",
+    "published.json",
+    "",
+    ".",
+    "x" * 300,
+    "\udcff",
+    "config.yaml",
+]
 
 
 @st.composite
@@ -304,9 +315,9 @@ def changed_archives(draw: st.DrawFn, parts: archives.Members) -> bytes:
         elif change == "remove" and len(parts) > 1:
             del parts[index]
         elif change == "rename":
-            member.name = draw(st.sampled_from([*NAMES, parts[other][0].name]) | st.text(max_size=8))
+            member.name = draw(st.sampled_from([*MEMBERS, parts[other][0].name]) | st.text(max_size=8))
         elif change == "kind":
-            member.type, member.linkname = draw(st.sampled_from(KINDS)), draw(st.sampled_from(["", "/etc/passwd", *NAMES[:3]]))
+            member.type, member.linkname = draw(st.sampled_from(KINDS)), draw(st.sampled_from(["", "/etc/passwd", *MEMBERS[:3]]))
         elif change == "header":
             member.pax_headers = draw(
                 st.dictionaries(st.sampled_from(["path", "size", "GNU.sparse.map", "x"]), st.text(max_size=9), max_size=2)
@@ -335,7 +346,7 @@ def changed_manifests(draw: st.DrawFn, content: bytes) -> bytes:
         if what == "remove":
             del target[last]
         elif what == "add" and isinstance(target, dict):
-            target[draw(st.sampled_from(NAMES) | st.text(max_size=8))] = draw(VALUES)
+            target[draw(st.sampled_from(MEMBERS) | st.text(max_size=8))] = draw(VALUES)
         else:
             target[last] = draw(VALUES | st.sampled_from([10**12, -1, "$HOME", "../x", "a\n"]))
     text = json.dumps(manifest).encode()

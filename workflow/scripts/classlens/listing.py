@@ -6,7 +6,7 @@ for its bytes.
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from classlens.errors import InputError
@@ -29,8 +29,8 @@ class Listing:
         left_out: (why, path) of every other file.
     """
 
-    images: list[str] = field(default_factory=list)
-    left_out: list[tuple[str, str]] = field(default_factory=list)
+    images: list[str]
+    left_out: list[tuple[str, str]]
 
     @classmethod
     def of(cls, folder: Path, nested: bool) -> "Listing":
@@ -39,7 +39,7 @@ class Listing:
         Raises:
             InputError: a folder cannot be read, or is a link to one that it lies in.
         """
-        found = cls()
+        found = cls([], [])
         for path, why in _walk(folder, nested):
             if why is None:
                 found.images.append(path)
