@@ -1,5 +1,6 @@
 """What must be importable without waiting for torch: planning, and everything that only draws."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -34,3 +35,16 @@ def test_nothing_that_plans_or_draws_loads_torch(loaded: dict[str, set[str]]) ->
 def test_planning_loads_no_table_library(loaded: dict[str, set[str]]) -> None:
     for name in PLANNING:
         assert not loaded[name]
+
+
+@pytest.mark.parametrize(("variables", "while_importing"), [({}, True), ({"CLASSLENS_STARTED_BY": str(os.getpid())}, False)])
+def test_jobs_look_for_garbage_when_they_have_imported_all(variables: dict[str, str], while_importing: bool) -> None:
+    program = """
+import argparse, gc
+from classlens import cli
+print(gc.isenabled())
+cli.run(lambda args: print(gc.isenabled()), argparse.Namespace(log=None))
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=PACKAGE.parent, env={**os.environ, **variables})
+    assert done.stdout.split() == [str(while_importing), "True"]

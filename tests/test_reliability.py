@@ -176,7 +176,8 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], Any], list[str], str]] = {
 def test_damage_is_found_by_name_and_mended(victim: Victim, note_fault: Callable[..., None], what: str) -> None:
     name, spoil, wanted, message = DAMAGES[what]
     path = victim.file(name)
-    assert victim.go().returncode == 0  # so that the images are known where they are now
+    if what == UNSEEN:
+        assert victim.go().returncode == 0  # so that the images are known where they are now
     content, stat = path.read_bytes(), path.stat()
     for result in wanted:
         victim.file(result).unlink()

@@ -34,7 +34,7 @@ def results(tmp_path: Path) -> Path:
         path = folder / "benchmarks" / f"{stage}.tsv"
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"s\n{seconds}\n", encoding="utf-8")
-    rows = "quantity,model,published,ours,tolerance,status\nrate,pooled,1,2,0.5,fail\nrate,other,1,,0.5,not run\n"
+    rows = "quantity,model,expected,ours,tolerance,status\nrate,pooled,1,2,0.5,fail\nrate,other,1,,0.5,not run\n"
     (folder / "reproduction.csv").write_text(rows, encoding="utf-8")
     return folder
 

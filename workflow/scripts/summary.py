@@ -72,7 +72,7 @@ def reproduced(path: Path) -> Iterator[str]:
         yield f"Reproduction ({path}): {sum(row['status'] == 'pass' for row in rows)} of {len(rows)} numbers within tolerance"
     for row in rows:
         if row["status"] == "fail":
-            yield f"  {row['quantity']} of {row['model']}: {row['ours']} instead of {row['published']} (tolerance {row['tolerance']})"
+            yield f"  {row['quantity']} of {row['model']}: {row['ours']} instead of {row['expected']} (tolerance {row['tolerance']})"
 
 
 def main(args: argparse.Namespace) -> None:

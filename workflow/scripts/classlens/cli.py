@@ -1,6 +1,7 @@
 """What the programs in workflow/scripts share: arguments, logs, progress, provenance and errors."""
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
+from classlens import STARTED_BY
 from classlens.errors import InputError, printable
 from classlens.protocol import PROTOCOLS
 from classlens.provenance import code_sha256, library_versions
@@ -23,8 +25,6 @@ Item = TypeVar("Item")
 # How a job runs rather than what it computes; these never enter a result's provenance.
 RUNTIME_ARGUMENTS = {"log", "threads", "batch_size", "workers", "device", "jobs_per_gpu", "mem_mb", "hub_cache", "offline"}
 SECONDS_BETWEEN_LINES = 10
-STARTED_BY = "CLASSLENS_STARTED_BY"
-"""Environment variable with the process number of the Snakemake that runs a program; without it the program is run by hand."""
 
 log = logging.getLogger("classlens")
 
@@ -78,6 +78,7 @@ def _holds_paths(value: object) -> bool:
 
 def run(main: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:
     """Run a program: log as asked, and end with one line and status 1 where the input, the disk or a file is to blame."""
+    gc.enable()
     _start_logging(args.log)
     if STARTED_BY in os.environ:
         Thread(target=_end_with, args=(int(os.environ[STARTED_BY]),), daemon=True).start()
