@@ -193,7 +193,7 @@ def test_a_kept_model_keeps_its_projection(tmp_path: Path, keep: bool) -> None:
 @pytest.mark.parametrize("weights", ["pretrained", "random"])
 def test_vectors_of_clip_stay_behind_its_projection_of_the_same_width(tmp_path: Path, weights: str) -> None:
     """Of the model, and of its random twin: both have a head from 512 to 512, which is no classifier."""
-    arch, small = "vit_medium_patch16_clip_224.tinyclip_yfcc15m", {"img_size": 32, "depth": 1, "num_heads": 2}
+    arch, small = "vit_medium_patch16_clip_224.tinyclip_yfcc15m", {"img_size": 32, "depth": 2, "num_heads": 2}
     known = models.build(arch, small, None)
     assert known.head.weight.shape == (512, 512)
     save_file(known.state_dict(), cached(tmp_path / "cache", f"timm/{arch}") / "model.safetensors")

@@ -164,6 +164,11 @@ def test_refusals_say_why(arch: str, kwargs: dict[str, Any], message: str) -> No
     assert len(str(caught.value).splitlines()) == 1
 
 
+def test_a_model_of_one_block_has_no_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has one block, .*: at least two are needed"):
+        models.describe(models.build(ARCH, {**SMALL, "depth": 1}, 3), ARCH, {}, "random", None, CORRECTED, tmp_path / "model.safetensors")
+
+
 def test_a_head_of_zeros_is_accepted_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     model = models.make_model(Architecture(ARCH), "random", {**SMALL, "weight_init": "jax"}, 7, seed=0)
     assert not model.head.weight.any()

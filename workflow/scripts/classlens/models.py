@@ -163,8 +163,10 @@ def describe(
         labels: how the class of each row of the head is known (`labels.arrange`).
 
     Raises:
-        InputError: the transform's output is not the model's input.
+        InputError: the model has one block, or the transform's output is not the model's input.
     """
+    if len(model.blocks) < 2:
+        raise InputError(f"{arch} has one block, and what a block builds is measured against the one before: at least two are needed")
     _warn_of_ties(model, arch)
     return Card(
         arch=arch,
