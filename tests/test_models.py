@@ -165,7 +165,7 @@ def test_refusals_say_why(arch: str, kwargs: dict[str, Any], message: str) -> No
 
 
 def test_a_model_of_one_block_has_no_run(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="has one block, .*: at least two are needed"):
+    with pytest.raises(InputError, match=r"has one block, .*: at least two are needed"):
         models.describe(models.build(ARCH, {**SMALL, "depth": 1}, 3), ARCH, {}, "random", None, CORRECTED, tmp_path / "model.safetensors")
 
 
