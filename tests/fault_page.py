@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 HEAD = """# Reliability
 
-What a run does on bad days, as tried by `make chaos`, which writes this page. For every row the fault was caused, what a person then
-sees was read, the advice followed or the same command given again, and the results compared, byte by byte, with those of a run
-that nothing had disturbed.
+What a run does when something fails, as tested by `make chaos`, which writes this page. For every row the fault was caused, the message
+was read, its advice was followed or the same command given again, and the results were compared, byte by byte, with those of an
+undisturbed run.
 
 - **Results are whole or absent.** A program writes to a draft and renames it when it is complete. Tables carry a checksum of every
   column and of their footer, model.json one of itself, and models and images are known by their sha256: damage is found before
@@ -20,7 +20,7 @@ that nothing had disturbed.
   nothing but `weights: pretrained`, `hf-hub:` models and `download: true`. Every rule's values are quoted, and an archive is compared
   with what `make publish` would have written.
 
-Not in our hands: Snakemake reads a `--configfile` before the workflow begins. One that does not exist, is not UTF-8, or holds a mapping
+Outside our control: Snakemake reads a `--configfile` before the workflow begins. One that does not exist, is not UTF-8, or holds a mapping
 that contains itself is answered by Snakemake, with a traceback that ends in the reason; mappings that merge each other many times over
 (`<<`) keep it busy without end; and what is in a file with the key `__use_yte__` it runs, before classlens refuses the file. `make
 estimate` reads the file itself first, and says what is wrong in one line.

@@ -150,10 +150,10 @@ def test_all_splits_number_classes_alike(tmp_path: Path) -> None:
         (
             True,
             {"train": "abcd", "test": "abcd", "validation": "bcde"},
-            "split validation of .* has the class folder e, and split test",
+            "split validation of .* has the class folder e, which split test",
         ),
-        (True, {"train": "abc", "test": "abcd", "validation": "abc"}, "split test of .* has the class folder d, and split train has none"),
-        (False, {"test": "abc", "validation": "abcd"}, "split validation of .* has the class folder d, and split test has none"),
+        (True, {"train": "abc", "test": "abcd", "validation": "abc"}, "split test of .* has the class folder d, which split train lacks"),
+        (False, {"test": "abc", "validation": "abcd"}, "split validation of .* has the class folder d, which split test lacks"),
     ],
 )
 def test_splits_with_classes_of_their_own_are_refused(
@@ -247,7 +247,7 @@ def test_lists_that_are_refused(tmp_path: Path, what: str, note_fault: Callable[
 
 def test_no_list_at_all(tmp_path: Path) -> None:
     photos(tmp_path, "cat")
-    for name, message in (("none.txt", "No such file"), ("validation", "is no regular file")):
+    for name, message in (("none.txt", "No such file"), ("validation", "is not a regular file")):
         with pytest.raises(InputError, match=message):
             build(tmp_path, classes=str(tmp_path / name))
 

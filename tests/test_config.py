@@ -82,7 +82,7 @@ def test_defaults_are_not_shared() -> None:
         ("datasets.d.download", True, "`datasets.d.download` is for kinds cifar10 and cifar100 only"),
         ("models.m_random", {"arch": "x"}, "`models.m_random` is the name of a random twin of m"),
         ("models.a b", {"arch": "x"}, "models"),
-        ("models", {5: {"arch": "x"}}, "config key `models.5` is no text but 5: write it in quotes"),
+        ("models", {5: {"arch": "x"}}, "config key `models.5` is not a text but 5: write it in quotes"),
         ("run", "../elsewhere", "`run`"),
         ("compute.batch_size", 0, "`compute.batch_size`"),
         ("compute.jobs_per_gpu", 0, "`compute.jobs_per_gpu`"),

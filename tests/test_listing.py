@@ -135,9 +135,9 @@ def name_in_latin_1(path: Path) -> None:
 NO_IMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a link to itself": (link_to_itself, "a link that leads nowhere"),
     "a dangling link": (dangling, "a link that leads nowhere"),
-    "a pipe": (os.mkfifo, "no regular file"),
-    "a socket": (make_socket, "no regular file"),
-    "a link to a device": (lambda path: path.symlink_to("/dev/zero"), "no regular file"),
+    "a pipe": (os.mkfifo, "not a regular file"),
+    "a socket": (make_socket, "not a regular file"),
+    "a link to a device": (lambda path: path.symlink_to("/dev/zero"), "not a regular file"),
     "a name in latin-1": (name_in_latin_1, "not named in UTF-8"),
 }
 
@@ -158,7 +158,7 @@ def test_what_only_looks_like_an_image(tmp_path: Path, what: str, note_fault: Ca
 def test_planning_and_jobs_do_not_wait_for_a_pipe(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with pytest.raises(InputError, match="pipe is no regular file"):
+    with pytest.raises(InputError, match="pipe is not a regular file"):
         images.read_bytes(pipe)
     (tmp_path / "loop").symlink_to("loop")
     assert Fingerprints().of([pipe, tmp_path / "loop", tmp_path]) == [None] * 3

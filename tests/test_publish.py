@@ -157,8 +157,11 @@ def listing(name: str, data: bytes, member: str) -> bytes:
 
 CHANGES: dict[str, tuple[Callable[[str, bytes], list[tuple[str, bytes]]], str]] = {
     "a changed byte": (lambda name, data: [(name, data[:-1] + b"x" if name == TABLE else data)], f"{TABLE} is not as it was published"),
-    "a file more": (lambda name, data: [(name, data), *([("evil.sh", b"")] if name == TABLE else [])], "evil.sh is not in its manifest"),
-    "a file less": (lambda name, data: [] if name == TABLE else [(name, data)], f"lacks {TABLE}, which its manifest lists"),
+    "a file more": (
+        lambda name, data: [(name, data), *([("evil.sh", b"")] if name == TABLE else [])],
+        "evil.sh is not listed in its published.json",
+    ),
+    "a file less": (lambda name, data: [] if name == TABLE else [(name, data)], f"lacks {TABLE}, which its published.json lists"),
     "a path outside": (
         lambda name, data: [(name, listing(name, data, "../evil.sh") if name == "published.json" else data)],
         r"../evil.sh would lie outside the results",

@@ -428,7 +428,7 @@ def test_a_file_missing_from_a_folder_is_refused(copied: Run) -> None:
     gone = min(path for path in (copied.folder / "results/mine/explorer/m").rglob("*") if path.is_file() and path.name[0] != ".")
     gone.unlink()
     done = copied.snakemake("--dry-run", "--configfile", copied.folder / "my config.yaml")
-    assert done.returncode and "is missing, which the run has made: remove the folder results/mine/explorer/m" in done.stderr
+    assert done.returncode and "which the run made, is missing: remove the folder results/mine/explorer/m" in done.stderr
     shutil.rmtree(copied.folder / "results/mine/explorer/m")
     assert of_user(copied) == EXPLORED
 

@@ -71,7 +71,8 @@ class _Archive:
             (folder / MANIFEST).write_bytes(content)
             self._check_names(manifest, config, folder)
         except InputError as error:
-            raise self._error(f"is refused: its {MANIFEST} {'; '.join(str(error).splitlines())}") from None
+            advice = "adopt it with the classlens that published it, or get it again"
+            raise self._error(f"is refused: its {MANIFEST} {'; '.join(str(error).splitlines())}: {advice}") from None
         self._check_sizes(manifest["bytes"], folder)
         names = [CONFIG, *sorted(manifest["files"].keys() - {CONFIG})]
         for done, name in enumerate(names):
@@ -92,7 +93,10 @@ class _Archive:
 
     def _check_names(self, manifest: dict[str, Any], config: dict[str, Any], folder: Path) -> None:
         """Compare the files that are listed with those that the run's plan names, and the config file with the config."""
-        wanted = {*publication.files(Plan(config, str(folder))), CONFIG}
+        try:
+            wanted = {*publication.files(Plan(config, str(folder))), CONFIG}
+        except InputError as error:
+            raise InputError(f"holds a config that is refused ({error})") from None
         if unknown := sorted(manifest["files"].keys() - wanted):
             raise InputError(f"lists {unknown[0]}, which no run of this config publishes")
         if missing := sorted(wanted - manifest["files"].keys()):
@@ -117,15 +121,15 @@ class _Archive:
         """Say what is there instead of the header of a file, or of the end."""
         found = _described(block)
         if found and found.name in done:
-            raise self._error(f"is refused: it holds {found.name} twice")
+            raise self._error(f"is refused: it holds {found.name} twice: get it again")
         if found and found.name not in manifest["files"]:
-            raise self._error(f"is refused: {found.name} is not in its manifest")
+            raise self._error(f"is refused: {found.name} is not listed in its {MANIFEST}: get it again")
         if found and found.type != tarfile.REGTYPE:
-            raise self._error(f"is refused: {found.name} is not a plain file")
+            raise self._error(f"is refused: {found.name} is not a plain file: get it again")
         if found and found.name == name:
             raise self._error(f"is refused: {name} is not as it was published, by its header; get the archive again")
         if name in manifest["files"] and (found or block.count(0) == len(block) > 0):
-            raise self._error(f"lacks {name}, which its manifest lists: get it again")
+            raise self._error(f"lacks {name}, which its {MANIFEST} lists: get it again")
         raise self._error(f"is damaged or cut short before {name}: get it again")
 
     def _copy(self, name: str, manifest: dict[str, Any], folder: Path) -> None:
@@ -174,11 +178,14 @@ def _described(block: bytes) -> tarfile.TarInfo | None:
 
 def _adoptable(manifest: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     """The resolved config of a manifest, which must be as `publish` writes it, and the run's."""
-    config = resolve(manifest["config"], schema)
+    try:
+        config = resolve(manifest["config"], schema)
+    except InputError as error:
+        raise InputError(f"holds a config that is refused ({error})") from None
     if published.portable(config) != manifest["config"]:
         raise InputError("holds a config that names folders, or lacks keys")
     if config["run"] != manifest["run"]:
-        raise InputError(f"is of the run {manifest['run']!r}, and its config of {config['run']!r}")
+        raise InputError(f"says run {manifest['run']!r}, and its config says run {config['run']!r}")
     return config
 
 

@@ -78,7 +78,8 @@ def check_plain(config: Any) -> None:
         count += 1
         if count > LARGEST or len(path) > DEEPEST:
             raise InputError(
-                f"config key `{place(path[:3])}` refers to itself, or holds more than {LARGEST:,} values or {DEEPEST} levels: write it out"
+                f"config key `{place(path[:3])}` refers to itself, or the config holds more than {LARGEST:,} values or {DEEPEST} levels: "
+                "write values instead of YAML aliases, or shorten it"
             )
         if isinstance(value, dict):
             waiting += [((*path, _key(key, path)), inner) for key, inner in value.items()][::-1]
@@ -95,7 +96,7 @@ def place(path: Iterable[Any]) -> str:
 
 def _key(key: Any, path: tuple[Any, ...]) -> str:
     if not isinstance(key, str):
-        raise InputError(f"config key `{place((*path, key))}` is no text but {key!r}: write it in quotes")
+        raise InputError(f"config key `{place((*path, key))}` is not a text but {key!r}: write it in quotes")
     _check_text(key, (*path, key))
     return key
 
@@ -113,7 +114,7 @@ def _check_text(text: str, path: tuple[Any, ...]) -> None:
     if UNPRINTABLE.search(text):
         raise InputError(f"config key `{place(path)}` holds a line break or another control character: {text!r}; remove it")
     if len(text) > LONGEST:
-        raise InputError(f"config key `{place(path)}` holds a text of {len(text):,} characters: {LONGEST:,} are allowed")
+        raise InputError(f"config key `{place(path)}` holds a text of {len(text):,} characters: shorten it to at most {LONGEST:,}")
 
 
 def _twice(name: str) -> InputError:

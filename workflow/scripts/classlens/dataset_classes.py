@@ -45,8 +45,8 @@ def _from_folders(dataset: Dataset, folders: dict[str, list[str]]) -> list[str]:
     for first, second in pairwise(folders):
         if (missing := lacking(folders[first], folders[second])) is not None:
             raise InputError(
-                f"split {second} of {dataset.home} has the class folder {missing}, and split {first} has none: add or remove it, or list "
-                "the classes of all splits in a file (`classes`)"
+                f"split {second} of {dataset.home} has the class folder {missing}, which split {first} lacks: add it to {first}, remove it "
+                f"from {second}, or list the classes of all splits in a file (`classes`)"
             )
     reference = next(iter(folders))
     if dataset.class_order == "timm":

@@ -32,7 +32,7 @@ def read_bytes(path: Path) -> tuple[bytes, str]:
     """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be read for ever
-            raise InputError(f"{path} is no regular file: replace it, or set on_bad_image: skip")
+            raise InputError(f"{path} is not a regular file: replace it, or set on_bad_image: skip")
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; restore the file, or set on_bad_image: skip") from None

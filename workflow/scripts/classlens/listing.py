@@ -15,7 +15,7 @@ IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".
 IMAGE_SUFFIXES |= {".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx"}
 """Endings of still images that `images.decode` reads. Formats that a program draws (EPS, PDF) or that any bytes pass for (TGA) are none."""
 
-LOST_LINK, NO_FILE, NO_TEXT = "a link that leads nowhere", "no regular file", "not named in UTF-8"
+LOST_LINK, NO_FILE, NO_TEXT = "a link that leads nowhere", "not a regular file", "not named in UTF-8"
 FAULTS = (LOST_LINK, NO_FILE, NO_TEXT)
 """Why a file with the name of an image cannot be one. It is an error unless bad images may be left out."""
 
@@ -99,7 +99,11 @@ def _walk(folder: Path, nested: bool) -> Iterator[tuple[str, str | None]]:
 
 
 def _identity(folder: Path, above: Iterable[tuple[int, int]]) -> tuple[int, int]:
-    """What tells a folder from all others; an error where it is one of those above it, of which a link would make an endless one."""
+    """Return a folder's device and inode.
+
+    Raises:
+        InputError: it is one of the folders above it, because a link would then be followed without end.
+    """
     try:
         stat = os.stat(folder)
     except OSError as error:

@@ -16,7 +16,7 @@ REFUSED = {
     **dict.fromkeys(
         ("exportable", "feature_cfg", "feature_cls", "features_only", "kwargs_filter", "model_cfg", "no_jit", "out_indices", "pruned",
          "scriptable", "use_naflex"),
-        "it makes another program of the model",
+        "it changes how timm builds the model, beyond what is supported",
     ),
 }  # fmt: skip
 """Why each of them is refused."""

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--arch", required=True, help="name of the model in timm, or hf-hub: and a repository")
     parser.add_argument("--weights", choices=["pretrained", "random", "checkpoint"], required=True, help="where the weights come from")
     parser.add_argument("--checkpoint", type=cli.optional_path, help="file of the weights, for --weights checkpoint")
-    parser.add_argument("--sha256", type=cli.optional_text, help="what the file of the weights must have, in hexadecimal")
+    parser.add_argument("--sha256", type=cli.optional_text, help="expected sha256 of the file of the weights, in hexadecimal")
     parser.add_argument("--hub-cache", type=cli.optional_path, help="cache folder of the hub; the client's own if left out")
     parser.add_argument("--offline", type=cli.json_argument, default=False, help="never ask the hub over the network (true or false)")
     parser.add_argument("--kwargs", type=cli.json_argument, default={}, help="arguments of timm.create_model, as JSON")

@@ -1,4 +1,4 @@
-"""Pretrained weights in a timm model: timm says what they are called in it, and every parameter is accounted for.
+"""Loading pretrained weights into a timm model: timm converts their names, and every parameter is accounted for.
 
 timm's own loader draws anew what does not fit: the head for another number of classes, the first layer for other channels, or whatever its
 authors allow to be missing. Here each parameter is loaded, or fitted by timm to another grid of patches, which is said, or refused.
@@ -50,7 +50,10 @@ def loading(checkpoint: Checkpoint, ignore_keys: list[str], trained_with: dict[s
     finally:
         timm.models._builder.load_pretrained = own
     if not asked:
-        raise InputError(f"checkpoint {checkpoint.path} is not used: timm knows no pretrained weights of this architecture")
+        raise InputError(
+            f"checkpoint {checkpoint.path} is not used: timm knows no pretrained weights of this architecture: give the full "
+            "timm name of the weights as `arch`, or a checkpoint as `weights`"
+        )
 
 
 def _converted(model: ViT, checkpoint: Checkpoint, filter_fn: Filter | None) -> dict[str, Tensor]:
@@ -59,7 +62,7 @@ def _converted(model: ViT, checkpoint: Checkpoint, filter_fn: Filter | None) -> 
         return dict(checkpoint.weights)
     try:
         weights = filter_fn(dict(checkpoint.weights), model)
-    except Exception as error:  # whatever weights that are no model's make of the filter's assumptions
+    except Exception as error:  # the filter may fail in any way on weights that it was not written for
         raise InputError(
             f"checkpoint {checkpoint.path} does not fit the model: timm cannot convert its parameters ({type(error).__name__}: "
             f"{first_line(error)}): correct the model's `kwargs` or `arch`"

@@ -1,4 +1,4 @@
-"""Packing the tables and projections of a run for others, without images, weights and hidden states (`adoption` takes them over).
+"""Packing the tables and projections of a run for others (`adoption` takes them over): no weights, no hidden states, few images.
 
 An archive holds `published.json`, the config and the files that follow from the config, in this order and each once.
 """
@@ -61,7 +61,10 @@ OF_MASKS = {
 
 
 def files(plan: Plan) -> list[str]:
-    """Return what is published of a complete run, as sorted paths relative to its results folder: no images, weights or hidden states."""
+    """Return what is published of a complete run, as sorted paths relative to its results folder.
+
+    Of the images, those that F11 shows are in the table of its maps.
+    """
     found = {path for model in plan.models.values() for path in _of_model(plan, model)}
     found |= {f"data/{dataset.name}/{split}/manifest.parquet" for dataset in plan.used() for split in dataset.splits}
     found |= {f"tables/{name}.csv" for names in plan.tables().values() for name in names}

@@ -69,7 +69,7 @@ def restore(results: str | Path, state: Path) -> None:
             if not lost <= records.keys():
                 raise ValueError
     except (ValueError, TypeError, AttributeError, StopIteration):
-        raise InputError(f"{record} is damaged: delete it, and {results} too if .snakemake is not that of the run") from None
+        raise InputError(f"{record} is damaged: delete it. If .snakemake does not belong to this run, delete {results} too") from None
     for name in sorted(dates):
         _check_folder(name, dates[name])
     for name in sorted(lost):
@@ -94,7 +94,9 @@ def put_back_dates(results: str | Path) -> int:
         with record.open(encoding="utf-8") as file:
             dates = json.loads(next(file))
     except OSError as error:
-        raise InputError(f"{record}: {error.strerror}; only a run that has ended can be copied: run the workflow there once more") from None
+        raise InputError(
+            f"{record}: {error.strerror}; the run was not finished when it was copied: finish it where it was made, and copy it again"
+        ) from None
     except (ValueError, StopIteration):
         raise InputError(f"{record} is damaged: copy {results} again") from None
     for name in sorted(dates):
@@ -108,7 +110,7 @@ def put_back_dates(results: str | Path) -> int:
 def _check_folder(name: str, dates: dict[str, list[int]]) -> None:
     """Raise an InputError where a folder lacks a file: Snakemake looks at the folder only."""
     if os.path.isdir(name) and (gone := [path for path in dates if not os.path.lexists(path)]):
-        raise InputError(f"{gone[0]} is missing, which the run has made: remove the folder {name}, and run the workflow again")
+        raise InputError(f"{gone[0]}, which the run made, is missing: remove the folder {name}, and run the workflow again")
 
 
 def _check(name: str, dates: dict[str, list[int]]) -> None:

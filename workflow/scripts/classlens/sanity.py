@@ -28,6 +28,12 @@ FEWEST_IMAGES = 5
 MOST_CLASSES = 4096
 """Classes up to which another assignment is looked for; the time for it grows with their cube."""
 
+MASKS = {
+    1.0: "nothing but the object: check that the background is marked as such (binary masks: 0 or transparent there)",
+    0.0: "no object: check that masks mark the object (binary masks: not 0 there; ImageNet-S: the class's id)",
+}
+"""What a mask with such a share of object pixels has, and what to do."""
+
 NAMED = 3
 """Examples that a warning names."""
 
@@ -88,7 +94,7 @@ def of_model(answers: Answers, manifest: pa.Table) -> Iterator[str]:
         )
     elif answers.accuracy <= binom.ppf((1 + LEVEL) / 2, images, 1 / answers.classes) / images:
         yield (
-            f"{right}, which is what guessing gives among {answers.classes} classes ({100 / answers.classes:.3g} %): check the order of the"
+            f"{right}, no better than guessing among {answers.classes} classes ({100 / answers.classes:.3g} %): check the order of the"
             " classes, the image transform and the checkpoint"
         )
     else:
@@ -126,7 +132,7 @@ def _never_right(answers: Answers, names: Sequence[str]) -> Iterator[str]:
     right = np.bincount(answers.true[answers.true == answers.predicted], minlength=answers.classes)
     never = [names[index] for index in np.flatnonzero((images >= FEWEST_IMAGES) & (right == 0)).tolist()]
     if never:
-        yield f"no image of {_listed(never, 'class', 'classes')} is right: check whether the model tells them apart"
+        yield f"no image of {_listed(never, 'class', 'classes')} is classified correctly: check that the model was trained on these classes"
 
 
 def of_images(manifest: pa.Table) -> Iterator[str]:
@@ -140,11 +146,12 @@ def of_images(manifest: pa.Table) -> Iterator[str]:
         across = [rows for rows in copies if len({columns["class_index"][row] for row in rows}) > 1]
         example = " and ".join(columns["path"][row] for row in (across or copies)[0][:2])
         images = "1 image has copies" if len(copies) == 1 else f"{len(copies)} images have copies"
-        yield f"{images}, {len(across)} in another class ({example}): each copy counts in every number"
-    for share, what in ((1.0, "nothing but the object"), (0.0, "no object")):
+        others = f"{len(across)} of them" if across else "none of them"
+        yield f"{images}, {others} in another class (such as {example}), and every copy is counted: remove the copies"
+    for share, what in MASKS.items():
         found = [path for path, part in zip(columns["path"], columns.get("mask_fraction", []), strict=False) if part == share]
         if found:
-            yield f"the mask of {_listed(found, 'image', 'images')} has {what}: check that masks are 0 outside of the object"
+            yield f"the mask of {_listed(found, 'image', 'images')} has {what}"
 
 
 def of_both(analysed: pa.Table, fitted: pa.Table, split: str) -> Iterator[str]:
@@ -152,7 +159,10 @@ def of_both(analysed: pa.Table, fitted: pa.Table, split: str) -> Iterator[str]:
     known = set(fitted["sha256"].to_pylist())
     shared = [path for path, digest in zip(*(analysed[name].to_pylist() for name in ("path", "sha256")), strict=True) if digest in known]
     if shared:
-        yield f"the split {split} also holds {_listed(shared, 'analysed image', 'analysed images')}: what is fitted there has seen them"
+        yield (
+            f"the split {split} also holds {_listed(shared, 'analysed image', 'analysed images')}, so that probes are fitted on images that"
+            " they are tested on: remove them from one of the splits"
+        )
 
 
 def _listed(items: Sequence[str], one: str, many: str) -> str:

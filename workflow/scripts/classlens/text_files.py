@@ -16,7 +16,7 @@ def read_text(path: Path | str) -> str:
     """
     try:
         if not stat.S_ISREG(Path(path).stat().st_mode):
-            raise InputError(f"{path} is no regular file: give a text file")
+            raise InputError(f"{path} is not a regular file: give a text file")
         data = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; correct its name or its permissions") from None
@@ -26,7 +26,7 @@ def read_text(path: Path | str) -> str:
     except UnicodeError:
         raise InputError(f"{path} is not in UTF-8: save it in that encoding") from None
     if "\0" in text:
-        raise InputError(f"{path} is no text in UTF-8 (it holds zero bytes): save it in that encoding")
+        raise InputError(f"{path} is not text in UTF-8 (it holds zero bytes): save it in that encoding")
     return text
 
 

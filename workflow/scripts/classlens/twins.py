@@ -101,7 +101,7 @@ def measure(twins: list[Twin], manifest: pa.Table, root: Path, settings: Setting
         manifest: manifest of the split; its shards are those of the files.
         root: folder of the data set.
         settings: what to measure.
-        compute: how to run; of the images only small measures per image of memories stay in memory.
+        compute: how to run; only small measures per image of key-value memories stay in RAM.
 
     Raises:
         InputError: an image cannot be read, or an activation cannot be stored.

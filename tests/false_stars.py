@@ -1,0 +1,77 @@
+"""Count the stars between models with random weights, of which none should be: python tests/false_stars.py --page docs/statistics.md.
+
+Needs a finished run whose models have many random twins, such as one of this config: the demo's, with `random_twin: {seeds: 40}`.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from scipy.stats import mannwhitneyu
+
+from classlens import statistics, storage
+from classlens.groups import LAYERS
+
+TWINS = 5
+BEGIN, END = "<!-- stars: written by tests/false_stars.py -->", "<!-- end of stars -->"
+
+
+def tables(results: Path, model: str, analysis: str, name: str) -> list[pl.DataFrame]:
+    """A table of each random twin of a model."""
+    paths = sorted(path for folder in (results / analysis).glob(f"{model}_random*") for path in folder.rglob(name))
+    paths = [path for path in paths if not path.stem.endswith("_ranks")]
+    return [pl.DataFrame(storage.read_table(path)) for path in paths]
+
+
+def means(found: list[pl.DataFrame], tokens: str) -> np.ndarray:
+    """Mean identifiability over images, [twin, block]."""
+    return np.array([statistics.matrix(frame.filter(tokens=tokens), "identifiability").mean(axis=0) for frame in found])
+
+
+def starred_by_spread(values: np.ndarray, draws: int, rng: np.random.Generator) -> float:
+    """Share of draws of one twin as the model and five others as its twins in which some block of F1 has a star."""
+    stars = 0
+    for _ in range(draws):
+        model, *twins = values[rng.choice(len(values), TWINS + 1, replace=False)]
+        _, p = statistics.against_twins(model, np.array(twins))
+        stars += bool((statistics.holm(p) < statistics.SIGNIFICANT).any())
+    return stars / draws
+
+
+def starred_by_classes(values: np.ndarray, draws: int, rng: np.random.Generator) -> float:
+    """The same of F6, whose units are classes: values [twin, class, block]."""
+    stars = 0
+    for _ in range(draws):
+        model, *twins = values[rng.choice(len(values), TWINS + 1, replace=False)]
+        p = mannwhitneyu(model, np.concatenate(twins)).pvalue
+        stars += bool((statistics.holm(p) < statistics.SIGNIFICANT).any())
+    return stars / draws
+
+
+def table(results: Path, draws: int, seed: int = 0) -> str:
+    """Return the shares of draws with a star as Markdown."""
+    lines = ["| figure | model | of | random models | draws with a star |", "|---|---|---|---|---|"]
+    for model in sorted(path.name.removesuffix("_random") for path in (results / "models").glob("*_random")):
+        found = tables(results, model, "identifiability", "*.parquet")
+        for tokens in found[0]["tokens"].unique().sort():
+            share = starred_by_spread(means(found, tokens), draws, np.random.default_rng(seed))
+            lines.append(f"| F1 | {model} | {tokens} tokens | {len(found)} | {100 * share:.1f} % |")
+        agreements = tables(results, model, "memories", "class_value_agreement.parquet")
+        for layer in LAYERS:
+            frames = [frame.filter(layer=layer).rename({"class_index": "image_id"}) for frame in agreements]
+            values = np.array([statistics.matrix(frame, "agreement") for frame in frames])
+            share = starred_by_classes(values, draws, np.random.default_rng(seed))
+            lines.append(f"| F6 | {model} | {layer} | {len(frames)} | {100 * share:.1f} % |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, required=True, help="results of the run")
+    parser.add_argument("--page", type=Path, required=True, help="page with marks between which the table stands")
+    parser.add_argument("--draws", type=int, default=2000)
+    args = parser.parse_args()
+    before, _, rest = args.page.read_text(encoding="utf-8").partition(BEGIN)
+    after = rest.partition(END)[2]
+    args.page.write_text(f"{before}{BEGIN}\n\n{table(args.results, args.draws)}\n\n{END}{after}", encoding="utf-8")
