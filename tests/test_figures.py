@@ -90,7 +90,7 @@ def test_the_scale_of_heads_stays_inside_the_figure(largest: float, width: float
 
 def test_deletion_is_drawn_over_the_share_of_tokens_like_the_curves_of_all_maps() -> None:
     probes = pl.DataFrame({"site": "resid_post", "block": [0, 0], "token": [0, 1], "image_id": 0, "rank": [0, 1]})
-    facts = {"prefix_tokens": "0", "cls_token": "false", "grid": "[2, 4]"}
+    facts = {"prefix_tokens": "0", "cls_token": "false", "grid": "[2, 4]", "classes": "4"}
     curves = pl.DataFrame(
         {"method": "probe", "order": "negative", "removed": [0, 2, 8], "accuracy": 1.0, "low": 1.0, "high": 1.0, "images": 1}
     )
