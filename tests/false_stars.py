@@ -1,6 +1,6 @@
 """Count the stars between models with random weights, of which none should be: python tests/false_stars.py --page docs/statistics.md.
 
-Needs a finished run whose models have many random twins, such as one of this config: the demo's, with `random_twin: {seeds: 40}`.
+Needs a finished run whose models have many random twins, such as one of this config: the demo's, with `random_twin: {seeds: 150}`.
 """
 
 import argparse
