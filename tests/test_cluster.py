@@ -40,7 +40,17 @@ if "--log" in sys.orig_argv and "/workflow/scripts/" in sys.orig_argv[1]:
         time.sleep(0.1)
 """
 ON_GPU = {"train.py", "twins.py", "extract.py", "project.py", "perturb.py", "relevance.py", "deletion.py"}
-ALONE = {"shapes.py", "manifest.py", "model.py", "probe.py", "tokens.py", "explorer_model.py", "explorer.py", "report_pages.py"}
+ALONE = {
+    "shapes.py",
+    "manifest.py",
+    "model.py",
+    "probe.py",
+    "tokens.py",
+    "sanity.py",
+    "explorer_model.py",
+    "explorer.py",
+    "report_pages.py",
+}
 PERTURBATIONS = [f"results/demo/perturbations/{model}/shapes.parquet" for model in ("cls", "pooled")]
 
 

@@ -18,7 +18,7 @@ SLURM = REPOSITORY / "profiles" / "slurm"
 
 def test_every_figure_and_table_shares_jobs() -> None:
     groups = yaml.safe_load((SLURM / "config.yaml").read_text(encoding="utf-8"))["groups"]
-    shown = {f"figure_{figure.name}" for figure in FIGURES} | {f"table_{table.name}" for table in TABLES} | {"reproduction", "sanity"}
+    shown = {f"figure_{figure.name}" for figure in FIGURES} | {f"table_{table.name}" for table in TABLES} | {"reproduction"}
     assert {rule for rule, group in groups.items() if group == "shown"} == shown
 
 
