@@ -119,7 +119,7 @@ def note_fault(record_property: Callable[[str, object], None], tmp_path: Path) -
     """Note a fault for the page about them (`--faults`): the arguments of `fault_page.Fault`. Nothing may have been lost."""
 
     def note(what: str, sees: str, **more: Any) -> None:
-        fault = Fault(what, sees.replace(f"{tmp_path}/", "/").removeprefix("error: "), **more)
+        fault = Fault(what, sees.replace(f"{tmp_path}/", "/").replace(str(tmp_path), "/").removeprefix("error: "), **more)
         assert fault.lost == 0
         record_property("fault", asdict(fault))
 
