@@ -1,9 +1,11 @@
-"""Count the stars between models with random weights, of which none should be: python tests/false_stars.py --page docs/statistics.md.
+"""Count the stars between models with random weights, where none should be, and write them into docs/statistics.md.
 
-Needs a finished run whose models have many random twins, such as one of this config: the demo's, with `random_twin: {seeds: 150}`.
+It takes `--page docs/statistics.md --results results/RUN`, of a run whose models have many random twins: the demo with
+`random_twin: {seeds: 150}`.
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,39 +16,46 @@ from classlens import statistics, storage
 from classlens.groups import LAYERS
 
 TWINS = 5
+Test = Callable[[np.ndarray, list[np.ndarray]], np.ndarray]
 BEGIN, END = "<!-- stars: written by tests/false_stars.py -->", "<!-- end of stars -->"
 
 
 def tables(results: Path, model: str, analysis: str, name: str) -> list[pl.DataFrame]:
-    """A table of each random twin of a model."""
+    """Return a table of each random twin of a model."""
     paths = sorted(path for folder in (results / analysis).glob(f"{model}_random*") for path in folder.rglob(name))
     paths = [path for path in paths if not path.stem.endswith("_ranks")]
     return [pl.DataFrame(storage.read_table(path)) for path in paths]
 
 
 def means(found: list[pl.DataFrame], tokens: str) -> np.ndarray:
-    """Mean identifiability over images, [twin, block]."""
+    """Return the mean identifiability over images, [twin, block]."""
     return np.array([statistics.matrix(frame.filter(tokens=tokens), "identifiability").mean(axis=0) for frame in found])
 
 
-def starred_by_spread(values: np.ndarray, draws: int, rng: np.random.Generator) -> float:
-    """Share of draws of one twin as the model and five others as its twins in which some block of F1 has a star."""
+def starred(values: np.ndarray, test: Test, draws: int, rng: np.random.Generator) -> float:
+    """Return the share of draws in which some block has a star, with one model as the model and five others as its twins.
+
+    Args:
+        values: what is tested of each model, [model, ...].
+        test: gives p of each block.
+        draws: how often six models are drawn.
+        rng: what draws.
+    """
     stars = 0
     for _ in range(draws):
         model, *twins = values[rng.choice(len(values), TWINS + 1, replace=False)]
-        _, p = statistics.against_twins(model, np.array(twins))
-        stars += bool((statistics.holm(p) < statistics.SIGNIFICANT).any())
+        stars += bool((statistics.holm(test(model, twins)) < statistics.SIGNIFICANT).any())
     return stars / draws
 
 
-def starred_by_classes(values: np.ndarray, draws: int, rng: np.random.Generator) -> float:
-    """The same of F6, whose units are classes: values [twin, class, block]."""
-    stars = 0
-    for _ in range(draws):
-        model, *twins = values[rng.choice(len(values), TWINS + 1, replace=False)]
-        p = mannwhitneyu(model, np.concatenate(twins)).pvalue
-        stars += bool((statistics.holm(p) < statistics.SIGNIFICANT).any())
-    return stars / draws
+def by_spread(model: np.ndarray, twins: list[np.ndarray]) -> np.ndarray:
+    """Return p as F1 does, of means [block]."""
+    return statistics.against_twins(model, np.array(twins))[1]
+
+
+def by_classes(model: np.ndarray, twins: list[np.ndarray]) -> np.ndarray:
+    """Return p as F6 does, of agreements [class, block]."""
+    return mannwhitneyu(model, np.concatenate(twins)).pvalue
 
 
 def table(results: Path, draws: int, seed: int = 0) -> str:
@@ -55,13 +64,13 @@ def table(results: Path, draws: int, seed: int = 0) -> str:
     for model in sorted(path.name.removesuffix("_random") for path in (results / "models").glob("*_random")):
         found = tables(results, model, "identifiability", "*.parquet")
         for tokens in found[0]["tokens"].unique().sort():
-            share = starred_by_spread(means(found, tokens), draws, np.random.default_rng(seed))
+            share = starred(means(found, tokens), by_spread, draws, np.random.default_rng(seed))
             lines.append(f"| F1 | {model} | {tokens} tokens | {len(found)} | {100 * share:.1f} % |")
         agreements = tables(results, model, "memories", "class_value_agreement.parquet")
         for layer in LAYERS:
             frames = [frame.filter(layer=layer).rename({"class_index": "image_id"}) for frame in agreements]
             values = np.array([statistics.matrix(frame, "agreement") for frame in frames])
-            share = starred_by_classes(values, draws, np.random.default_rng(seed))
+            share = starred(values, by_classes, draws, np.random.default_rng(seed))
             lines.append(f"| F6 | {model} | {layer} | {len(frames)} | {100 * share:.1f} % |")
     return "\n".join(lines)
 

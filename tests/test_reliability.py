@@ -23,7 +23,7 @@ from conftest import REPOSITORY, Run
 from PIL import Image
 
 from classlens import storage
-from classlens.provenance import _stamp
+from classlens.provenance import Fingerprints
 
 LIBRARY = REPOSITORY / "workflow" / "scripts"
 
@@ -96,7 +96,9 @@ class Victim:
         """Have the workflow take a file for the one that it knows, as it does where a file system keeps no change time."""
         memory = self.run.folder / ".snakemake" / "classlens" / "fingerprints.json"
         known = json.loads(memory.read_text(encoding="utf-8"))
-        known[str(path)] = [*(_stamp(path) or ()), known[str(path)][-1]]
+        now = Fingerprints()
+        now.of([path])
+        known[str(path)] = [*now.known[str(path)][:-1], known[str(path)][-1]]
         memory.write_text(json.dumps(known), encoding="utf-8")
 
     def go(self, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:

@@ -5,6 +5,8 @@ import os
 import shutil
 import tarfile
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
@@ -93,10 +95,8 @@ class _Archive:
 
     def _check_names(self, manifest: dict[str, Any], config: dict[str, Any], folder: Path) -> None:
         """Compare the files that are listed with those that the run's plan names, and the config file with the config."""
-        try:
+        with _using_the_config():
             wanted = {*publication.files(Plan(config, str(folder))), CONFIG}
-        except InputError as error:
-            raise InputError(f"holds a config that is refused ({error})") from None
         if unknown := sorted(manifest["files"].keys() - wanted):
             raise InputError(f"lists {unknown[0]}, which no run of this config publishes")
         if missing := sorted(wanted - manifest["files"].keys()):
@@ -176,12 +176,19 @@ def _described(block: bytes) -> tarfile.TarInfo | None:
         return None
 
 
-def _adoptable(manifest: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """The resolved config of a manifest, which must be as `publish` writes it, and the run's."""
+@contextmanager
+def _using_the_config() -> Iterator[None]:
+    """Say of an error that it is about the config that an archive holds."""
     try:
-        config = resolve(manifest["config"], schema)
+        yield
     except InputError as error:
         raise InputError(f"holds a config that is refused ({error})") from None
+
+
+def _adoptable(manifest: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """The resolved config of a manifest, which must be as `publish` writes it, and the run's."""
+    with _using_the_config():
+        config = resolve(manifest["config"], schema)
     if published.portable(config) != manifest["config"]:
         raise InputError("holds a config that names folders, or lacks keys")
     if config["run"] != manifest["run"]:

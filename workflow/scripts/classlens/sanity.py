@@ -32,7 +32,7 @@ MASKS = {
     1.0: "nothing but the object: check that the background is marked as such (binary masks: 0 or transparent there)",
     0.0: "no object: check that masks mark the object (binary masks: not 0 there; ImageNet-S: the class's id)",
 }
-"""What a mask with such a share of object pixels has, and what to do."""
+"""Say what is odd about a mask with such a share of object pixels, and what to do."""
 
 NAMED = 3
 """Examples that a warning names."""
