@@ -42,8 +42,8 @@ adopt: env  ## Take over published results: make adopt FILE=results/paper.tar
 	$(BIN)/python workflow/scripts/adopt.py --archive $(call quoted,FILE)
 
 adopt-dates: env  ## Take the files of a copied run for what they are, whatever the copy's dates: make adopt-dates RESULTS=results/demo
-	@test -n "$(RESULTS)" || { echo "error: say which run: make adopt-dates RESULTS=results/demo"; exit 1; }
-	$(BIN)/python workflow/scripts/adopt_dates.py --results $(RESULTS)
+	@test -n $(call quoted,RESULTS) || { echo "error: say which run: make adopt-dates RESULTS=results/demo"; exit 1; }
+	$(BIN)/python workflow/scripts/adopt_dates.py --results $(call quoted,RESULTS)
 
 test: env  ## Run all tests
 	$(BIN)/python -m pytest -rs --numprocesses logical --dist loadgroup --no-loadscope-reorder

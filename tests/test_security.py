@@ -270,7 +270,9 @@ def test_commands_hand_programs_each_value_as_it_is(tmp_path: Path, note_fault: 
 
 
 @pytest.mark.parametrize("name", [name for name in HARMFUL if "\n" not in name and "\0" not in name])
-@pytest.mark.parametrize(("target", "variable"), [("adopt", "FILE"), ("publish", "CONFIG"), ("estimate", "CONFIG")])
+@pytest.mark.parametrize(
+    ("target", "variable"), [("adopt", "FILE"), ("adopt-dates", "RESULTS"), ("publish", "CONFIG"), ("estimate", "CONFIG")]
+)
 def test_make_hands_on_names_of_files_as_they_are(target: str, variable: str, name: str) -> None:
     done = subprocess.run(["make", "--dry-run", target, f"{variable}={name}"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert name in shlex.split(done.stdout.splitlines()[-1])

@@ -113,7 +113,7 @@ def _count(rows: pl.DataFrame, card: Card) -> str | None:
         images = rows["image_id"].n_unique()
     if images:
         tokens = f"{card.image_tokens} image tokens" + (r" and \[CLS\]" if card.cls_token else "")
-        return f"1 image with {tokens}" if images == 1 else f"{images!s} images with {tokens} each"
+        return f"1 image with {tokens}" if images == 1 else f"{literal(str(images))} images with {tokens} each"
     return f"{rows['classes'][0]} classes" if rows.schema.get("classes") == pl.Int64 else None
 
 
