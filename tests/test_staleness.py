@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -374,8 +375,9 @@ def copied(folder: Run) -> Iterator[Run]:
 def test_a_copied_run_is_complete(copied: Run) -> None:
     assert of_user(copied) == set()
     shutil.rmtree(copied.folder / ".snakemake" / "metadata")  # new dates again, and nothing but the run's own record
-    for path in sorted((copied.folder / "results/mine").rglob("*"), reverse=True):
-        path.touch()
+    now = time.time()
+    for number, path in enumerate(sorted((copied.folder / "results/mine").rglob("*"), reverse=True)):
+        os.utime(path, (now + number / 100,) * 2)  # further apart than what the disk's clock resolves
     assert of_user(copied) == set()
 
 
@@ -400,8 +402,9 @@ def adopt_dates(run: Run) -> subprocess.CompletedProcess[str]:
 
 def test_a_copy_with_snakemakes_records_and_new_dates(copied: Run, folder: Run) -> None:
     shutil.copytree(folder.folder / ".snakemake", copied.folder / ".snakemake")
-    for path in sorted((copied.folder / "results/mine").rglob("*"), reverse=True):
-        path.touch()
+    now = time.time()
+    for number, path in enumerate(sorted((copied.folder / "results/mine").rglob("*"), reverse=True)):
+        os.utime(path, (now + number / 100,) * 2)  # further apart than what the disk's clock resolves
     config = str(copied.folder / "my config.yaml")
     by_date = ("--max-checksum-file-size", "0", "--configfile", config)  # as Snakemake does with files of more than a megabyte
     assert planned(copied, *by_date) != set()
