@@ -2,23 +2,6 @@
 DRAWN, UNPACKED = plan.made()
 
 
-def layout(wildcards):
-    """Where the images, classes and masks of a data set are."""
-    dataset = of_dataset(wildcards)
-    return {**root(wildcards), "classes": dataset.settings.classes, "masks": dataset.settings.masks}
-
-
-def class_layout(wildcards):
-    """Where the images and classes of a data set are."""
-    return {**root(wildcards), "classes": of_dataset(wildcards).settings.classes}
-
-
-def archive(wildcards):
-    """Where an archive is, and whether it may be fetched."""
-    given = of_dataset(wildcards).settings
-    return {"archive": given.root, "download": "true" if given.download else ""}
-
-
 rule shapes:
     """The generated data set of the demo"""
     output:

@@ -1,12 +1,6 @@
 # The paper's figures. Each is written in the formats that the config asks for, beside the csv that it is drawn from. Letters are aliases: `snakemake F2`.
 from classlens.config.catalogue import FIGURES
 
-
-def drawn(names):
-    """All files of figures, so that any of them that is missing is made again."""
-    return [f"<results>/figures/{name}.{form}" for name in names for form in ("csv", *plan.formats)]
-
-
 for figure in FIGURES:
 
     rule:

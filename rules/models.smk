@@ -1,11 +1,6 @@
 # Models: fetched, loaded or initialised, or trained here; checked and kept with their description.
 
 
-def hub():
-    """Where the hub's client keeps its files, and whether it may ask the network."""
-    return {"cache": asked.hub.cache, "offline": "true" if asked.hub.offline else ""}
-
-
 rule model:
     """A model from the hub, a checkpoint or a seed, which must pass a self-check"""
     input:

@@ -1,19 +1,8 @@
 # The report, `snakemake --report report.zip`: tables as pages, and what captions and the front page say of this run.
-import json
-
 from classlens.config.catalogue import Item
 
 
 report: "../workflow/report/summary.rst"
-
-
-def facts_of_run():
-    """What `report_pages` wrote; nothing if it has not yet, or if that is damaged and about to be written again."""
-    try:
-        found = json.loads(Path(f"{results}/report/facts.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 # Captions and front page are templates that see nothing of a run but its config: what they say of it is put there.
@@ -26,11 +15,6 @@ COMPARISON = Item("", "reproduction", "Expected numbers and those of this run", 
 
 
 REPORTED = [*TABLE_PAGES, *([COMPARISON] if EXPECTED else [])]
-
-
-def benchmarks_of_run(wildcards):
-    """Where the times of all jobs are."""
-    return {"benchmarks": f"{results}/benchmarks"}
 
 
 rule report_pages:

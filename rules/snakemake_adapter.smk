@@ -66,3 +66,18 @@ def follow_profile(rule_name, name):
     if name in profile._parsed_overwrite_threads:
         made.resources["_cores"] = profile._parsed_overwrite_threads[name]
     made.resources.update(profile._parsed_overwrite_resources.get(name, {}))
+
+
+class UnhashedArguments(str):
+    """A parameter that is formatted as arguments of a command, and is only a name to what hashes parameters.
+
+    The hash by which `--cache` finds results covers parameters that depend on inputs and outputs. Their paths differ between runs that share results.
+    """
+
+    def __new__(cls, name, arguments):
+        made = super().__new__(cls, name)
+        made.arguments = arguments
+        return made
+
+    def __format__(self, spec):
+        return shlex.join(self.arguments)

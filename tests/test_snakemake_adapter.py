@@ -61,6 +61,16 @@ if is_main_process():
     Path("facts.json").write_text(json.dumps(facts))
 
 
+rule shared:
+    output:
+        text="{{place}}.copy",
+    cache: shares_results()
+    params:
+        files=lambda wildcards, output: UnhashedArguments("text", ["--text", output.text]),
+    shell:
+        'echo ran >> ran.txt; set -- {{params.files}}; echo "$1" > "$2"'
+
+
 rule all:
     default_target: True
     input:
@@ -114,3 +124,12 @@ def test_rules_from_the_cache_are_not_timed(tmp_path: Path, cached: bool) -> Non
     found = facts(tmp_path)
     assert found["shared"] is cached
     assert found["timed"] == ([] if cached else ["made_a", "made_b"])
+
+
+def test_paths_do_not_keep_results_from_being_shared(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    for place in ("my place", "theirs"):
+        run(tmp_path, f"{place}.copy", "--cache", environment={**os.environ, "SNAKEMAKE_OUTPUT_CACHE": str(cache)})
+        assert (tmp_path / f"{place}.copy").read_text() == "--text\n"
+    assert (tmp_path / "ran.txt").read_text() == "ran\n"

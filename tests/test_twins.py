@@ -91,8 +91,7 @@ def test_twins_need_memories_where_a_model_that_they_are_compared_with_has_them(
     borrowing = {"m": trained(analyses=["identifiability"]), "n": trained(random_twin="m", analyses=["memories"])}
     found = plan(borrowing)
     assert found.twins_need_memories("m")
-    figures = {item: found.files_of((item,)) for item in (f6(),)}
-    assert figures
+    assert found.files_of((f6(),))
     assert found.models_of(f6()) == [*found.models["m"].twins, "n"]
     assert not plan({"m": trained(analyses=["identifiability"])}).twins_need_memories("m")
 
@@ -347,4 +346,4 @@ def test_a_profile_speaks_of_the_twins_of_all_models_at_once(run: Run) -> None:
     shown = run.complete("--dry-run", "--printshellcmds", *given, "--configfile", config)
     commands = [line for line in shown.splitlines() if "/twins.py" in line]
     assert len(commands) == 2
-    assert all("--threads 1 " in line and "--mem-mb 777 " in line for line in commands)
+    assert all("--threads 1 " in line and "--mem-mb=777" in line for line in commands)

@@ -2,7 +2,7 @@
 
 import difflib
 import types
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -86,11 +86,14 @@ def _shortened(text: str, length: int = LONGEST_MESSAGE) -> str:
 def _first_problem(errors: list[ErrorDetails], content: Any, model: type[Section], within: tuple[str | int, ...]) -> str:
     """Return the message about the first unknown key, or else about the first value that does not fit.
 
-    A value that may be of several types has an error for each of them.
+    A value that may be of several types has an error for each of them: one within it says more than one about all of it.
     """
-    first = next((error for error in errors if error["type"] == "extra_forbidden"), errors[0])
-    path = _path(first["loc"], content)
-    same = [error for error in errors if _path(error["loc"], content) == path]
+    paths = [_path(error, content) for error in errors]
+    unknown = [error for error in errors if error["type"] == "extra_forbidden"]
+    within_first = [error for error, path in zip(errors, paths, strict=True) if path[: len(paths[0])] == paths[0]]
+    first = unknown[0] if unknown else max(within_first, key=lambda error: len(_path(error, content)))
+    path = _path(first, content)
+    same = [error for error, other in zip(errors, paths, strict=True) if other == path]
     kind = first["type"]
     if kind == "extra_forbidden":
         return _unknown_key(place((*within, *path)), str(path[-1]), _sections(path[:-1], model))
@@ -99,14 +102,15 @@ def _first_problem(errors: list[ErrorDetails], content: Any, model: type[Section
     return _wrong_value(path, same, model, within)
 
 
-def _path(location: Sequence[str | int], content: Any) -> tuple[str | int, ...]:
+def _path(error: ErrorDetails, content: Any) -> tuple[str | int, ...]:
     """Return the keys in an error's location, without the names of types that pydantic puts between them."""
     path: list[str | int] = []
-    for number, part in enumerate(location):
+    missing = len(error["loc"]) - 1 if error["type"] == "missing" else None
+    for number, part in enumerate(error["loc"]):
         if isinstance(content, list) and isinstance(part, int):
             path.append(part)
             content = content[part]
-        elif isinstance(content, dict) and part != "[key]" and (part in content or number == len(location) - 1):
+        elif isinstance(content, dict) and part != "[key]" and (part in content or number == missing):
             path.append(part)
             content = content.get(part)
     return tuple(path)
