@@ -40,8 +40,8 @@ from classlens.report import pages
 from classlens.storage import parquet
 
 RULES = [REPOSITORY / "Snakefile", *sorted((REPOSITORY / "rules").glob("*.smk"))]
-NUMBERS = {"threads", "seconds"}
-"""What a shell text may hold without quotes."""
+HARMLESS = {"threads", "seconds", "params.files"}
+"""What a shell text may hold without quotes: numbers, and `UnhashedArguments` of the Snakemake adapter, which quotes itself."""
 
 HARMFUL = [
     "$(touch OWNED)",
@@ -69,7 +69,7 @@ HARMFUL = [
 
 def commands() -> dict[str, str]:
     """The commands that rules share, by name."""
-    code = (REPOSITORY / "rules" / "common.smk").read_text(encoding="utf-8")
+    code = (REPOSITORY / "rules" / "programs.smk").read_text(encoding="utf-8")
     lines = [line for line in code.splitlines() if re.match(r"[A-Z_]*COMMAND = ", line)]
     known: dict[str, Any] = {"RunSettings": RunSettings}
     exec("\n".join(lines), known)
@@ -93,7 +93,7 @@ def shell_texts(file: Path) -> Iterator[str]:
 def unquoted(text: str) -> list[str]:
     """What a shell text puts into a command, or takes from one, without quotes."""
     found = [name or "" for _, name, spec, conversion in string.Formatter().parse(text) if name is not None and (spec != "q" or conversion)]
-    return [name for name in found if name not in NUMBERS] + re.findall(r'(?<!")\$\([^)]*\)|`[^`]*`|\$\([^)]*\)(?!")', text)
+    return [name for name in found if name not in HARMLESS] + re.findall(r'(?<!")\$\([^)]*\)|`[^`]*`|\$\([^)]*\)(?!")', text)
 
 
 def test_rules_quote_everything_that_they_hand_to_a_shell() -> None:
