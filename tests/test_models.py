@@ -65,7 +65,7 @@ def spoil(state: dict[str, torch.Tensor], fault: str) -> dict[str, torch.Tensor]
     elif fault == "classes":
         state |= {"head.weight": torch.zeros(9, 48), "head.bias": torch.zeros(9)}
     elif fault == "prefixed":
-        return {f"module.{key}": value for key, value in state.items()}
+        return {f"vit.{key}": value for key, value in state.items()}
     elif fault == "of a pooled model":
         return {key.replace("norm.", "fc_norm.") if key.startswith("norm.") else key: value for key, value in state.items()}
     elif fault == "not finite":
@@ -79,7 +79,7 @@ def spoil(state: dict[str, torch.Tensor], fault: str) -> dict[str, torch.Tensor]
         ("missing", r"1 missing \(norm.bias\)"),
         ("misshapen", r"1 of another shape \(norm.bias is \[3\], not \[48\]\)"),
         ("classes", "has 9 classes, but `kwargs` or else the data set has 7: .*`classes`"),
-        ("prefixed", "set the model's `key_prefix: module.`$"),
+        ("prefixed", "set the model's `key_prefix: vit.`$"),
         ("of a pooled model", "set the model's `key_prefix`, `ignore_keys`, `kwargs` or `arch` to fit$"),
         ("not finite", r"norm\.bias is not finite"),
     ],
@@ -186,10 +186,7 @@ def test_a_head_of_zeros_is_accepted_and_said(tmp_path: Path, caplog: pytest.Log
 
 
 FOREIGN_NAMES = {
-    "vit.encoder.layer.0.attention.attention.query.weight": "Hugging Face transformers",
-    "vision_model.encoder.layers.0.self_attn.q_proj.weight": "Hugging Face transformers",
     "layer.0.attention.q_proj.weight": "Hugging Face transformers",
-    "encoder.layers.encoder_layer_0.ln_1.weight": "torchvision",
     "visual.transformer.resblocks.0.attn.in_proj_weight": "OpenAI's CLIP or OpenCLIP",
 }
 
@@ -245,9 +242,17 @@ def test_prefixes_of_compiled_and_parallel_models_with_more_beside_them(tmp_path
     """As torchvision keeps averaged weights: with a counter and the prefixes of both wrappers."""
     wrapped = {f"module._orig_mod.{key}": value for key, value in state.items()}
     torch.save({"model_ema": {"n_averaged": torch.tensor(3), **wrapped}, "model": state}, tmp_path / "m.pt")
-    with pytest.raises(InputError, match=r"set the model's `key_prefix: module._orig_mod.` and `ignore_keys`"):
+    assert same(load(tmp_path / "m.pt"), state)
+
+
+@pytest.mark.parametrize("prefix", checkpoints.WRAPPERS)
+def test_prefixes_of_wrappers_are_removed(tmp_path: Path, state: dict[str, torch.Tensor], prefix: str) -> None:
+    torch.save({"state_dict": {f"{prefix}{key}": value for key, value in state.items()}}, tmp_path / "m.pt")
+    assert same(load(tmp_path / "m.pt"), state)
+    torch.save({f"{prefix}{key}": value for key, value in state.items()} | {"loss.weight": torch.ones(7)}, tmp_path / "m.pt")
+    with pytest.raises(InputError, match=r"1 left over \(loss.weight\)"):
         load(tmp_path / "m.pt")
-    assert same(load(tmp_path / "m.pt", key_prefix="module._orig_mod.", ignore_keys=["n_averaged"]), state)
+    assert same(load(tmp_path / "m.pt", ignore_keys=["loss.*"]), state)
 
 
 def test_other_weights_in_the_file_are_told(tmp_path: Path, state: dict[str, torch.Tensor], caplog: pytest.LogCaptureFixture) -> None:

@@ -60,14 +60,15 @@ def calibrations(plan: Plan, run: Compute) -> dict[str, Calibration]:
     config = plan.config
     hub = Hub(Path(config.hub.cache) if config.hub.cache else None, config.hub.offline)
     classes = {name: plan.datasets[plan.models[name].dataset].num_classes for name in config.models}
-    keys = {name: json.dumps([model.arch.split(".")[0], model.kwargs, classes[name]]) for name, model in config.models.items()}
+    models = {name: plan.models[name].settings for name in config.models}
+    keys = {name: json.dumps([str(model.arch).split(".")[0], model.kwargs, classes[name]]) for name, model in models.items()}
     found: dict[str, Calibration] = {}
-    for name, model in config.models.items():
+    for name, model in models.items():
         if keys[name] in found:
             continue
-        architecture = hub.architecture(model.arch)
+        architecture = hub.architecture(str(model.arch))
         built = loading.build(architecture.name, {**architecture.kwargs, **model.kwargs, "num_classes": classes[name]}, classes[name])
-        loading.accept(built, model.arch)
+        loading.accept(built, architecture.name)
         with tempfile.TemporaryDirectory() as folder:
             found[keys[name]] = calibrate(
                 built,

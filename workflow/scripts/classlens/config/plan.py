@@ -16,16 +16,25 @@ from classlens.config import published, steps
 from classlens.config.catalogue import FIGURES, TABLES, Item
 from classlens.config.planned_dataset import PlannedDataset
 from classlens.config.reading import dataset_of, own_twins
-from classlens.config.settings import ANALYSES, Analysis, ComparisonSettings, Config, ModelSettings, Section, TwinSettings
+from classlens.config.settings import (
+    ANALYSES,
+    WEIGHTS,
+    Analysis,
+    ComparisonSettings,
+    Config,
+    ModelSettings,
+    Section,
+    TransformSettings,
+    TwinSettings,
+)
 from classlens.config.steps import Step
 from classlens.errors import InputError, printable
+from classlens.models import transformers_config
 from classlens.protocol import Protocol
 from classlens.storage.fingerprints import Fingerprints
 from classlens.storage.provenance import sha256_of, wrong_sha256
 
 NEED_MASKS = ("context", "tokens")
-WEIGHTS = ("pretrained", "random", "trained")
-"""Values of `weights` that are not the path of a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +108,7 @@ class Plan:
         for name, model in self.config.models.items():
             dataset = self.datasets[dataset_of(model, self.config)]
             yield partial(_check_dataset, dataset)
+            yield partial(self._built, name)
             yield partial(self._checkpoint, name)
             yield partial(self._class_embedding, name)
             if model.weights == "trained":
@@ -137,6 +147,7 @@ class Plan:
         for name, settings in self.config.models.items():
             label, dataset = labels[name], dataset_of(settings, self.config)
             own, compared = self._own_twins(name), self._compared_with(name)
+            settings = settings if self.published else self._built(name)
             models[name] = Model(name, label, dataset, self._analyses(settings, self._asked(settings)), settings, compared, seed=seed)
             for number, twin in enumerate(own):
                 said, analyses = f"{label} (random{f', seed {number}' if number else ''})", self._twin_analyses(name)
@@ -223,6 +234,26 @@ class Plan:
         """Return the names of the models that the workflow trains."""
         return [model.name for model in self.models.values() if model.weights == "trained"]
 
+    def _built(self, name: str) -> ModelSettings:
+        """Return a model's settings with the architecture and transform that a folder of transformers describes.
+
+        Raises:
+            InputError: the folder is damaged, or architecture and folder contradict each other.
+        """
+        model = self.config.models[name]
+        key, folder = f"config key `models.{name}.arch`", Path(model.weights)
+        if model.weights in WEIGHTS or not folder.is_dir():
+            if model.arch is None and folder.exists():
+                raise InputError(f"{key} is missing: give the model's name in timm; only a folder of Hugging Face transformers needs none")
+            return model
+        if model.arch:
+            raise InputError(f"{key}: the folder {folder} describes the architecture: remove `arch`")
+        found = transformers_config.read(folder)
+        transform = model.transform or (TransformSettings(**found.transform) if found.transform else None)
+        if transform is None:
+            raise InputError(f"{folder} has no {transformers_config.PREPROCESSOR}: give the model a `transform` in the config")
+        return model.model_copy(update={"arch": found.arch, "kwargs": {**found.kwargs, **model.kwargs}, "transform": transform})
+
     def _checkpoint(self, name: str) -> Path | None:
         """Return the path of a model's checkpoint, or None for other weights.
 
@@ -233,10 +264,11 @@ class Plan:
         if model.weights in WEIGHTS:
             return None
         path = Path(model.weights)
-        if not path.is_file():
+        if not path.exists():
             raise InputError(
                 f"config key `models.{name}.weights`: there is no file {path}; give a checkpoint, pretrained, random or trained"
             )
+        path = transformers_config.weights_file(path) if path.is_dir() else path
         if model.sha256 and (found := self.fingerprints.of([path])[0]) != model.sha256.lower():
             raise wrong_sha256(path, str(found), model.sha256)
         return path

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from classlens.config.files import check_plain, load, place
-from classlens.config.settings import SPLITS, Config, DatasetSettings, ModelSettings, Section, TwinSettings
+from classlens.config.settings import SPLITS, WEIGHTS, Config, DatasetSettings, ModelSettings, Section, TwinSettings
 from classlens.errors import InputError, printable
 from classlens.models import arguments
 from classlens.protocol import Protocol
@@ -246,7 +246,9 @@ def _check_model(name: str, model: ModelSettings, config: Config) -> None:
     key = f"config key `models.{name}"
     if problem := arguments.refusal(model.kwargs):
         raise InputError(f"{key}.kwargs`: {problem}")
-    if arguments.is_path_or_url(model.arch):
+    if model.arch is None and model.weights in WEIGHTS:
+        raise InputError(f"{key}.arch` is missing: give the model's name in timm, or `hf-hub:OWNER/NAME`")
+    if model.arch and arguments.is_path_or_url(model.arch):
         raise InputError(
             f"{key}.arch` is {model.arch!r}: give a name in timm, or `hf-hub:OWNER/NAME`; set `weights` for weights in a local folder"
         )

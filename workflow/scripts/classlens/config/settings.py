@@ -233,13 +233,24 @@ class TrainingSettings(Section):
     """Weight decay of AdamW."""
 
 
-class ArchitectureSettings(Section):
-    """An architecture and its image transform."""
+WEIGHTS = ("pretrained", "random", "trained")
+"""Values of `weights` that are not a path."""
+Arch = Annotated[str, StringConstraints(pattern=r"^(hf-hub:)?[A-Za-z0-9][A-Za-z0-9_./@-]*$", max_length=200)]
 
-    arch: Annotated[str, StringConstraints(pattern=r"^(hf-hub:)?[A-Za-z0-9][A-Za-z0-9_./@-]*$", max_length=200)]
+
+class ArchitectureSetting(Section):
+    """An architecture."""
+
+    arch: Arch
     """Model name in timm, or `hf-hub:OWNER/NAME` for a repository on the Hugging Face hub."""
+
+
+class BuildSettings(Section):
+    """How an architecture is built, and its image transform."""
+
     kwargs: dict[str, Any] = {}
-    """Arguments of `timm.create_model` that override those of the architecture. Weights cannot be set here; use `weights`."""
+    """Arguments of `timm.create_model` that override those of the architecture, and `norm_eps`, the epsilon of all layer norms. Weights
+    cannot be set here; use `weights`."""
     transform: TransformSettings | None = None
     """Image transform (`resize`, `crop`, `interpolation`, ...); null uses the model's own (protocol `paper`: the published one)."""
 
@@ -271,13 +282,17 @@ ClassEmbeddingOrPath = Annotated[
 ]
 
 
-class ModelSettings(ArchitectureSettings, CheckpointSettings):
+class ModelSettings(BuildSettings, CheckpointSettings):
     """A model."""
 
+    arch: Arch | None = None
+    """Model name in timm, or `hf-hub:OWNER/NAME` for a repository on the Hugging Face hub. Not needed if `weights` is a folder of Hugging
+    Face transformers."""
     label: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
     """Name in figures and tables; null uses the model's name in the config. If models share a label, their names are added in brackets."""
     weights: FilePath = "pretrained"
-    """`pretrained` (from the hub), `random`, `trained` (on the data set's train split), or the path of a checkpoint."""
+    """`pretrained` (from the hub), `random`, `trained` (on the data set's train split), the path of a checkpoint, or a folder of Hugging
+    Face transformers (`config.json`, `model.safetensors`, `preprocessor_config.json`)."""
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]{64}$")] | None = None
     """Required sha256 of the weights file (checkpoint or hub file), in hexadecimal; null accepts any file."""
     class_embedding: ClassEmbeddingOrPath = None

@@ -15,8 +15,9 @@ from classlens.config.expected import Group
 from classlens.config.reading import alternatives, validated
 from classlens.config.settings import (
     Analysis,
-    ArchitectureSettings,
+    ArchitectureSetting,
     BadImageSetting,
+    BuildSettings,
     CheckpointSettings,
     ClassCountSetting,
     ClassSettings,
@@ -137,7 +138,9 @@ class ManifestStep(ClassListStep, SplitImagesSetting, BadImageSetting, ShardSett
     """The table of a split's images."""
 
 
-class ModelStep(ArchitectureSettings, CheckpointSettings, ComparisonSettings, ClassNumberSetting, SeedSetting, ProtocolSetting):
+class ModelStep(
+    ArchitectureSetting, BuildSettings, CheckpointSettings, ComparisonSettings, ClassNumberSetting, SeedSetting, ProtocolSetting
+):
     """A model that is downloaded, loaded or initialised."""
 
     weights: Literal["pretrained", "random", "checkpoint"]
@@ -146,7 +149,7 @@ class ModelStep(ArchitectureSettings, CheckpointSettings, ComparisonSettings, Cl
     """Expected sha256 of the weights file, in hexadecimal."""
 
 
-class TrainingStep(ArchitectureSettings, ClassNumberSetting, SeedSetting, ProtocolSetting, PrecisionSetting):
+class TrainingStep(ArchitectureSetting, BuildSettings, ClassNumberSetting, SeedSetting, ProtocolSetting, PrecisionSetting):
     """A model that the workflow trains."""
 
     training: TrainingSettings
@@ -169,7 +172,14 @@ class ProjectionStep(ShardNameSetting, ProjectionSettings, ProtocolSetting):
 
 
 class TwinsStep(
-    ArchitectureSettings, ComparisonSettings, ClassNumberSetting, ProjectionSettings, DtypeSetting, PrecisionSetting, ProtocolSetting
+    ArchitectureSetting,
+    BuildSettings,
+    ComparisonSettings,
+    ClassNumberSetting,
+    ProjectionSettings,
+    DtypeSetting,
+    PrecisionSetting,
+    ProtocolSetting,
 ):
     """The random twins of a model, made and measured in one pass over the images."""
 

@@ -25,6 +25,10 @@ from classlens.trace import ViT
 
 NESTS = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict")
 """Keys under which training programs store the parameters, in timm's order of preference (`timm.models.load_state_dict`)."""
+WRAPPERS = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.")
+"""Prefixes of `DistributedDataParallel`, `torch.compile`, Lightning and common training code. No parameter of timm begins like them."""
+AVERAGED = "n_averaged"
+"""Name of the counter that `torch.optim.swa_utils.AveragedModel` keeps beside the parameters."""
 MAX_DEPTH = 3
 """Maximum depth of nested keys."""
 
@@ -149,6 +153,23 @@ def _facts(content: Any) -> dict[str, Any]:
     return {key: value for key, value in known if isinstance(key, str) and key not in NESTS and not isinstance(value, Tensor)}
 
 
+def unwrapped(weights: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Return parameters without the prefixes that training wrappers add to all names or to those of the model.
+
+    Args:
+        weights: parameters by name.
+        name: of the checkpoint, for messages.
+
+    Raises:
+        InputError: two names are the same without the prefix.
+    """
+    weights = {key: value for key, value in weights.items() if key != AVERAGED}
+    while prefix := next((one for one in WRAPPERS if any(key.startswith(one) for key in weights)), None):
+        weights = without_prefix(weights, name, prefix)
+        log.info("%s: removed the prefix `%s` from parameter names", name, prefix)
+    return weights
+
+
 def load(model: ViT, weights: dict[str, Tensor], name: str, key_prefix: str = "", ignore_keys: list[str] | None = None) -> None:
     """Load parameters into a model; every parameter must be present, have the right shape and be finite.
 
@@ -163,7 +184,7 @@ def load(model: ViT, weights: dict[str, Tensor], name: str, key_prefix: str = ""
         InputError: parameters are missing, left over, duplicated or of another shape; values are not finite numbers; or the head has
             another number of classes.
     """
-    weights = _without_prefix(weights, name, key_prefix)
+    weights = without_prefix(weights, name, key_prefix)
     own = model.state_dict()
     extra = sorted(key for key in weights.keys() - own.keys() if not any(fnmatch.fnmatch(key, pattern) for pattern in ignore_keys or []))
     missing = sorted(own.keys() - weights.keys())
@@ -178,7 +199,12 @@ def load(model: ViT, weights: dict[str, Tensor], name: str, key_prefix: str = ""
     model.load_state_dict({key: _usable(name, key, weights[key], own[key]) for key in own})
 
 
-def _without_prefix(weights: dict[str, Tensor], name: str, prefix: str) -> dict[str, Tensor]:
+def without_prefix(weights: dict[str, Tensor], name: str, prefix: str) -> dict[str, Tensor]:
+    """Return parameters with a prefix removed from the names that have it.
+
+    Raises:
+        InputError: two names are the same without the prefix.
+    """
     count = Counter(key.removeprefix(prefix) for key in weights)
     if twice := next((key for key, times in count.items() if times > 1), None):
         raise InputError(
@@ -195,15 +221,23 @@ def _other_classes(name: str, have: list[int], want: list[int]) -> InputError:
     )
 
 
+def check_plain(weights: dict[str, Tensor], name: str) -> None:
+    """Raise an InputError for a parameter that is not stored as plain numbers, with which nothing can be computed."""
+    for key, value in weights.items():
+        kind = "without values" if value.is_meta else "sparse" if value.layout != torch.strided else None
+        if kind or value.is_quantized or value.is_complex() or (value.is_floating_point() and value.element_size() < 2):
+            raise _not_plain(name, key, kind or f"{'quantised ' if value.is_quantized else ''}{value.dtype}", torch.float32)
+
+
+def _not_plain(name: str, key: str, kind: str, wanted: torch.dtype) -> InputError:
+    kinds = f"{printable(key)} is {kind}, not {wanted}".replace("torch.", "")
+    return InputError(f"checkpoint {name}: {kinds}: save the weights as plain floats")
+
+
 def _usable(name: str, key: str, value: Tensor, own: Tensor) -> Tensor:
-    """Return a parameter's values in the model's dtype; they must be finite, and stored as plain numbers of the same kind."""
-    stored = f"{'quantised ' if value.is_quantized else ''}{str(value.dtype).removeprefix('torch.')}"
-    plain = value.layout == torch.strided and not value.is_meta and not value.is_quantized and not value.is_complex()
-    if not plain or value.is_floating_point() != own.is_floating_point() or (value.is_floating_point() and value.element_size() < 2):
-        kind = "without values" if value.is_meta else "sparse" if value.layout != torch.strided else stored
-        raise InputError(
-            f"checkpoint {name}: {key} is {kind}, not {str(own.dtype).removeprefix('torch.')}: save the weights as plain floats"
-        )
+    """Return a parameter's values in the model's dtype; they must be finite numbers of the same kind."""
+    if value.is_floating_point() != own.is_floating_point():
+        raise _not_plain(name, key, str(value.dtype), own.dtype)
     value = value.detach().to(own.dtype)
     if not value.isfinite().all():
         raise InputError(f"checkpoint {name}: {key} is not finite: it is damaged, or its training failed")

@@ -15,7 +15,7 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 from timm.layers import QuickGELU
-from torch import Tensor
+from torch import Tensor, nn
 
 from classlens import lens
 from classlens.data import transforms
@@ -46,7 +46,7 @@ def build(
 
     Args:
         arch: name in timm.
-        kwargs: further arguments of `timm.create_model`.
+        kwargs: further arguments of `timm.create_model`, and `norm_eps`, the epsilon of all layer norms, which timm fixes per architecture.
         num_classes: number of classes; None keeps the architecture's own number.
         pretrained_cfg: description of weights and images from its repository; None for timm's own description.
         weights: context manager in which timm loads pretrained weights (`pretrained.loading`); None for random weights.
@@ -57,9 +57,13 @@ def build(
     if problem := arguments.refusal(kwargs):
         raise InputError(f"arch {arch!r} with kwargs {json.dumps(kwargs, default=str)}: {problem}")
     options = kwargs if num_classes is None or "num_classes" in kwargs else {**kwargs, "num_classes": num_classes}
+    norm_eps = options.get("norm_eps")
+    options = {name: value for name, value in options.items() if name != "norm_eps"}
     try:
         with weights or nullcontext():
             model = timm.create_model(arch, pretrained=weights is not None, pretrained_cfg=pretrained_cfg, **options)
+        if norm_eps is not None:
+            _set_norm_eps(model, norm_eps)
     except InputError:
         raise
     except Exception as error:  # timm checks few arguments, so a wrong one may fail anywhere
@@ -67,6 +71,13 @@ def build(
         advice = "" if timm.is_model(arch) else _similar(arch)
         raise InputError(f"arch {arch!r} with kwargs {json.dumps(kwargs, default=str)} cannot be built ({problem}){advice}") from None
     return model.eval()
+
+
+def _set_norm_eps(model: ViT, eps: float) -> None:
+    """Set the epsilon of all layer norms, which timm fixes for each architecture."""
+    for module in model.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.eps = float(eps)
 
 
 def _similar(arch: str) -> str:
@@ -254,12 +265,12 @@ def make_model(
         InputError: the model, its weights or its number of classes do not fit.
     """
     torch.manual_seed(seed)
-    loader = pretrained.loading(checkpoint, ignore_keys or [], architecture.kwargs) if checkpoint and weights == "pretrained" else None
-    own_classes = loader is not None or head is not None
     kwargs = {**architecture.kwargs, **kwargs}
+    loader = pretrained.loading(checkpoint, ignore_keys or [], architecture.kwargs, key_prefix) if checkpoint else None
+    own_classes = weights == "pretrained" or head is not None
+    if checkpoint and head and not pretrained.has_head(checkpoint):
+        kwargs["num_classes"] = 0
     model = build(architecture.name, kwargs, None if own_classes else num_classes, architecture.pretrained_cfg, loader)
-    if checkpoint and not loader:
-        checkpoints.load(model, checkpoint.weights, str(checkpoint.path), key_prefix, ignore_keys)
     if head:
         head(model)
     accept(model, architecture.name)

@@ -5,8 +5,10 @@ parameters that timm's authors allow to be missing. This module loads each param
 another patch grid, and refuses everything else.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import timm.models._builder
@@ -15,22 +17,25 @@ from timm.models._input import get_pretrained_grid_size
 from torch import Tensor
 
 from classlens.errors import InputError, first_line
-from classlens.models import checkpoints
+from classlens.models import checkpoints, transformers_weights
 from classlens.models.checkpoints import Checkpoint
 from classlens.progress import log
 from classlens.trace import ViT
 
+HEAD = re.compile(r"(^|\.)(head|heads\.head|classifier|cls_classifier|visual_projection)\.weight$|(^|\.)visual\.(proj|head\.proj\.weight)$")
+"""Names of the matrix of a head in the formats that are read."""
 Filter = Callable[..., dict[str, Tensor]]
 
 
 @contextmanager
-def loading(checkpoint: Checkpoint, ignore_keys: list[str], trained_with: dict[str, Any]) -> Iterator[None]:
+def loading(checkpoint: Checkpoint, ignore_keys: list[str], trained_with: dict[str, Any], key_prefix: str = "") -> Iterator[None]:
     """Make `timm.create_model(..., pretrained=True)` load a checkpoint completely, or raise an InputError.
 
     Args:
-        checkpoint: the pretrained weights under their published names.
+        checkpoint: the weights, under the names of timm, of its authors' code, of transformers or of torchvision.
         ignore_keys: name patterns of checkpoint parameters that the model does not need.
         trained_with: arguments of the trained model, from its repository; timm reads the grid of the trained position embedding from them.
+        key_prefix: prefix to remove from the parameter names.
     """
     called = False
     timms_loader = timm.models._builder.load_pretrained
@@ -39,8 +44,8 @@ def loading(checkpoint: Checkpoint, ignore_keys: list[str], trained_with: dict[s
         nonlocal called
         called = True
         model.pretrained_model_args = trained_with
-        weights = _converted(model, checkpoint, filter_fn)
-        _cut_background(weights, pretrained_cfg)
+        weights = _converted(model, _named(model, checkpoint, key_prefix), filter_fn)
+        _cut_background(model, weights, pretrained_cfg)
         if not model.num_classes:
             _drop_head(weights, pretrained_cfg)
         checkpoints.load(model, weights, str(checkpoint.path), ignore_keys=ignore_keys)
@@ -55,6 +60,14 @@ def loading(checkpoint: Checkpoint, ignore_keys: list[str], trained_with: dict[s
             f"checkpoint {checkpoint.path} is not used, because timm knows no pretrained weights for this architecture: give the full "
             "timm name of the weights as `arch`, or a checkpoint as `weights`"
         )
+
+
+def _named(model: ViT, checkpoint: Checkpoint, key_prefix: str) -> Checkpoint:
+    """Return the checkpoint without wrappers' prefixes, and with timm's names for the parameters of transformers and torchvision."""
+    name = str(checkpoint.path)
+    checkpoints.check_plain(checkpoint.weights, name)
+    weights = checkpoints.without_prefix(checkpoint.weights, name, key_prefix)
+    return replace(checkpoint, weights=transformers_weights.converted(checkpoints.unwrapped(weights, name), model))
 
 
 def _converted(model: ViT, checkpoint: Checkpoint, filter_fn: Filter | None) -> dict[str, Tensor]:
@@ -93,17 +106,22 @@ def _warn_of_unknown_grid(model: ViT, before: dict[str, Tensor], after: dict[str
         log.warning("the repository does not say for which image size pos_embed was trained: a square grid is assumed")
 
 
+def has_head(checkpoint: Checkpoint) -> bool:
+    """Return whether a checkpoint has a classifier, or a projection in its place."""
+    return any(HEAD.search(key) for key in checkpoint.weights)
+
+
 def _classifiers(pretrained_cfg: dict[str, Any]) -> list[str]:
     """Return the parameter names of the heads."""
     names = pretrained_cfg.get("classifier") or ()
     return [f"{name}.{part}" for name in ([names] if isinstance(names, str) else names) for part in ("weight", "bias")]
 
 
-def _cut_background(weights: dict[str, Tensor], pretrained_cfg: dict[str, Any]) -> None:
+def _cut_background(model: ViT, weights: dict[str, Tensor], pretrained_cfg: dict[str, Any]) -> None:
     """Remove the rows before the first real class, such as `background`, from the heads, as timm does."""
     offset = pretrained_cfg.get("label_offset") or 0
     for key in _classifiers(pretrained_cfg) if offset else ():
-        if key in weights:
+        if key in weights and len(weights[key]) == model.num_classes + offset:
             weights[key] = weights[key][offset:]
             log.info("removed the first %d rows of %s, which are not classes of the model (`label_offset`)", offset, key)
 

@@ -1,0 +1,211 @@
+"""Checkpoints of other libraries give the logits that their own model classes give."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+import transformers as hf
+from PIL import Image
+from torch import Tensor, nn
+
+from classlens.data import transforms
+from classlens.errors import InputError
+from classlens.models import checkpoints, loading, transformers_config
+from classlens.models.hub import Architecture
+from classlens.trace import ViT
+
+hf.logging.set_verbosity_error()
+
+SMALL: dict[str, Any] = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "image_size": 32,
+    "patch_size": 8,
+}
+TEXT: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+CLASSES = 5
+
+
+def logits(model: nn.Module, images: Tensor) -> Tensor:
+    return model(pixel_values=images).logits
+
+
+def cls_state(model: nn.Module, images: Tensor) -> Tensor:
+    """The last state of [CLS], which a backbone without a head gives."""
+    return model(pixel_values=images).last_hidden_state[:, 0]
+
+
+def cls_state_of_all_patches(model: nn.Module, images: Tensor) -> Tensor:
+    """A masked autoencoder shuffles patches, which [CLS] does not notice."""
+    return model(pixel_values=images, noise=torch.rand(len(images), 16)).last_hidden_state[:, 0]
+
+
+FORMATS = {
+    "ViT": (lambda: hf.ViTForImageClassification(hf.ViTConfig(**SMALL, num_labels=CLASSES)), logits),
+    "ViT without biases": (lambda: hf.ViTForImageClassification(hf.ViTConfig(**SMALL, num_labels=CLASSES, qkv_bias=False)), logits),
+    "ViT, other activation": (
+        lambda: hf.ViTForImageClassification(hf.ViTConfig(**SMALL, num_labels=CLASSES, hidden_act="gelu_new")),
+        logits,
+    ),
+    "ViT backbone": (lambda: hf.ViTModel(hf.ViTConfig(**SMALL)), cls_state),
+    "DeiT": (lambda: hf.DeiTForImageClassification(hf.DeiTConfig(**SMALL, num_labels=CLASSES)), logits),
+    "DeiT distilled": (lambda: hf.DeiTForImageClassificationWithTeacher(hf.DeiTConfig(**SMALL, num_labels=CLASSES)), logits),
+    "BEiT": (
+        lambda: hf.BeitForImageClassification(hf.BeitConfig(**SMALL, num_labels=CLASSES, use_relative_position_bias=True)),
+        logits,
+    ),
+    "BEiT, shared bias, [CLS]": (
+        lambda: hf.BeitForImageClassification(
+            hf.BeitConfig(
+                **SMALL,
+                num_labels=CLASSES,
+                use_shared_relative_position_bias=True,
+                use_absolute_position_embeddings=True,
+                use_mean_pooling=False,
+            )
+        ),
+        logits,
+    ),
+    "DINOv2": (lambda: hf.Dinov2Model(hf.Dinov2Config(**SMALL)), cls_state),
+    "DINOv2, SwiGLU": (lambda: hf.Dinov2Model(hf.Dinov2Config(**SMALL, use_swiglu_ffn=True)), cls_state),
+    "DINOv2 with registers": (lambda: hf.Dinov2WithRegistersModel(hf.Dinov2WithRegistersConfig(**SMALL)), cls_state),
+    "MAE": (lambda: hf.ViTMAEModel(hf.ViTMAEConfig(**SMALL, mask_ratio=0.0)), cls_state_of_all_patches),
+    "CLIP's image model": (
+        lambda: hf.CLIPVisionModel(hf.CLIPVisionConfig(**SMALL)),
+        lambda model, images: model(pixel_values=images).pooler_output,
+    ),
+    "CLIP's image model with projection": (
+        lambda: hf.CLIPVisionModelWithProjection(hf.CLIPVisionConfig(**SMALL, projection_dim=16)),
+        lambda model, images: model(pixel_values=images).image_embeds,
+    ),
+    "CLIP": (
+        lambda: hf.CLIPModel(hf.CLIPConfig(vision_config=dict(SMALL), text_config=dict(TEXT), projection_dim=24)),
+        lambda model, images: model.visual_projection(model.vision_model(pixel_values=images).pooler_output),
+    ),
+    "SigLIP": (
+        lambda: hf.SiglipForImageClassification(hf.SiglipConfig(vision_config=dict(SMALL), text_config=dict(TEXT), num_labels=CLASSES)),
+        logits,
+    ),
+}
+
+
+def disturbed(model: nn.Module) -> nn.Module:
+    """The model with other values in every parameter, also in those that begin as zeros or ones."""
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        parameter.data += 0.2 * torch.randn_like(parameter)
+    return model.eval()
+
+
+def loaded(folder: Path, **kwargs: Any) -> ViT:
+    """The timm model of a folder of transformers. Backbones keep the identity in place of their head."""
+    found = transformers_config.read(folder)
+    checkpoint = checkpoints.read(transformers_config.weights_file(folder))
+    return loading.build(found.arch, {**found.kwargs, **kwargs}, None, weights=loading.pretrained.loading(checkpoint, [], {}))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@torch.inference_mode()
+def test_a_folder_of_transformers_gives_its_own_models_logits(tmp_path: Path, name: str) -> None:
+    make, output = FORMATS[name]
+    theirs = disturbed(make())
+    theirs.save_pretrained(tmp_path)
+    images = torch.randn(3, 3, 32, 32)
+    torch.testing.assert_close(loaded(tmp_path)(images), output(theirs, images), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["ViT", "DeiT", "BEiT", "DINOv2 with registers"])
+def test_positions_follow_another_image_size(tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    FORMATS[name][0]().save_pretrained(tmp_path)
+    with caplog.at_level("INFO"):
+        model = loaded(tmp_path, img_size=48)
+    assert model.patch_embed.grid_size == (6, 6)
+    assert "pos_embed" in caplog.text or "relative_position_bias_table" in caplog.text
+
+
+@torch.inference_mode()
+def test_a_checkpoint_of_torchvision(tmp_path: Path) -> None:
+    theirs = disturbed(
+        torchvision.models.VisionTransformer(
+            image_size=32, patch_size=8, num_layers=2, num_heads=4, hidden_dim=32, mlp_dim=48, num_classes=CLASSES
+        )
+    )
+    torch.save({"model": theirs.state_dict()}, tmp_path / "model.pth")
+    kwargs = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 4, "mlp_ratio": 1.5}
+    architecture = Architecture("vit_base_patch16_224")
+    checkpoint = checkpoints.read(tmp_path / "model.pth")
+    model = loading.make_model(architecture, "checkpoint", kwargs, CLASSES, seed=0, checkpoint=checkpoint)
+    images = torch.randn(3, 3, 32, 32)
+    torch.testing.assert_close(model(images), theirs(images), atol=1e-4, rtol=1e-4)
+
+
+PROCESSORS = {
+    "ViT": hf.ViTImageProcessor(size={"height": 32, "width": 32}),
+    "BEiT": hf.BeitImageProcessor(size={"height": 40, "width": 40}, crop_size={"height": 32, "width": 32}, do_center_crop=True),
+    "CLIP": hf.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}),
+    "DINOv2": hf.BitImageProcessor(size={"shortest_edge": 40}, crop_size={"height": 32, "width": 32}, resample=3),
+}
+
+
+@pytest.mark.parametrize("name", PROCESSORS)
+def test_images_are_prepared_as_the_folders_image_processor_does(tmp_path: Path, name: str) -> None:
+    PROCESSORS[name].save_pretrained(tmp_path)
+    FORMATS["ViT"][0]().save_pretrained(tmp_path)
+    found = transformers_config.read(tmp_path).transform
+    assert found
+    image = Image.effect_mandelbrot((90, 60), (-2, -1.5, 1, 1.5), 50).convert("RGB")
+    theirs = torch.as_tensor(PROCESSORS[name](image, return_tensors="pt")["pixel_values"][0])
+    ours = transforms.Transform(transforms.completed({"keep_ratio": False, **found}))(image)
+    assert ours.shape == theirs.shape
+    assert (ours - theirs).abs().mean() < 0.02  # the processor may resize with torchvision, which rounds otherwise than Pillow
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"model_type": "resnet"}, "is a model of type resnet: supported types are vit, deit"),
+        ({"model_type": "siglip", "architectures": ["SiglipModel"]}, "pooled by attention"),
+        ({"model_type": "clip", "architectures": ["CLIPForImageClassification"]}, "mean of the image tokens before the last norm"),
+        ({"model_type": "vit", "num_channels": 1}, "1 channels"),
+        ({"model_type": "vit", "hidden_act": "mish"}, "its activation 'mish'"),
+        ({"model_type": "vit", "hidden_size": "many"}, "is damaged"),
+        ({"architecture": "vit_base_patch16_224"}, "does not describe a model of transformers"),
+    ],
+)
+def test_what_has_no_counterpart_is_refused(tmp_path: Path, content: dict[str, Any], message: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(InputError, match=message) as caught:
+        transformers_config.read(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"do_resize": False}, "does not resize"),
+        ({"rescale_factor": 1 / 127.5}, "another range"),
+        ({"resample": 9}, "resampling 9"),
+        ({"size": {"longest_edge": 32}}, "neither a height and width"),
+        ({"size": None}, "neither a height and width"),
+        ({"image_mean": None}, "is damaged"),
+    ],
+)
+def test_transforms_that_cannot_be_expressed_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "vit", **SMALL}), encoding="utf-8")
+    known = {"size": 32, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({**known, **change}), encoding="utf-8")
+    with pytest.raises(InputError, match=f"{message}.*give the model a `transform`"):
+        transformers_config.read(tmp_path)
+
+
+def test_weights_in_several_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"has no model.safetensors or pytorch_model.bin"):
+        transformers_config.weights_file(tmp_path)
+    (tmp_path / "model.safetensors.index.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(InputError, match="spread over several files"):
+        transformers_config.weights_file(tmp_path)
