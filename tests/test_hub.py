@@ -141,7 +141,7 @@ def test_what_a_repository_says_of_its_input_is_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"model_type": "vit", "id2label": {"0": "cat"}}, "it is a model of Hugging Face transformers: give timm's version"),
+        ({"model_type": "resnet"}, "is a model of type resnet: supported types are vit, deit"),
         ({**CONFIG, "model_args": {"checkpoint_path": "/etc/passwd"}}, "`model_args`: `checkpoint_path` is not allowed"),
         ({**CONFIG, "model_args": []}, "does not describe a timm model"),
         ({"architecture": 3, "pretrained_cfg": {"fixed_input_size": True}}, "does not describe a timm model"),

@@ -49,12 +49,14 @@ class Checkpoint:
         weights: parameters by name.
         nest: key of the parameters in the file, such as `state_dict_ema`; empty for the top level.
         facts: everything else in the file except tensors, by key.
+        notes: what was changed in the weights to fit the model, for model.json.
     """
 
     path: Path
     weights: dict[str, Tensor]
     nest: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def read(path: Path) -> Checkpoint:

@@ -17,7 +17,7 @@ from huggingface_hub.errors import RemoteEntryNotFoundError
 from timm.models import load_model_config_from_hf
 
 from classlens.errors import InputError, first_line, printable
-from classlens.models import arguments
+from classlens.models import arguments, transformers_config
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
@@ -32,6 +32,7 @@ class Architecture:
         pretrained_cfg: description of weights and images from its repository; None for timm's own description.
         repository: repository of its weights on the hub, or None.
         facts: description of the pretrained weights from timm or the repository: `num_classes`, `label_names`, `notes`.
+        transform: image transform of a repository of Hugging Face transformers, or None for timm's.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Architecture:
     pretrained_cfg: dict[str, Any] | None = None
     repository: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    transform: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,15 @@ class Hub:
         """Return the architecture that a config names: a name in timm, or `hf-hub:` and a repository.
 
         Raises:
-            InputError: the repository's description is not available or does not describe a timm model.
+            InputError: the repository's description is not available, or describes no model of timm or transformers that is supported.
         """
         if not arch.startswith(arguments.HUB):
             known = _known(arch)
             return Architecture(arch, repository=known.get("hf_hub_id"), facts=known)
         repository = arch.removeprefix(arguments.HUB)
         folder = self.file(repository, "config.json").parent
+        if transformers_config.is_transformers(content := _json(folder / "config.json")):
+            return self._of_transformers(arch, repository, content)
         try:
             # A cached file named by its commit is read without asking the network.
             cfg, name, kwargs = load_model_config_from_hf(f"{repository.partition('@')[0]}@{folder.name}", self.cache)
@@ -72,10 +76,19 @@ class Hub:
             facts = {**_known(f"{name}.{cfg.get('tag')}"), **cfg}
             architecture = Architecture(name, {**classes, **size, **kwargs}, {**cfg, "source": "", "hf_hub_id": None}, repository, facts)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            raise InputError(f"config.json of {arch} does not describe a timm model ({_not_timm(folder, error)})") from None
+            problem = f"{type(error).__name__}: {printable(first_line(error))}"
+            raise InputError(f"config.json of {arch} does not describe a timm model ({problem})") from None
         if problem := arguments.refusal(architecture.kwargs):
             raise InputError(f"config.json of {arch}: `model_args`: {problem}")
         return architecture
+
+    def _of_transformers(self, arch: str, repository: str, content: dict[str, Any]) -> Architecture:
+        """Return the architecture of a repository of Hugging Face transformers."""
+        preprocessor = None
+        with suppress(InputError):  # not every repository has one
+            preprocessor = _json(self.file(repository, transformers_config.PREPROCESSOR))
+        found = transformers_config.describe(content, preprocessor, arch)
+        return Architecture(found.arch, found.kwargs, None, repository, content, found.transform)
 
     def weights(self, architecture: Architecture) -> Path:
         """Return the path of an architecture's weights.
@@ -127,10 +140,8 @@ def _known(name: str) -> dict[str, Any]:
     return found.to_dict() if found else {}
 
 
-def _not_timm(folder: Path, error: Exception) -> str:
-    """Return what a config.json describes instead of a timm model, or what is wrong with it."""
-    with suppress(ValueError, OSError, RecursionError):
-        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        if isinstance(content, dict) and {"model_type", "transformers_version"} & content.keys():
-            return "it is a model of Hugging Face transformers: give timm's version of it, by its full name in timm"
-    return f"{type(error).__name__}: {printable(first_line(error))}"
+def _json(path: Path) -> Any:
+    """Return the content of a JSON file, or None if it is missing or damaged."""
+    with suppress(OSError, ValueError, RecursionError):
+        return json.loads(path.read_text(encoding="utf-8"))
+    return None

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from classlens.data.manifest_classes import classes_of, order_of
-from classlens.models import checkpoints, class_embedding, labels, loading
+from classlens.errors import InputError
+from classlens.models import checkpoints, class_embedding, labels, loading, transformers_config
 from classlens.models.checkpoints import Checkpoint
 from classlens.models.class_embedding import Comparison
 from classlens.models.hub import Architecture, Hub
@@ -75,6 +76,9 @@ def make(wanted: ModelDescription, hub: Hub, seed: int, weights: Path, card: Pat
         InputError: the model, its weights or its class embedding do not fit.
     """
     architecture = hub.architecture(wanted.arch)
+    transform = wanted.transform or architecture.transform
+    if transform is None and transformers_config.is_transformers(architecture.facts):
+        raise InputError(f"{wanted.arch} has no {transformers_config.PREPROCESSOR}: give the model a `transform` in the config")
     file = hub.weights(architecture) if wanted.weights == "pretrained" else wanted.checkpoint
     checkpoint, source = _read(wanted, file)
     model = loading.make_model(
@@ -91,8 +95,9 @@ def make(wanted: ModelDescription, hub: Hub, seed: int, weights: Path, card: Pat
     known = _arrange(model, wanted, architecture, checkpoint) if checkpoint and not wanted.class_embedding else None
     loading.save(model, weights)
     kwargs = {**architecture.kwargs, **wanted.kwargs}
+    source = "; ".join([source, *(checkpoint.notes if checkpoint else ())])
     described = loading.describe(
-        model, architecture.name, kwargs, source, transform=wanted.transform, protocol=wanted.protocol, weights=weights, labels=known
+        model, architecture.name, kwargs, source, transform=transform, protocol=wanted.protocol, weights=weights, labels=known
     )
     described.write(card)
 

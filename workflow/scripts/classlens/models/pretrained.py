@@ -81,16 +81,18 @@ def _converted(model: ViT, checkpoint: Checkpoint, filter_fn: Filter | None) -> 
             f"checkpoint {checkpoint.path} does not fit the model: timm cannot convert its parameters ({type(error).__name__}: "
             f"{first_line(error)}): correct the model's `kwargs` or `arch`"
         ) from None
-    _log_changes(checkpoint.weights, weights)
+    _note_changes(checkpoint, weights)
     _warn_of_unknown_grid(model, checkpoint.weights, weights)
     return weights
 
 
-def _log_changes(before: dict[str, Tensor], after: dict[str, Tensor]) -> None:
-    """Log which parameters timm has resized, and which it leaves out or splits."""
+def _note_changes(checkpoint: Checkpoint, after: dict[str, Tensor]) -> None:
+    """Log which parameters timm has resized, and which it leaves out or splits. Resized ones are noted for model.json too."""
+    before = checkpoint.weights
     for key in sorted(before.keys() & after.keys()):
         if before[key].shape != after[key].shape or not torch.equal(before[key], after[key]):
             log.info("timm converts %s from shape %s to the model's %s", key, list(before[key].shape), list(after[key].shape))
+            checkpoint.notes.append(f"{key} converted by timm from {list(before[key].shape)} to {list(after[key].shape)}")
     kept = {id(value) for value in after.values()}
     left = sorted(key for key, value in before.items() if id(value) not in kept and key not in after)
     if left:
