@@ -209,3 +209,92 @@ def test_weights_in_several_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors.index.json").write_text("{}", encoding="utf-8")
     with pytest.raises(InputError, match="spread over several files"):
         transformers_config.weights_file(tmp_path)
+
+
+# A folder in a config
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of transformers whose classes are those of the generated images in another order."""
+    path = tmp_path_factory.mktemp("a model of transformers")
+    labels = dict(enumerate(reversed(LABELS)))
+    config = hf.ViTConfig(**SMALL, num_labels=CLASSES, id2label=labels, label2id={name: row for row, name in labels.items()})
+    disturbed(hf.ViTForImageClassification(config)).save_pretrained(path)
+    PROCESSORS["ViT"].save_pretrained(path)
+    return path
+
+
+LABELS = [name for _, name in shapes.classes(CLASSES)]
+
+
+def config_of(folder: Path, **model: Any) -> dict[str, Any]:
+    return small_config(models={"m": {"weights": str(folder), **model}})
+
+
+def test_a_plan_takes_architecture_and_transform_from_the_folder(folder: Path) -> None:
+    plan = Plan(resolve(config_of(folder, kwargs={"img_size": 48}, transform={"resize": [48, 48]})), "results/x")
+    step = plan.model_step("m")
+    assert (step.arch, step.weights) == ("vit_base_patch16_224", "checkpoint")
+    assert (step.kwargs["img_size"], step.kwargs["embed_dim"], step.kwargs["norm_eps"]) == (48, 32, 1e-12)
+    assert step.transform and step.transform.resize == [48, 48]
+    assert plan.twins_step("m").kwargs == step.kwargs
+    assert plan.files_of_model("m")["checkpoint"] == str(folder / "model.safetensors")
+    transform = Plan(resolve(config_of(folder)), "results/x").model_step("m").transform
+    assert transform and (transform.resize, transform.mean) == ([32, 32], [0.5] * 3)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"arch": "vit_base_patch16_224"}, "`models.m.arch`: the folder .* describes the architecture: remove `arch`"),
+        ({"weights": "{folder}/model.safetensors"}, "`models.m.arch` is missing: give the model's name in timm"),
+        ({"weights": "pretrained"}, "`models.m.arch` is missing"),
+        ({"weights": "{folder}/nothing"}, "there is no file"),
+    ],
+)
+def test_folder_and_arch_exclude_each_other(folder: Path, model: dict[str, str], message: str) -> None:
+    config = config_of(folder, **{key: value.format(folder=folder) for key, value in model.items()})
+    with pytest.raises(InputError, match=message):
+        Plan(resolve(config), "results/x")
+
+
+def test_a_folder_without_image_processor_needs_a_transform(tmp_path: Path) -> None:
+    FORMATS["ViT"][0]().save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="has no preprocessor_config.json: give the model a `transform`"):
+        Plan(resolve(config_of(tmp_path)), "results/x")
+
+
+def test_a_run_on_a_folder(folder: Path, tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    config = run.configure(config_of(folder))
+    run.complete("results/small/predictions/m/d/validation.parquet", "--configfile", config)
+    model, card = loading.load_model(tmp_path / "results/small/models/m")
+    assert (card.arch, card.labels) == (
+        "vit_base_patch16_224",
+        "put in the data set's order, by `id2label` of config.json beside the checkpoint",
+    )
+    theirs = hf.ViTForImageClassification.from_pretrained(folder).eval()
+    images = torch.randn(2, 3, 32, 32)
+    with torch.inference_mode():
+        torch.testing.assert_close(model(images), logits(theirs, images).flip(1), atol=1e-4, rtol=1e-4)
+    content = json.loads((folder / "config.json").read_text())
+    changed = tmp_path / "changed"
+    shutil.copytree(folder, changed)
+    (changed / "config.json").write_text(json.dumps({**content, "layer_norm_eps": 1e-6}))
+    assert "model" in planned(run, "--configfile", str(run.configure(config_of(changed), "changed.yaml")))
+    (changed / "config.json").write_text(json.dumps(content))
+    assert "model" not in planned(run, "--configfile", str(run.configure(config_of(changed), "changed.yaml")))
+
+
+def test_a_repository_of_transformers_on_the_hub(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, cached(tmp_path, "someone/vit"), dirs_exist_ok=True)
+    hub = Hub(tmp_path, offline=True)
+    found = hub.architecture("hf-hub:someone/vit")
+    assert (found.name, found.kwargs["depth"], found.transform and found.transform["resize"]) == ("vit_base_patch16_224", 2, [32, 32])
+    checkpoint = checkpoints.read(hub.weights(found))
+    model = loading.make_model(found, "pretrained", {}, CLASSES, seed=0, checkpoint=checkpoint)
+    images = torch.randn(2, 3, 32, 32)
+    with torch.inference_mode():
+        theirs = hf.ViTForImageClassification.from_pretrained(folder).eval()
+        torch.testing.assert_close(model(images), logits(theirs, images), atol=1e-4, rtol=1e-4)

@@ -78,8 +78,8 @@ class Hub:
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             problem = f"{type(error).__name__}: {printable(first_line(error))}"
             raise InputError(f"config.json of {arch} does not describe a timm model ({problem})") from None
-        if problem := arguments.refusal(architecture.kwargs):
-            raise InputError(f"config.json of {arch}: `model_args`: {problem}")
+        if refused := arguments.refusal(architecture.kwargs):
+            raise InputError(f"config.json of {arch}: `model_args`: {refused}")
         return architecture
 
     def _of_transformers(self, arch: str, repository: str, content: dict[str, Any]) -> Architecture:
