@@ -1,6 +1,7 @@
 """Checkpoints of other libraries give the logits that their own model classes give."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,18 @@ import pytest
 import torch
 import torchvision
 import transformers as hf
+from conftest import Run, planned, small_config
 from PIL import Image
+from published_files import cached
 from torch import Tensor, nn
 
+from classlens.config.plan import Plan
+from classlens.config.reading import resolve
 from classlens.data import transforms
+from classlens.data.shapes_layout import class_names
 from classlens.errors import InputError
 from classlens.models import checkpoints, loading, transformers_config
-from classlens.models.hub import Architecture
+from classlens.models.hub import Architecture, Hub
 from classlens.trace import ViT
 
 hf.logging.set_verbosity_error()
@@ -218,14 +224,11 @@ def test_weights_in_several_files_are_refused(tmp_path: Path) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of transformers whose classes are those of the generated images in another order."""
     path = tmp_path_factory.mktemp("a model of transformers")
-    labels = dict(enumerate(reversed(LABELS)))
+    labels = dict(enumerate(reversed(class_names(CLASSES))))
     config = hf.ViTConfig(**SMALL, num_labels=CLASSES, id2label=labels, label2id={name: row for row, name in labels.items()})
     disturbed(hf.ViTForImageClassification(config)).save_pretrained(path)
     PROCESSORS["ViT"].save_pretrained(path)
     return path
-
-
-LABELS = [name for _, name in shapes.classes(CLASSES)]
 
 
 def config_of(folder: Path, **model: Any) -> dict[str, Any]:
@@ -261,7 +264,7 @@ def test_folder_and_arch_exclude_each_other(folder: Path, model: dict[str, str],
 
 def test_a_folder_without_image_processor_needs_a_transform(tmp_path: Path) -> None:
     FORMATS["ViT"][0]().save_pretrained(tmp_path)
-    with pytest.raises(InputError, match="has no preprocessor_config.json: give the model a `transform`"):
+    with pytest.raises(InputError, match=r"has no preprocessor_config.json: give the model a `transform`"):
         Plan(resolve(config_of(tmp_path)), "results/x")
 
 
@@ -272,7 +275,7 @@ def test_a_run_on_a_folder(folder: Path, tmp_path: Path) -> None:
     model, card = loading.load_model(tmp_path / "results/small/models/m")
     assert (card.arch, card.labels) == (
         "vit_base_patch16_224",
-        "put in the data set's order, by `id2label` of config.json beside the checkpoint",
+        "put in the data set's order, by `label2id` of config.json beside the checkpoint",
     )
     theirs = hf.ViTForImageClassification.from_pretrained(folder).eval()
     images = torch.randn(2, 3, 32, 32)
