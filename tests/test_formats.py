@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
-import torchvision
 import transformers as hf
 from conftest import Run, planned, small_config
 from PIL import Image
 from published_files import cached
-from torch import Tensor, nn
 
 from classlens.config.plan import Plan
 from classlens.config.reading import resolve
@@ -20,134 +19,63 @@ from classlens.data import transforms
 from classlens.data.shapes_layout import class_names
 from classlens.errors import InputError
 from classlens.models import checkpoints, loading, transformers_config
-from classlens.models.hub import Architecture, Hub
+from classlens.models.hub import Hub
 from classlens.trace import ViT
+from formats import CLASSES, FORMATS, SMALL, TINY, VIT, Format, disturbed, logits
 
 hf.logging.set_verbosity_error()
 
-SMALL: dict[str, Any] = {
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 48,
-    "image_size": 32,
-    "patch_size": 8,
-}
-TEXT: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-CLASSES = 5
+BY_NAME = {one.name: one for one in FORMATS}
 
 
-def logits(model: nn.Module, images: Tensor) -> Tensor:
-    return model(pixel_values=images).logits
+def loaded(one: Format, path: Path, **kwargs: Any) -> ViT:
+    """The timm model of a format's files. Backbones keep the identity in place of their head."""
+    if one.arch is None:
+        found = transformers_config.read(path)
+        arch, kwargs, path = found.arch, {**found.kwargs, **kwargs}, transformers_config.weights_file(path)
+    else:
+        arch, kwargs = one.arch, {**TINY, **one.kwargs, **kwargs}
+    return loading.build(arch, kwargs, None, weights=loading.pretrained.loading(checkpoints.read(path), [], {}))
 
 
-def cls_state(model: nn.Module, images: Tensor) -> Tensor:
-    """The last state of [CLS], which a backbone without a head gives."""
-    return model(pixel_values=images).last_hidden_state[:, 0]
-
-
-def cls_state_of_all_patches(model: nn.Module, images: Tensor) -> Tensor:
-    """A masked autoencoder shuffles patches, which [CLS] does not notice."""
-    return model(pixel_values=images, noise=torch.rand(len(images), 16)).last_hidden_state[:, 0]
-
-
-FORMATS = {
-    "ViT": (lambda: hf.ViTForImageClassification(hf.ViTConfig(**SMALL, num_labels=CLASSES)), logits),
-    "ViT without biases": (lambda: hf.ViTForImageClassification(hf.ViTConfig(**SMALL, num_labels=CLASSES, qkv_bias=False)), logits),
-    "ViT, other activation": (
-        lambda: hf.ViTForImageClassification(hf.ViTConfig(**SMALL, num_labels=CLASSES, hidden_act="gelu_new")),
-        logits,
-    ),
-    "ViT backbone": (lambda: hf.ViTModel(hf.ViTConfig(**SMALL)), cls_state),
-    "DeiT": (lambda: hf.DeiTForImageClassification(hf.DeiTConfig(**SMALL, num_labels=CLASSES)), logits),
-    "DeiT distilled": (lambda: hf.DeiTForImageClassificationWithTeacher(hf.DeiTConfig(**SMALL, num_labels=CLASSES)), logits),
-    "BEiT": (
-        lambda: hf.BeitForImageClassification(hf.BeitConfig(**SMALL, num_labels=CLASSES, use_relative_position_bias=True)),
-        logits,
-    ),
-    "BEiT, shared bias, [CLS]": (
-        lambda: hf.BeitForImageClassification(
-            hf.BeitConfig(
-                **SMALL,
-                num_labels=CLASSES,
-                use_shared_relative_position_bias=True,
-                use_absolute_position_embeddings=True,
-                use_mean_pooling=False,
-            )
-        ),
-        logits,
-    ),
-    "DINOv2": (lambda: hf.Dinov2Model(hf.Dinov2Config(**SMALL)), cls_state),
-    "DINOv2, SwiGLU": (lambda: hf.Dinov2Model(hf.Dinov2Config(**SMALL, use_swiglu_ffn=True)), cls_state),
-    "DINOv2 with registers": (lambda: hf.Dinov2WithRegistersModel(hf.Dinov2WithRegistersConfig(**SMALL)), cls_state),
-    "MAE": (lambda: hf.ViTMAEModel(hf.ViTMAEConfig(**SMALL, mask_ratio=0.0)), cls_state_of_all_patches),
-    "CLIP's image model": (
-        lambda: hf.CLIPVisionModel(hf.CLIPVisionConfig(**SMALL)),
-        lambda model, images: model(pixel_values=images).pooler_output,
-    ),
-    "CLIP's image model with projection": (
-        lambda: hf.CLIPVisionModelWithProjection(hf.CLIPVisionConfig(**SMALL, projection_dim=16)),
-        lambda model, images: model(pixel_values=images).image_embeds,
-    ),
-    "CLIP": (
-        lambda: hf.CLIPModel(hf.CLIPConfig(vision_config=dict(SMALL), text_config=dict(TEXT), projection_dim=24)),
-        lambda model, images: model.visual_projection(model.vision_model(pixel_values=images).pooler_output),
-    ),
-    "SigLIP": (
-        lambda: hf.SiglipForImageClassification(hf.SiglipConfig(vision_config=dict(SMALL), text_config=dict(TEXT), num_labels=CLASSES)),
-        logits,
-    ),
-}
-
-
-def disturbed(model: nn.Module) -> nn.Module:
-    """The model with other values in every parameter, also in those that begin as zeros or ones."""
-    torch.manual_seed(0)
-    for parameter in model.parameters():
-        parameter.data += 0.2 * torch.randn_like(parameter)
-    return model.eval()
-
-
-def loaded(folder: Path, **kwargs: Any) -> ViT:
-    """The timm model of a folder of transformers. Backbones keep the identity in place of their head."""
-    found = transformers_config.read(folder)
-    checkpoint = checkpoints.read(transformers_config.weights_file(folder))
-    return loading.build(found.arch, {**found.kwargs, **kwargs}, None, weights=loading.pretrained.loading(checkpoint, [], {}))
-
-
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", BY_NAME)
 @torch.inference_mode()
-def test_a_folder_of_transformers_gives_its_own_models_logits(tmp_path: Path, name: str) -> None:
-    make, output = FORMATS[name]
-    theirs = disturbed(make())
-    theirs.save_pretrained(tmp_path)
+def test_a_format_gives_the_outputs_of_its_own_class(tmp_path: Path, name: str) -> None:
+    path, reference = BY_NAME[name].make(tmp_path)
     images = torch.randn(3, 3, 32, 32)
-    torch.testing.assert_close(loaded(tmp_path)(images), output(theirs, images), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(loaded(BY_NAME[name], path)(images), reference(images), atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["ViT", "DeiT", "BEiT", "DINOv2 with registers"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "timm, training checkpoint",
+        "Google, `.npz` (ViT, AugReg)",
+        "DINOv2 with registers",
+        "BEiT",
+        "OpenCLIP",
+        "torchvision",
+        "transformers, ViT",
+        "transformers, DeiT",
+        "transformers, BEiT",
+        "transformers, DINOv2 with registers",
+    ],
+)
 def test_positions_follow_another_image_size(tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
-    FORMATS[name][0]().save_pretrained(tmp_path)
+    path, _ = BY_NAME[name].make(tmp_path)
     with caplog.at_level("INFO"):
-        model = loaded(tmp_path, img_size=48)
+        model = loaded(BY_NAME[name], path, img_size=48)
     assert model.patch_embed.grid_size == (6, 6)
-    assert "pos_embed" in caplog.text or "relative_position_bias_table" in caplog.text
+    assert "timm converts pos_embed" in caplog.text or "relative_position_bias_table" in caplog.text
 
 
 @torch.inference_mode()
-def test_a_checkpoint_of_torchvision(tmp_path: Path) -> None:
-    theirs = disturbed(
-        torchvision.models.VisionTransformer(
-            image_size=32, patch_size=8, num_layers=2, num_heads=4, hidden_dim=32, mlp_dim=48, num_classes=CLASSES
-        )
-    )
-    torch.save({"model": theirs.state_dict()}, tmp_path / "model.pth")
-    kwargs = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 4, "mlp_ratio": 1.5}
-    architecture = Architecture("vit_base_patch16_224")
-    checkpoint = checkpoints.read(tmp_path / "model.pth")
-    model = loading.make_model(architecture, "checkpoint", kwargs, CLASSES, seed=0, checkpoint=checkpoint)
+def test_googles_files_give_what_timms_own_loader_gives(tmp_path: Path) -> None:
+    path, _ = BY_NAME["Google, `.npz` (ViT, AugReg)"].make(tmp_path)
+    theirs = timm.create_model(VIT, **TINY, num_classes=CLASSES).eval()
+    theirs.load_pretrained(str(path))
     images = torch.randn(3, 3, 32, 32)
-    torch.testing.assert_close(model(images), theirs(images), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(loaded(BY_NAME["Google, `.npz` (ViT, AugReg)"], path)(images), theirs(images))
 
 
 PROCESSORS = {
@@ -161,7 +89,7 @@ PROCESSORS = {
 @pytest.mark.parametrize("name", PROCESSORS)
 def test_images_are_prepared_as_the_folders_image_processor_does(tmp_path: Path, name: str) -> None:
     PROCESSORS[name].save_pretrained(tmp_path)
-    FORMATS["ViT"][0]().save_pretrained(tmp_path)
+    BY_NAME["transformers, ViT"].make(tmp_path)
     found = transformers_config.read(tmp_path).transform
     assert found
     image = Image.effect_mandelbrot((90, 60), (-2, -1.5, 1, 1.5), 50).convert("RGB")
@@ -175,7 +103,8 @@ def test_images_are_prepared_as_the_folders_image_processor_does(tmp_path: Path,
     ("content", "message"),
     [
         ({"model_type": "resnet"}, "is a model of type resnet: supported types are vit, deit"),
-        ({"model_type": "siglip", "architectures": ["SiglipModel"]}, "pooled by attention"),
+        ({"model_type": "dinov3_vit", "key_bias": True}, "only some of its matrices have a bias"),
+        ({"model_type": "dinov3_vit", "rope_theta": 10000.0}, "rotary positions have the base 10000.0"),
         ({"model_type": "clip", "architectures": ["CLIPForImageClassification"]}, "mean of the image tokens before the last norm"),
         ({"model_type": "vit", "num_channels": 1}, "1 channels"),
         ({"model_type": "vit", "hidden_act": "mish"}, "its activation 'mish'"),
@@ -263,7 +192,7 @@ def test_folder_and_arch_exclude_each_other(folder: Path, model: dict[str, str],
 
 
 def test_a_folder_without_image_processor_needs_a_transform(tmp_path: Path) -> None:
-    FORMATS["ViT"][0]().save_pretrained(tmp_path)
+    BY_NAME["transformers, ViT"].make(tmp_path)
     with pytest.raises(InputError, match=r"has no preprocessor_config.json: give the model a `transform`"):
         Plan(resolve(config_of(tmp_path)), "results/x")
 

@@ -80,7 +80,7 @@ def spoil(state: dict[str, torch.Tensor], fault: str) -> dict[str, torch.Tensor]
         ("misshapen", r"1 of another shape \(norm.bias is \[3\], not \[48\]\)"),
         ("classes", "has 9 classes, but `kwargs` or else the data set has 7: .*`classes`"),
         ("prefixed", "set the model's `key_prefix: vit.`$"),
-        ("of a pooled model", "set the model's `key_prefix`, `ignore_keys`, `kwargs` or `arch` to fit$"),
+        ("of a pooled model", "its head reads the mean of the image tokens: set `kwargs: {global_pool: avg}`$"),
         ("not finite", r"norm\.bias is not finite"),
     ],
 )
@@ -125,8 +125,8 @@ def test_random_weights_follow_the_seed() -> None:
     ("arch", "kwargs", "message"),
     [
         ("resnet18", {}, "not a Vision Transformer"),
-        ("vit_base_patch16_siglip_224", SMALL, "global_pool='map'"),
-        (ARCH, {**SMALL, "num_classes": 0}, "not one linear map"),
+        ("vit_base_patch16_siglip_224", SMALL, "its output is pooled by attention and an MLP"),
+        (ARCH, {**SMALL, "num_classes": 0}, "it has no head"),
         (ARCH, {**SMALL, "global_pool": "avg", "pool_include_prefix": True}, "pools over prefix tokens"),
         ("vit_base_patch16_224", {**SMALL, "wrong_argument": 1}, "wrong_argument"),
         ("vit_enormous_patch16", {}, "Unknown model"),
@@ -186,7 +186,7 @@ def test_a_head_of_zeros_is_accepted_and_said(tmp_path: Path, caplog: pytest.Log
 
 
 FOREIGN_NAMES = {
-    "layer.0.attention.q_proj.weight": "Hugging Face transformers",
+    "layers.0.mlp.fc1.weight": "Hugging Face transformers",
     "visual.transformer.resblocks.0.attn.in_proj_weight": "OpenAI's CLIP or OpenCLIP",
 }
 

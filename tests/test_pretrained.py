@@ -52,7 +52,7 @@ def test_all_weights_of_a_family_are_loaded(family: Family) -> None:
     ("kwargs", "message"),
     [
         ({"num_classes": 2}, r"has 4 classes, but `kwargs` or else the data set has 2"),
-        ({"num_classes": 0}, "its head is not one linear map"),
+        ({"num_classes": 0}, "it has no head: give it a class embedding"),
         ({"in_chans": 1}, r"patch_embed.proj.weight is \[24, 3, 16, 16\], not \[24, 1, 16, 16\]"),
         ({"global_pool": "avg"}, r"2 missing \(fc_norm.bias, fc_norm.weight\); 2 left over \(norm.bias, norm.weight\)"),
         ({"global_pool": "map"}, r"\d+ missing \(attn_pool"),

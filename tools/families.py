@@ -1,4 +1,4 @@
-"""The accepted and refused families of timm models, with a small model of each; writes docs/families.md.
+"""The accepted and refused families of timm models, with a small model of each, and the formats of weights; writes docs/families.md.
 
     python tools/families.py --report docs/families.md
 
@@ -16,6 +16,7 @@ import torch
 from classlens.lens import Lens
 from classlens.models import families, loading
 from classlens.trace import ViT
+from formats import FORMATS
 
 SMALL: dict[str, Any] = {"img_size": 48, "patch_size": 16, "embed_dim": 24, "num_heads": 2, "depth": 3, "num_classes": 7}
 
@@ -105,6 +106,30 @@ other analyses work.
 |---|---|---|---|---|
 """
 
+REASONS = """
+With a [class embedding](recipes.md#a-model-without-a-head) from a file, fitted to images or from a text tower, classlens also accepts a
+backbone without a head.
+
+The method needs one residual stream to which attention and MLP add, and an output that is a linear map of one token or of the mean of
+tokens. Why these families do not meet this, and what to use instead:
+
+- **Attention pooling** (SigLIP): a learned query attends to all tokens, and an MLP follows. With attention kept fixed, the part before the
+  MLP is a sum over tokens, but the output is not. Use the `gap` variant of timm, which has the same weights without the pooling, or a
+  folder of transformers, with a class embedding fitted to the mean of the image tokens.
+- **CaiT**: [CLS] enters in two last blocks of another kind; the image tokens before never meet the class embedding.
+- **Swin**: each stage has its own width, so only the last stage's states have the class embedding's width.
+- **Parallel layers**: two attentions and two MLPs stand side by side, so memories and heads have no single layer.
+- **ViT-Adapter** and others with a second branch: the branch writes to the tokens between blocks. classlens reads timm models only, and a
+  model with such additions fails its check.
+
+## Formats of weights
+
+`weights` is a file in one of these formats, with `arch`, or a folder of transformers, which needs no `arch`. Tests load a small model of
+every row and compare its logits (without a head: its features) with those of the format's own class. Position embeddings and patches of
+another size are resampled as timm does. Prefixes of training code (`module.`, `model.`, `backbone.`, ...) are removed. The log and
+`model.json` say what was changed. Every other parameter must fit exactly.
+"""
+
 
 def output(model: ViT) -> str:
     """Return the source of a model's prediction."""
@@ -144,7 +169,9 @@ def page() -> str:
     text += "\n## Refused\n\n| family | example | reason |\n|---|---|---|\n"
     for family in REFUSED:
         text += f"| {family.name} | `{family.arch}` | {reason(family)} |\n"
-    text += "\nWith a `class_embedding`, classlens also accepts a backbone without a head.\n"
+    text += REASONS + "\n| format | what is converted, left out or needed |\n|---|---|\n"
+    for one in FORMATS:
+        text += f"| {one.name} | {one.note or 'names converted'} |\n"
     return text
 
 

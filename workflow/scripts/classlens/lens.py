@@ -98,9 +98,16 @@ def refusal(model: nn.Module) -> str | None:
         return "it is not a Vision Transformer with `blocks`"
     if not len(found.blocks):
         return "it has no blocks"
+    if getattr(model, "attn_pool", None) is not None:
+        return (
+            "its output is pooled by attention and an MLP, so it is no sum over tokens: use a version that takes the mean of the image "
+            "tokens (such as `vit_base_patch16_siglip_gap_224`) with a class embedding"
+        )
+    if isinstance(getattr(model, "head", None), nn.Identity):
+        return "it has no head: give it a class embedding (`class_embedding` in a config)"
     if not isinstance(getattr(model, "head", None), nn.Linear | ClassHead):
         return "its head is not one linear map (class embedding)"
-    if getattr(model, "attn_pool", None) is not None or found.global_pool not in ("token", "avg"):
+    if found.global_pool not in ("token", "avg"):
         return f"its output is not one token or the mean of the image tokens (global_pool={found.global_pool!r})"
     if getattr(model, "pool_include_prefix", False):
         return "it pools over prefix tokens too"

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from torch import Tensor
@@ -25,10 +26,14 @@ from classlens.trace import ViT
 
 NESTS = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict")
 """Keys under which training programs store the parameters, in timm's order of preference (`timm.models.load_state_dict`)."""
-WRAPPERS = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.")
-"""Prefixes of `DistributedDataParallel`, `torch.compile`, Lightning and common training code. No parameter of timm begins like them."""
+AUTHORS_NESTS = ("teacher", "target_encoder", "module")
+"""Further keys of authors' checkpoints: the average of the weights over training in DINO, iBOT, DINOv2 and I-JEPA, and BEiT's."""
+WRAPPERS = ("module.", "_orig_mod.", "ema_model.", "model.", "net.", "network.", "backbone.", "base_encoder.")
+"""Prefixes of `DistributedDataParallel`, `torch.compile`, Lightning, MoCo and common training code. No parameter of timm begins like them.
+"""
 AVERAGED = "n_averaged"
 """Name of the counter that `torch.optim.swa_utils.AveragedModel` keeps beside the parameters."""
+HEAD = {"head.weight", "head.bias"}
 MAX_DEPTH = 3
 """Maximum depth of nested keys."""
 
@@ -60,13 +65,15 @@ class Checkpoint:
 
 
 def read(path: Path) -> Checkpoint:
-    """Read parameters from a .safetensors, .pt or .pth file without executing anything in it.
+    """Read parameters from a .safetensors, .npz, .pt or .pth file without executing anything in it.
 
     Raises:
         InputError: the file is damaged, holds Python objects, or has no parameters.
     """
     if path.suffix.lower() == ".safetensors":
         weights, nest, facts = _safetensors(path)
+    elif path.suffix.lower() == ".npz":
+        weights, nest, facts = _arrays(path), "", {}
     else:
         weights, nest, facts = _pickled(path)
     if not weights:
@@ -88,6 +95,15 @@ def _parsed(text: str) -> Any:
     with suppress(ValueError, RecursionError):
         return json.loads(text)
     return text
+
+
+def _arrays(path: Path) -> dict[str, Tensor]:
+    """Return the arrays of a NumPy archive by name."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: torch.from_numpy(file[name]) for name in file.files if file[name].dtype.kind in "fiu"}
+    except Exception as error:  # NumPy and zipfile raise many types of errors for a damaged archive
+        raise InputError(f"checkpoint {path} cannot be read ({_said(error)}): download it again") from None
 
 
 def _pickled(path: Path) -> tuple[dict[str, Tensor], str, dict[str, Any]]:
@@ -132,7 +148,7 @@ def _nest(content: Any) -> str | None:
     """Return the key under which the parameters lie, or None if they lie at the top level."""
     if not isinstance(content, dict):
         return None
-    return next((nest for nest in NESTS if isinstance(content.get(nest), dict) and content[nest]), None)
+    return next((nest for nest in (*NESTS, *AUTHORS_NESTS) if isinstance(content.get(nest), dict) and content[nest]), None)
 
 
 def _log_choice(path: Path, content: dict[Any, Any], chosen: str) -> None:
@@ -140,8 +156,10 @@ def _log_choice(path: Path, content: dict[Any, Any], chosen: str) -> None:
     others = [str(key) for key, value in content.items() if key != chosen and _tensors(value)]
     if others:
         among = ", ".join(f"`{printable(name)}`" for name in others[:3])
-        level = log.info if set(others) <= set(NESTS) else log.warning  # timm does not know other names, so its choice may be wrong
-        level("%s: using the parameters under `%s`, as timm does; the file also holds %s", path, chosen, among)
+        known = {*NESTS, *AUTHORS_NESTS, "student", "encoder", "predictor"}
+        level = log.info if set(others) <= known else log.warning  # a set of parameters under another name may be the right one
+        how = ", as timm does" if chosen in NESTS else ""
+        level("%s: using the parameters under `%s`%s; the file also holds %s", path, chosen, how, among)
 
 
 def _tensors(content: Any) -> dict[str, Tensor]:
@@ -194,6 +212,10 @@ def load(model: ViT, weights: dict[str, Tensor], name: str, key_prefix: str = ""
     misshapen = [f"{key} is {have}, not {want}" for key, (have, want) in shapes.items() if have != want]
     if "head.weight" in shapes and shapes["head.weight"][0][:1] != shapes["head.weight"][1][:1] and not missing and not extra:
         raise _other_classes(name, *shapes["head.weight"])
+    if missing and set(missing) <= HEAD and not extra:
+        raise InputError(
+            f"checkpoint {name} has no head: give the model a `class_embedding`, such as `{{fit: linear}}`, which fits a head to images"
+        )
     complaints = [_count("missing", missing), _count("left over", extra), _count("of another shape", misshapen)]
     if any(complaints):
         problem = f"checkpoint {name} does not fit the model: {'; '.join(filter(None, complaints))}"
@@ -253,6 +275,9 @@ def _advice(missing: list[str], extra: list[str], weights: dict[str, Tensor], ke
             f"these are the names of {library}: give timm's version of the model, by its full name in timm with `weights: pretrained`, or "
             "rename its parameters as timm does (`blocks.0.attn.qkv.weight`)"
         )
+    if {"norm.weight", "fc_norm.weight"} <= {*missing, *extra}:
+        pool, output = ("avg", "the mean of the image tokens") if "fc_norm.weight" in extra else ("token", "[CLS]")
+        return f"its head reads {output}: set `kwargs: {{global_pool: {pool}}}`"
     prefix = None if key_prefix else _common_prefix(missing, extra)
     if not prefix:
         return "set the model's `key_prefix`, `ignore_keys`, `kwargs` or `arch` to fit"

@@ -17,13 +17,15 @@ from timm.models._input import get_pretrained_grid_size
 from torch import Tensor
 
 from classlens.errors import InputError, first_line
-from classlens.models import checkpoints, transformers_weights
+from classlens.models import checkpoints, flax_weights, official_weights, transformers_weights
 from classlens.models.checkpoints import Checkpoint
 from classlens.progress import log
 from classlens.trace import ViT
 
 HEAD = re.compile(r"(^|\.)(head|heads\.head|classifier|cls_classifier|visual_projection)\.weight$|(^|\.)visual\.(proj|head\.proj\.weight)$")
 """Names of the matrix of a head in the formats that are read."""
+CLIP_NAMES = {"pos_embed": "visual.positional_embedding", "patch_embed.proj.weight": "visual.conv1.weight"}
+"""Names in OpenAI's CLIP of the parameters that timm resizes."""
 Filter = Callable[..., dict[str, Tensor]]
 
 
@@ -45,6 +47,7 @@ def loading(checkpoint: Checkpoint, ignore_keys: list[str], trained_with: dict[s
         called = True
         model.pretrained_model_args = trained_with
         weights = _converted(model, _named(model, checkpoint, key_prefix), filter_fn)
+        weights = official_weights.without_pretraining(weights, model.state_dict())
         _cut_background(model, weights, pretrained_cfg)
         if not model.num_classes:
             _drop_head(weights, pretrained_cfg)
@@ -63,11 +66,13 @@ def loading(checkpoint: Checkpoint, ignore_keys: list[str], trained_with: dict[s
 
 
 def _named(model: ViT, checkpoint: Checkpoint, key_prefix: str) -> Checkpoint:
-    """Return the checkpoint without wrappers' prefixes, and with timm's names for the parameters of transformers and torchvision."""
+    """Return the checkpoint without wrappers' prefixes, and with timm's names for parameters that timm itself does not convert."""
     name = str(checkpoint.path)
     checkpoints.check_plain(checkpoint.weights, name)
-    weights = checkpoints.without_prefix(checkpoint.weights, name, key_prefix)
-    return replace(checkpoint, weights=transformers_weights.converted(checkpoints.unwrapped(weights, name), model))
+    weights = checkpoints.unwrapped(checkpoints.without_prefix(checkpoint.weights, name, key_prefix), name)
+    if flax_weights.is_flax(weights):
+        return replace(checkpoint, weights=flax_weights.converted(weights))
+    return replace(checkpoint, weights=official_weights.renamed(transformers_weights.converted(weights, model)))
 
 
 def _converted(model: ViT, checkpoint: Checkpoint, filter_fn: Filter | None) -> dict[str, Tensor]:
@@ -89,14 +94,21 @@ def _converted(model: ViT, checkpoint: Checkpoint, filter_fn: Filter | None) -> 
 def _note_changes(checkpoint: Checkpoint, after: dict[str, Tensor]) -> None:
     """Log which parameters timm has resized, and which it leaves out or splits. Resized ones are noted for model.json too."""
     before = checkpoint.weights
-    for key in sorted(before.keys() & after.keys()):
-        if before[key].shape != after[key].shape or not torch.equal(before[key], after[key]):
-            log.info("timm converts %s from shape %s to the model's %s", key, list(before[key].shape), list(after[key].shape))
-            checkpoint.notes.append(f"{key} converted by timm from {list(before[key].shape)} to {list(after[key].shape)}")
+    for key, value in sorted(after.items()):
+        name = _origin(key, before)
+        if name and (before[name].numel() != value.numel() or (name == key and not torch.equal(before[name], value))):
+            log.info("timm converts %s from shape %s to the model's %s", key, list(before[name].shape), list(value.shape))
+            checkpoint.notes.append(f"{key} converted by timm from {list(before[name].shape)} to {list(value.shape)}")
     kept = {id(value) for value in after.values()}
     left = sorted(key for key, value in before.items() if id(value) not in kept and key not in after)
     if left:
-        log.info("timm converts or leaves out %d parameters: %s", len(left), ", ".join(left))
+        log.info("timm renames, converts or leaves out %d parameters: %s", len(left), ", ".join(left))
+
+
+def _origin(name: str, before: dict[str, Tensor]) -> str | None:
+    """Return the name in a checkpoint of a parameter of the model: its own, or its name in an image tower of CLIP; None if unknown."""
+    names = (name, CLIP_NAMES.get(name, name), f"visual.{name}", f"visual.trunk.{name}")
+    return next((known for known in names if known in before), None)
 
 
 def _warn_of_unknown_grid(model: ViT, before: dict[str, Tensor], after: dict[str, Tensor]) -> None:

@@ -212,6 +212,22 @@ def _dinov2(content: Settings, class_name: str) -> tuple[str, Settings]:
     return arch, {**kwargs, "num_classes": 0}
 
 
+def _dinov3(content: Settings, class_name: str) -> tuple[str, Settings]:
+    biases = [content.get(f"{name}_bias", default) for name, default in (("query", True), ("key", False), ("value", True))]
+    if biases[0] != biases[2] or biases[1] or not all(content.get(f"{part}_bias", True) for part in ("proj", "mlp")):
+        raise _Unsupported("only some of its matrices have a bias")
+    if content.get("rope_theta", 100.0) != 100.0:
+        raise _Unsupported(f"its rotary positions have the base {content['rope_theta']}, and timm's have 100")
+    width = content.get("hidden_size", 384)
+    defaults = {"hidden_size": width, "intermediate_size": 4 * width, "num_attention_heads": 6, "layer_norm_eps": 1e-5}
+    kwargs = _common(content, **defaults)
+    gated = content.get("use_gated_mlp", False)
+    if kwargs.pop("act_layer") != ("silu" if gated else "gelu"):
+        raise _Unsupported(f"its activation is {content.get('hidden_act', 'gelu')!r}")
+    kwargs |= {"num_reg_tokens": content.get("num_register_tokens", 0), "global_pool": "token", "qkv_bias": biases[0], "num_classes": 0}
+    return ("vit_huge_plus_patch16_dinov3" if gated else "vit_base_patch16_dinov3"), kwargs
+
+
 def _mae(content: Settings, class_name: str) -> tuple[str, Settings]:
     return "vit_base_patch16_224", {**_common(content), "num_classes": 0}
 
@@ -233,11 +249,9 @@ def _clip(content: Settings, class_name: str) -> tuple[str, Settings]:
 
 
 def _siglip(content: Settings, class_name: str) -> tuple[str, Settings]:
-    classes = _classes(content, class_name)
-    if not classes:
-        raise _Unsupported("its output is pooled by attention, not one token or the mean of the image tokens")
+    """SigLIP's classifier reads the mean of the image tokens. Elsewhere the mean takes the place of attention pooling, without a head."""
     kwargs = _common(_vision(content), hidden_act="gelu_pytorch_tanh", layer_norm_eps=1e-6)
-    return "vit_base_patch16_siglip_gap_224", {**kwargs, "num_classes": classes}
+    return "vit_base_patch16_siglip_gap_224", {**kwargs, "num_classes": _classes(content, class_name)}
 
 
 MODEL_TYPES: dict[str, Callable[[Settings, str], tuple[str, Settings]]] = {
@@ -246,6 +260,7 @@ MODEL_TYPES: dict[str, Callable[[Settings, str], tuple[str, Settings]]] = {
     "beit": _beit,
     "dinov2": _dinov2,
     "dinov2_with_registers": _dinov2,
+    "dinov3_vit": _dinov3,
     "vit_mae": _mae,
     "clip": _clip,
     "clip_vision_model": _clip,

@@ -17,22 +17,23 @@ LEFT_OUT = re.compile(
     r"|position_ids$|relative_position_index$"
 )
 """Parameters of transformers for pretraining, text or another pooling, which the image model does not use."""
-MODEL = re.compile(r"^(vit|deit|beit|dinov2|dinov2_with_registers|vision_model|clip\.vision_model)\.")
+MODEL = re.compile(r"^(vit|deit|beit|dinov2|dinov2_with_registers|dinov3_vit|vision_model|clip\.vision_model)\.")
 RENAMED = [
     (r"^embeddings\.(cls_token|class_embedding)$", "cls_token"),
     (r"^embeddings\.position_embeddings$|^embeddings\.position_embedding\.weight$", "pos_embed"),
-    (r"^embeddings\.(patch_embeddings\.projection|patch_embedding)\.", "patch_embed.proj."),
+    (r"^embeddings\.(patch_embeddings\.projection|patch_embeddings?)\.", "patch_embed.proj."),
     (r"^embeddings\.register_tokens$", "reg_token"),
-    (r"^encoder\.layers?\.(\d+)\.", r"blocks.\1."),
+    (r"^(encoder\.layers?|model\.layer|layer)\.(\d+)\.", r"blocks.\2."),
     (r"^encoder\.relative_position_bias\.", "rel_pos_bias."),
     (r"attention\.attention\.relative_position_bias\.", "attn."),
     (r"attention\.attention\.(query|key|value)\.", r"attn.\1."),
-    (r"self_attn\.q_proj\.", "attn.query."),
-    (r"self_attn\.k_proj\.", "attn.key."),
-    (r"self_attn\.v_proj\.", "attn.value."),
-    (r"(attention\.output\.dense|self_attn\.out_proj)\.", "attn.proj."),
-    (r"(intermediate\.dense|mlp\.weights_in)\.", "mlp.fc1."),
-    (r"(output\.dense|mlp\.weights_out)\.", "mlp.fc2."),
+    (r"(self_attn|attention)\.q_proj\.", "attn.query."),
+    (r"(self_attn|attention)\.k_proj\.", "attn.key."),
+    (r"(self_attn|attention)\.v_proj\.", "attn.value."),
+    (r"(attention\.output\.dense|self_attn\.out_proj|attention\.o_proj)\.", "attn.proj."),
+    (r"mlp\.gate_proj\.", "mlp.fc1_g."),
+    (r"(intermediate\.dense|mlp\.weights_in|mlp\.up_proj)\.", "mlp.fc1."),
+    (r"(output\.dense|mlp\.weights_out|mlp\.down_proj)\.", "mlp.fc2."),
     (r"(layernorm_before|layer_norm1)\.", "norm1."),
     (r"(layernorm_after|layer_norm2)\.", "norm2."),
     (r"lambda_([12])$", r"gamma_\1"),
@@ -64,7 +65,7 @@ def format_of(weights: Mapping[str, Tensor]) -> str | None:
     """Return `transformers` or `torchvision` for parameters under these libraries' names, or None."""
     if any(re.search(r"(^|\.)encoder\.layers\.encoder_layer_\d+\.", key) for key in weights):
         return "torchvision"
-    shared = r"(^|\.)encoder\.layers?\.\d+\.(attention\.attention|self_attn)\."
+    shared = r"(^|\.)(encoder\.)?layers?\.\d+\.(attention\.attention|self_attn|attention\.q_proj)\."
     return "transformers" if any(re.search(shared, key) for key in weights) else None
 
 
@@ -90,14 +91,22 @@ def _renamed(name: str, renames: list[tuple[str, str]]) -> str:
 def _of_transformers(weights: dict[str, Tensor], model: ViT) -> dict[str, Tensor]:
     own = model.state_dict()
     bare = {MODEL.sub("", key): value for key, value in weights.items()}
-    kept = {key: value for key, value in bare.items() if not LEFT_OUT.search(key)}
+    kept = {key: value for key, value in bare.items() if not LEFT_OUT.search(key) and value.numel()}  # no register has no values
     if "head.weight" not in own:  # a backbone
         kept = {key: value for key, value in kept.items() if not key.startswith(("classifier.", "visual_projection."))}
     if left := sorted(bare.keys() - kept.keys()):
         log.info("left out, because the image model does not use them: %s", ", ".join(left))
     token = "dist_token" if "dist_token" in own else "reg_token"
     found = {token if key == "embeddings.distillation_token" else _renamed(key, RENAMED): value for key, value in kept.items()}
+    found = {_of_eva(key, own): value for key, value in found.items()}
     return _with_positions_of_tokens(_in_timms_shapes(_with_joint_attention(found, own), own), model)
+
+
+def _of_eva(name: str, own: Mapping[str, Tensor]) -> str:
+    """Return a parameter's name in timm's EVA (DINOv3) if the model is one, where layer-scale and the gated MLP have other names."""
+    if "blocks.0.gamma_1" in own:
+        name = re.sub(r"ls([12])\.gamma$", r"gamma_\1", name)
+    return name.replace("mlp.fc1.", "mlp.fc1_x.") if "blocks.0.mlp.fc1_x.weight" in own else name
 
 
 def _with_joint_attention(weights: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
