@@ -66,7 +66,18 @@ def test_positions_follow_another_image_size(tmp_path: Path, name: str, caplog: 
     with caplog.at_level("INFO"):
         model = loaded(BY_NAME[name], path, img_size=48)
     assert model.patch_embed.grid_size == (6, 6)
-    assert "timm converts pos_embed" in caplog.text or "relative_position_bias_table" in caplog.text
+    assert "converted pos_embed" in caplog.text or "relative_position_bias_table" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["transformers, DINOv2", "transformers, DINOv2 with registers", "transformers, DINOv3"])
+@torch.inference_mode()
+def test_an_image_processor_sets_the_size_of_dinos(tmp_path: Path, name: str) -> None:
+    path, reference = BY_NAME[name].make(tmp_path)
+    PROCESSORS["DINOv2"].save_pretrained(tmp_path)
+    content = json.loads((path / "preprocessor_config.json").read_text())
+    (path / "preprocessor_config.json").write_text(json.dumps({**content, "crop_size": {"height": 24, "width": 24}}))
+    images = torch.randn(3, 3, 24, 24)
+    torch.testing.assert_close(loaded(BY_NAME[name], path)(images), reference(images), atol=1e-4, rtol=1e-4)
 
 
 @torch.inference_mode()

@@ -77,12 +77,12 @@ def test_positions_and_patches_of_another_size_are_fitted_and_said(caplog: pytes
     model = small()
     with caplog.at_level(logging.INFO, "classlens"):
         larger = load(model, {**TINY, "img_size": 64})
-    assert "timm converts pos_embed from shape [1, 5, 24] to the model's [1, 17, 24]" in caplog.text
+    assert "converted pos_embed from shape [1, 5, 24] to the model's [1, 17, 24]" in caplog.text
     expected = timm.layers.resample_abs_pos_embed(model.pos_embed, new_size=[4, 4], num_prefix_tokens=1)
     torch.testing.assert_close(larger.pos_embed, expected)
     with caplog.at_level(logging.INFO, "classlens"):
         load(model, {**TINY, "patch_size": 8})
-    assert "timm converts patch_embed.proj.weight from shape [24, 3, 16, 16] to the model's [24, 3, 8, 8]" in caplog.text
+    assert "converted patch_embed.proj.weight from shape [24, 3, 16, 16] to the model's [24, 3, 8, 8]" in caplog.text
 
 
 def test_positions_of_a_grid_that_is_not_square_keep_their_places() -> None:

@@ -55,6 +55,7 @@ class Checkpoint:
         nest: key of the parameters in the file, such as `state_dict_ema`; empty for the top level.
         facts: everything else in the file except tensors, by key.
         notes: what was changed in the weights to fit the model, for model.json.
+        library: `transformers` or `torchvision` if the parameters have their names; None for any other names.
     """
 
     path: Path
@@ -62,6 +63,7 @@ class Checkpoint:
     nest: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    library: str | None = None
 
 
 def read(path: Path) -> Checkpoint:

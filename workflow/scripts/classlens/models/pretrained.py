@@ -72,15 +72,19 @@ def _named(model: ViT, checkpoint: Checkpoint, key_prefix: str) -> Checkpoint:
     weights = checkpoints.unwrapped(checkpoints.without_prefix(checkpoint.weights, name, key_prefix), name)
     if flax_weights.is_flax(weights):
         return replace(checkpoint, weights=flax_weights.converted(weights))
-    return replace(checkpoint, weights=official_weights.renamed(transformers_weights.converted(weights, model)))
+    renamed = official_weights.renamed(transformers_weights.converted(weights, model))
+    return replace(checkpoint, weights=renamed, library=transformers_weights.format_of(weights))
 
 
 def _converted(model: ViT, checkpoint: Checkpoint, filter_fn: Filter | None) -> dict[str, Tensor]:
-    """Return the weights with the model's parameter names and patch grid, as timm converts them."""
+    """Return the weights with the model's parameter names and patch grid, as timm converts them, or transformers its own positions."""
+    weights = dict(checkpoint.weights)
+    if checkpoint.library == "transformers":
+        weights = transformers_weights.with_resized_positions(weights, model)
     if filter_fn is None:
-        return dict(checkpoint.weights)
+        return weights
     try:
-        weights = filter_fn(dict(checkpoint.weights), model)
+        weights = filter_fn(weights, model)
     except Exception as error:  # the filter may fail in any way on weights that it was not written for
         raise InputError(
             f"checkpoint {checkpoint.path} does not fit the model: timm cannot convert its parameters ({type(error).__name__}: "
@@ -92,13 +96,13 @@ def _converted(model: ViT, checkpoint: Checkpoint, filter_fn: Filter | None) -> 
 
 
 def _note_changes(checkpoint: Checkpoint, after: dict[str, Tensor]) -> None:
-    """Log which parameters timm has resized, and which it leaves out or splits. Resized ones are noted for model.json too."""
+    """Log which parameters have been resized, and which timm leaves out or splits. Resized ones are noted for model.json too."""
     before = checkpoint.weights
     for key, value in sorted(after.items()):
         name = _origin(key, before)
         if name and (before[name].numel() != value.numel() or (name == key and not torch.equal(before[name], value))):
-            log.info("timm converts %s from shape %s to the model's %s", key, list(before[name].shape), list(value.shape))
-            checkpoint.notes.append(f"{key} converted by timm from {list(before[name].shape)} to {list(value.shape)}")
+            log.info("converted %s from shape %s to the model's %s", key, list(before[name].shape), list(value.shape))
+            checkpoint.notes.append(f"{key} converted from {list(before[name].shape)} to {list(value.shape)}")
     kept = {id(value) for value in after.values()}
     left = sorted(key for key, value in before.items() if id(value) not in kept and key not in after)
     if left:

@@ -127,7 +127,10 @@ def describe(content: Settings, preprocessor: Settings | None, name: str) -> Des
         raise InputError(f"{name} ({class_name or kind}) is not supported: {error}") from None
     except (TypeError, ValueError, KeyError, ArithmeticError, AttributeError) as error:
         raise InputError(f"{CONFIG} of {name} is damaged ({type(error).__name__}: {printable(first_line(error))})") from None
-    return Description(arch, kwargs, None if preprocessor is None else _transform(preprocessor, name))
+    transform = None if preprocessor is None else _transform(preprocessor, name)
+    if kind in ANY_SIZE and transform and isinstance(size := transform["crop"] or transform["resize"], list):
+        kwargs = {**kwargs, "img_size": size}
+    return Description(arch, kwargs, transform)
 
 
 class _Unsupported(Exception):
@@ -268,6 +271,8 @@ MODEL_TYPES: dict[str, Callable[[Settings, str], tuple[str, Settings]]] = {
     "siglip_vision_model": _siglip,
 }
 """For each `model_type` a function that returns the timm architecture and its arguments."""
+ANY_SIZE = ("dinov2", "dinov2_with_registers", "dinov3_vit")
+"""Types whose own classes take images of any size, so that the image processor determines the size, not the size of pretraining."""
 
 
 # Image transforms

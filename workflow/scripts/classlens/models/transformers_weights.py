@@ -3,11 +3,13 @@
 Source: the parameter names of the published checkpoints; the equivalence of each format is tested against its own model class.
 """
 
+import math
 import re
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from classlens.progress import log
 from classlens.trace import ViT
@@ -141,3 +143,19 @@ def _with_positions_of_tokens(weights: dict[str, Tensor], model: ViT) -> dict[st
         return weights
     positions = weights["pos_embed"]
     return {**weights, "cls_token": weights["cls_token"] + positions[:, :1], "pos_embed": positions[:, 1:]}
+
+
+def with_resized_positions(weights: dict[str, Tensor], model: ViT) -> dict[str, Tensor]:
+    """Return parameters with the position embedding resized to the model's grid as transformers does, which differs from timm.
+
+    Transformers resizes a square grid by bicubic interpolation, without antialiasing except for DINOv2 with registers.
+    """
+    positions, (height, width) = weights.get("pos_embed"), model.patch_embed.grid_size
+    prefix = 0 if getattr(model, "no_embed_class", False) else model.num_prefix_tokens
+    side = 0 if positions is None else math.isqrt(positions.shape[1] - prefix)
+    if positions is None or positions.shape[1] == prefix + height * width or side**2 != positions.shape[1] - prefix:
+        return weights
+    grid = positions[:, prefix:].float().unflatten(1, (side, side)).permute(0, 3, 1, 2)
+    antialias = getattr(model, "no_embed_class", False)
+    resized = functional.interpolate(grid, size=(height, width), mode="bicubic", align_corners=False, antialias=antialias)
+    return {**weights, "pos_embed": torch.cat([positions[:, :prefix], resized.flatten(2).transpose(1, 2)], dim=1)}
