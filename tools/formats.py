@@ -98,6 +98,13 @@ def lightning(weights: Weights) -> Any:
     return {"epoch": 3, "state_dict": prefixed(weights, "model."), "hyper_parameters": {"lr": 0.1}, "pytorch-lightning_version": "2.5.0"}
 
 
+def own_code(weights: Weights) -> Any:
+    """Return a checkpoint of a class with a backbone of timm and a linear classifier."""
+    backbone = {key: value for key, value in weights.items() if not key.startswith("head.")}
+    head = {"classifier.weight": weights["head.weight"], "classifier.bias": weights["head.bias"]}
+    return {"model_state_dict": {**prefixed(backbone, "backbone."), **head}, "optimizer_state_dict": {"state": {}}, "epoch": 3}
+
+
 def averaged(weights: Weights) -> Any:
     """Return the state of `torch.optim.swa_utils.AveragedModel`."""
     return {"n_averaged": torch.tensor(7), **prefixed(weights, "module.")}
@@ -300,6 +307,13 @@ FORMATS = (
         "`DistributedDataParallel` and `torch.compile`",
         "prefixes `module.`, `_orig_mod.` removed",
         stored(VIT, lambda weights: prefixed(weights, "module._orig_mod."), **HEAD),
+        VIT,
+        HEAD,
+    ),
+    Format(
+        "own class with `backbone` and `classifier`",
+        "prefix removed, the linear layer taken as head, with a warning",
+        stored(VIT, own_code, **HEAD),
         VIT,
         HEAD,
     ),

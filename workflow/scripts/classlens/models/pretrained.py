@@ -72,7 +72,7 @@ def _named(model: ViT, checkpoint: Checkpoint, key_prefix: str) -> Checkpoint:
     weights = checkpoints.unwrapped(checkpoints.without_prefix(checkpoint.weights, name, key_prefix), name)
     if flax_weights.is_flax(weights):
         return replace(checkpoint, weights=flax_weights.converted(weights))
-    renamed = official_weights.renamed(transformers_weights.converted(weights, model))
+    renamed = official_weights.renamed(transformers_weights.converted(weights, model), model.state_dict())
     return replace(checkpoint, weights=renamed, library=transformers_weights.format_of(weights))
 
 
