@@ -84,7 +84,7 @@ class PlannedDataset:
         if self.settings.kind != "imagefolder" or self._facts:
             return {}
         given = (self.settings.eval_split, self.settings.probe_split, self.settings.train_split)
-        return splits.folders(self._given_root, filter(None, given))
+        return splits.folders(self._given_root, filter(None, given), self._mask_folder)
 
     @cached_property
     def _tables(self) -> Tables:

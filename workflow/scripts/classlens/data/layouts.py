@@ -22,6 +22,7 @@ from classlens.data import listing
 from classlens.data.boxes import Box
 from classlens.data.class_order import is_plain
 from classlens.data.listing import Listing
+from classlens.data.splits import WHOLE
 from classlens.data.text_files import read_text
 from classlens.errors import InputError
 from classlens.protocol import CORRECTED, Protocol
@@ -106,8 +107,8 @@ class Dataset:
             if not os.path.isdir(self.masks):
                 raise InputError(f"masks folder {self.masks} does not exist: correct the data set's `masks`, or set it to null")
             folder = self.masks / split
-            if split in self.folders and not os.path.isdir(folder):
-                folder = self.masks / os.path.relpath(self.folder(split), self.root)
+            if split == WHOLE and not os.path.isdir(folder):
+                folder = self.masks
         else:
             folder = (self.masks or self.home) / f"{split}-segmentation"
         return folder if os.path.isdir(folder) else None

@@ -1,7 +1,7 @@
 """The splits of a data set, found by their usual names if the config does not name them."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from classlens.data.listing import IMAGE_SUFFIXES
@@ -45,7 +45,7 @@ def analysed(names: Iterable[str], where: Path) -> str | None:
     return named(names, VALIDATION, "eval_split", where) or named(names, TEST, "eval_split", where)
 
 
-def folders(root: Path, given: Iterable[str]) -> dict[str, str]:
+def folders(root: Path, given: Iterable[str], masks: Path | None = None) -> dict[str, str]:
     """Return the folder of each split of an image folder, relative to its root.
 
     Splits lie in the root or at most two folders below it. A root (or a folder below it) that contains class folders and no splits is one
@@ -54,36 +54,40 @@ def folders(root: Path, given: Iterable[str]) -> dict[str, str]:
     Args:
         root: folder of the data set.
         given: names of splits in the config, which count besides the usual names.
+        masks: folder of the masks, which is left out.
 
     Raises:
         InputError: several folders contain splits or classes.
     """
-    wanted = {*given}
-    for folder in _only("splits", root, lambda folder: _has_splits(root / folder, wanted, folder == "")):
-        return {name: os.path.join(folder, name) for name in _inner(root / folder)}
-    if wanted:
-        return {}
-    whole = _only("class folders", root, lambda folder: any(map(_has_images, _paths(root / folder))))
-    return {WHOLE: whole[0]} if whole else {}
-
-
-def _only(what: str, root: Path, fits: Callable[[str], bool]) -> list[str]:
-    """Return the uppermost folder that fits, relative to the root, as a list of one; empty if none fits."""
+    wanted, without = {*given}, os.path.abspath(masks) if masks else None
     level = [""]
     for _ in range(DEEPEST + 1):
-        found = [folder for folder in level if fits(folder)]
-        if len(found) > 1:
-            raise InputError(f"{root} has {what} in {found[0]} and in {found[1]}: set the data set's `root` to one of these folders")
-        if found:
-            return found
+        level = [folder for folder in level if os.path.abspath(root / folder) != without]
+        if (home := _only("splits", root, [folder for folder in level if _has_splits(root / folder, wanted, folder == "")])) is not None:
+            return {name: os.path.join(home, name) for name in _inner(root / home)}
+        of_classes = [folder for folder in level if not wanted and _has_classes(root / folder)]
+        if (home := _only("class folders", root, of_classes)) is not None:
+            return {WHOLE: home}
         level = [os.path.join(folder, name) for folder in level for name in _inner(root / folder)]
-    return []
+    return {}
+
+
+def _only(what: str, root: Path, found: list[str]) -> str | None:
+    """Return the only folder found, or None if there is none; several are an InputError."""
+    if len(found) > 1:
+        raise InputError(f"{root} has {what} in {found[0]} and in {found[1]}: set the data set's `root` to one of these folders")
+    return found[0] if found else None
 
 
 def _has_splits(folder: Path, given: set[str], is_root: bool) -> bool:
     """Return whether a folder contains splits. Below the root, a split counts only if it contains folders of images."""
     splits = [folder / name for name in _inner(folder) if name in given or (not given and name.lower() in USUAL)]
     return bool(splits) if is_root else any(_has_images(inner) for split in splits for inner in _paths(split))
+
+
+def _has_classes(folder: Path) -> bool:
+    """Return whether a folder contains folders of images that are not named after splits."""
+    return any(_has_images(inner) for inner in _paths(folder) if inner.name.lower() not in USUAL)
 
 
 def _has_images(folder: Path) -> bool:

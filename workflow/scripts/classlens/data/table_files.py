@@ -191,7 +191,7 @@ def _parquet_column(path: Path, column: str, is_stored: bool) -> list[Any]:
     if is_stored and not (pa.types.is_struct(kind) and "path" in [entry.name for entry in kind]):
         return [None] * parquet.read_metadata(path).num_rows
     try:
-        values = parquet.read_table(path, columns=[f"{column}.path" if is_stored else column])[column].to_pylist()
+        values = parquet.ParquetFile(path).read([f"{column}.path" if is_stored else column])[column].to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path} cannot be read ({first_line(error)}): get it again") from None
     return [value and value["path"] for value in values] if is_stored else values
