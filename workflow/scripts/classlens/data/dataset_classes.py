@@ -7,6 +7,7 @@ from classlens.data.class_order import (
     ClassOrder,
     check_distinct,
     first_difference,
+    first_gap,
     in_order,
     lacking,
     listed_difference,
@@ -85,8 +86,10 @@ def order_of(dataset: Dataset, split: str, ids: list[str]) -> ClassOrder:
     """
     if dataset.kind == "imagenet_s" or dataset.classes == "imagenet":
         return ClassOrder("imagenet")
-    if dataset.kind == "shapes" or dataset.classes or (dataset.kind == "table" and dataset.given_order(split) is not None):
+    if dataset.kind == "shapes" or dataset.classes:
         return ClassOrder("list")
+    if dataset.given_order(split) is not None:
+        return ClassOrder("list", gap=first_gap(ids))
     if dataset.class_order:
         return ClassOrder(dataset.class_order)
     return ClassOrder("natural", first_difference(ids))

@@ -99,6 +99,12 @@ def _say(order: ClassOrder, no_images: list[tuple[int, str, str]]) -> None:
             "set the data set's `class_order` or `classes` to the order of the model",
             *(order.differs[0], *map(printable, order.differs[1:])),
         )
+    if order.gap is not None:
+        log.warning(
+            "labels are integers with gaps (%d is missing), and class indices skip the missing ones: if they are rows of the model's head, "
+            "list all classes in a file (`classes`)",
+            order.gap,
+        )
     for count, why, example in no_images:
         log.info("left out: %d %s, such as %s", count, why, printable(example))
 

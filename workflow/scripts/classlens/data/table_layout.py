@@ -9,9 +9,9 @@ from pathlib import Path
 
 from classlens.data import listing
 from classlens.data.boxes import parsed
-from classlens.data.class_order import in_order
+from classlens.data.class_order import are_numbers, in_order
 from classlens.data.layouts import Dataset, Image
-from classlens.data.tables import Row, Tables, are_numbers
+from classlens.data.tables import Row, Tables
 from classlens.errors import InputError
 
 NO_LABEL, NO_IMAGE, NO_MASK = "without a label", "without an image file", "without a mask"
@@ -109,7 +109,7 @@ class TableDataset(Dataset):
         if split not in self._known:
             found = self._of_stored(split) if self.tables.stores_images else self._of_files(split)
             usable = [(image, row) for image, row in found if isinstance(image, Image)]
-            left_out = [(image, row.place) for image, row in found if isinstance(image, str)]
+            left_out = [(image, os.path.basename(row.place)) for image, row in found if isinstance(image, str)]
             if left_out and not self.skip:
                 number, why, place = listing.counted(left_out)[0]
                 raise InputError(

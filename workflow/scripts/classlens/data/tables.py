@@ -3,7 +3,7 @@
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -290,8 +290,3 @@ def _label(value: Any, names: list[str] | None, place: str) -> str | None:
     if value >= len(names):
         raise InputError(f"{place} has the label {value}, but the file names {len(names)} classes: correct it")
     return names[value]
-
-
-def are_numbers(labels: Iterable[str]) -> bool:
-    """Return whether all labels are integers from 0, without leading zeros."""
-    return all(re.fullmatch(r"0|[1-9][0-9]{0,8}", label) for label in labels)
