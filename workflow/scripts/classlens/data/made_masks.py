@@ -241,26 +241,33 @@ class _Coco:
         Raises:
             InputError: the file has no segment of these categories in this image, or segments of another form.
         """
-        masks = _mask_library()
         image = self.images.get(file, {})
         segments = [one for one in self.segments.get(image.get("id"), ()) if one["category_id"] in categories]
         if not any(not one.get("iscrowd") for one in segments):
             raise InputError(f"{self.path} has no segment of the class of {file}: add it, or set on_bad_image: skip")
+        decoded = _decoder()
         try:
             size = image["height"], image["width"]
             found = np.zeros(size, np.uint8)
-            for one in sorted(segments, key=lambda one: not one.get("iscrowd")):
-                runs = masks.frPyObjects(one["segmentation"], *size)
-                inside = masks.decode(masks.merge(runs) if isinstance(runs, list) else runs).astype(bool)
-                found[inside] = IDS.index(IGNORED_ID) if one.get("iscrowd") else OBJECT
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+            for one in sorted(segments, key=lambda one: not one.get("iscrowd")):  # objects in front of crowds
+                found[decoded(one["segmentation"], size)] = IDS.index(IGNORED_ID) if one.get("iscrowd") else OBJECT
+        except Exception as error:  # pycocotools raises any exception
             raise InputError(f"{self.path} has a segment of {file} in another form than COCO's ({error}): correct it") from None
         return found
 
 
-def _mask_library() -> Any:
+def _decoder() -> Callable[[Any, tuple[int, int]], np.ndarray]:
+    """Return a function that returns where a segment is, bool [height, width], from its polygons or runs and this size."""
     try:
         from pycocotools import mask
     except ImportError:
         raise InputError("segments in COCO's form need pycocotools: pip install 'classlens[coco]'") from None
-    return mask
+
+    def decoded(segment: Any, size: tuple[int, int]) -> np.ndarray:
+        runs = mask.frPyObjects(segment, *size)
+        inside = mask.decode(mask.merge(runs) if isinstance(runs, list) else runs)
+        if inside.shape != size or inside.max() > 1:  # pycocotools leaves pixels after the last run as they were in memory
+            raise ValueError("its runs do not fill the image")
+        return inside.astype(bool)
+
+    return decoded

@@ -62,7 +62,7 @@ def folders(root: Path, given: Iterable[str], masks: Path | None = None) -> dict
     wanted, without = {*given}, os.path.abspath(masks) if masks else None
     level = [""]
     for _ in range(DEEPEST + 1):
-        level = [folder for folder in level if os.path.abspath(root / folder) != without]
+        level = [folder for folder in level if not folder or os.path.abspath(root / folder) != without]
         if (home := _only("splits", root, [folder for folder in level if _has_splits(root / folder, wanted, folder == "")])) is not None:
             return {name: os.path.join(home, name) for name in _inner(root / home)}
         of_classes = [folder for folder in level if not wanted and _has_classes(root / folder)]
