@@ -1,5 +1,4 @@
-# Data sets: generated shapes, unpacked CIFAR archives, and the manifest of every split.
-DRAWN, UNPACKED = plan.made()
+# Data sets: generated shapes, images unpacked from CIFAR archives and tables, masks, and the manifest of every split.
 
 
 rule shapes:
@@ -11,7 +10,7 @@ rule shapes:
     benchmark:
         "<benchmarks>/shapes/{dataset}.tsv"
     wildcard_constraints:
-        dataset=one_of(DRAWN),
+        dataset=one_of(plan.datasets_that(lambda dataset: dataset.is_generated)),
     conda:
         "../envs/classlens.yaml"
     threads: 4
@@ -35,7 +34,7 @@ rule cifar:
     benchmark:
         "<benchmarks>/cifar/{dataset}/{split}.tsv"
     wildcard_constraints:
-        dataset=one_of(UNPACKED),
+        dataset=one_of(plan.datasets_that(lambda dataset: dataset.archive)),
     conda:
         "../envs/classlens.yaml"
     threads: 1
@@ -55,10 +54,71 @@ rule cifar:
         COMMAND
 
 
+rule unpack:
+    """Images that tables store, unpacked with their bytes unchanged"""
+    output:
+        folder=directory("<results>/data/{dataset}/images/{split}"),
+    log:
+        "<logs>/unpack/{dataset}/{split}.log",
+    benchmark:
+        "<benchmarks>/unpack/{dataset}/{split}.tsv"
+    wildcard_constraints:
+        dataset=one_of(plan.datasets_that(lambda dataset: dataset.is_stored)),
+    conda:
+        "../envs/classlens.yaml"
+    threads: 1
+    resources:
+        mem_mb=ram(2),
+        runtime=120,
+    params:
+        **program(
+            "unpack.py",
+            lambda wildcards: of_dataset(wildcards).unpack_step(wildcards.split),
+            places=class_layout,
+            content=lambda wildcards: of_dataset(wildcards).stored_content(wildcards.split),
+        ),
+    message:
+        "Unpacking the images of {wildcards.dataset}, {wildcards.split}"
+    shell:
+        COMMAND
+
+
+rule masks:
+    """Masks made from boxes, from masks with class numbers, or from segments"""
+    input:
+        made_images,
+    output:
+        folder=directory("<results>/data/{dataset}/masks/{split}"),
+    log:
+        "<logs>/masks/{dataset}/{split}.log",
+    benchmark:
+        "<benchmarks>/masks/{dataset}/{split}.tsv"
+    wildcard_constraints:
+        dataset=one_of(plan.datasets_that(lambda dataset: dataset.settings.makes_masks)),
+    conda:
+        "../envs/classlens.yaml"
+    threads: 4
+    resources:
+        mem_mb=ram(4),
+        runtime=120,
+    params:
+        **program(
+            "masks.py",
+            lambda wildcards: of_dataset(wildcards).mask_step(wildcards.split),
+            places=layout,
+            content=lambda wildcards: of_dataset(wildcards).mask_content(wildcards.split),
+        ),
+    message:
+        "Making the masks of {wildcards.dataset}, {wildcards.split}"
+    shell:
+        COMMAND
+
+
 rule manifest:
     """The manifest of a split; this job decodes every image once to check it"""
     input:
         made_images,
+        made_masks,
     output:
         manifest="<results>/data/{dataset}/{split}/manifest.parquet",
     log:
@@ -75,7 +135,7 @@ rule manifest:
         **program(
             "manifest.py",
             lambda wildcards: of_dataset(wildcards).manifest_step(wildcards.split),
-            places=layout,
+            places=manifest_layout,
             content=lambda wildcards: of_dataset(wildcards).manifest_content(wildcards.split),
         ),
     message:
@@ -87,7 +147,7 @@ rule manifest:
 rule classes:
     """The class list of a data set, for models with weights or a class embedding from a file"""
     input:
-        made_images,
+        images_of_classes,
     output:
         class_list="<results>/data/{dataset}/{split}/classes.parquet",
     log:

@@ -33,7 +33,7 @@ rule explorer_model:
         **program(
             "explorer_model.py",
             lambda wildcards: plan.step(steps.ExplorerModelStep, name=wildcards.model),
-            places=lambda wildcards: {"root": "" if plan.published else plan.datasets[plan.models[wildcards.model].dataset].root},
+            places=explorer_places,
         ),
     message:
         "Packing the results of {wildcards.model} for the explorer"

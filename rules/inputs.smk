@@ -11,6 +11,11 @@ def root(wildcards):
     return {"root": of_dataset(wildcards).root}
 
 
+def mask_root(wildcards):
+    """Return the folder that the paths of masks are relative to, as the program argument `root`."""
+    return {"root": of_dataset(wildcards).mask_root}
+
+
 def of_model(model, pattern, **wildcards):
     """Return a path pattern with the model, its data set and its analysed split filled in."""
     item = plan.models[model]
@@ -41,7 +46,19 @@ PROJECTIONS = shards_of("<results>/projections/{model}/{dataset}/{split}/{shard}
 def made_images(wildcards):
     """Return the image folder of a generated or unpacked data set, and nothing for other data sets."""
     dataset = of_dataset(wildcards)
-    return [f"{dataset.root}/{wildcards.split}" if dataset.archive else dataset.root] if dataset.is_made else []
+    return [dataset.root if dataset.is_generated else f"{dataset.root}/{wildcards.split}"] if dataset.is_made else []
+
+
+def images_of_classes(wildcards):
+    """Return the image folder whose folders are classes, of a generated or unpacked data set; tables need no images for their classes."""
+    return [] if of_dataset(wildcards).is_stored else made_images(wildcards)
+
+
+def made_masks(wildcards):
+    """Return the folder of masks that the workflow makes for the analysed split, and nothing for other splits and data sets."""
+    dataset = of_dataset(wildcards)
+    is_made = dataset.settings.makes_masks and wildcards.split == dataset.eval_split
+    return [f"{dataset.mask_root}/{wildcards.split}"] if is_made else []
 
 
 def eval_manifest(wildcards):
@@ -107,15 +124,27 @@ def explorer_memory_keys(wildcards):
     return shards_of("<results>/memory_keys/{model}/{dataset}/{split}/{shard}.parquet")(wildcards) if has else []
 
 
-def layout(wildcards):
-    """Return the paths of a data set's images, class list and masks, as program arguments."""
-    dataset = of_dataset(wildcards)
-    return {**root(wildcards), "classes": dataset.settings.classes, "masks": dataset.settings.masks}
-
-
 def class_layout(wildcards):
-    """Return the paths of a data set's images and class list, as program arguments."""
-    return {**root(wildcards), "classes": of_dataset(wildcards).settings.classes}
+    """Return the paths of a data set's images, tables, class list and class names, as program arguments."""
+    given = of_dataset(wildcards).settings
+    tables = given.root if given.kind == "table" else None
+    return {**root(wildcards), "tables": tables, "classes": given.classes, "names": given.names}
+
+
+def explorer_places(wildcards):
+    """Return the folders of a model's images and masks, as program arguments; nothing for published results, which lack them."""
+    dataset = plan.datasets[plan.models[wildcards.model].dataset]
+    return {} if plan.published else {"root": dataset.root, "mask_root": dataset.mask_root}
+
+
+def layout(wildcards):
+    """Return the paths of `class_layout` and that of the masks in the config, as program arguments."""
+    return {**class_layout(wildcards), "masks": of_dataset(wildcards).settings.masks}
+
+
+def manifest_layout(wildcards):
+    """Return the paths of `layout`, and the folder of masks that the workflow makes."""
+    return {**layout(wildcards), "mask_root": of_dataset(wildcards).mask_root if made_masks(wildcards) else None}
 
 
 def archive(wildcards):

@@ -50,7 +50,7 @@ rule tokens:
         mem_mb=ram(2),
         runtime=60,
     params:
-        **program("tokens.py", plan.step(steps.ProtocolSetting), places=root),
+        **program("tokens.py", plan.step(steps.ProtocolSetting), places=mask_root),
     message:
         "Labelling the tokens of {wildcards.model} on {wildcards.dataset} by the masks"
     shell:

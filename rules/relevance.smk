@@ -105,7 +105,7 @@ rule segmentation:
         mem_mb=ram(4),
         runtime=120,
     params:
-        **program("segmentation.py", plan.step(steps.ProtocolSetting), places=root),
+        **program("segmentation.py", plan.step(steps.ProtocolSetting), places=mask_root),
     message:
         "Comparing the relevance maps of {wildcards.model} with the masks of {wildcards.dataset}"
     shell:

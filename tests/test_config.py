@@ -50,7 +50,7 @@ def test_defaults_are_not_shared() -> None:
         ("seed", "one", "`seed`: 'one' is not of type 'integer'"),
         ("datasets.d", {}, "`datasets.d.kind` is missing"),
         ("datasets.d", {"kind": "imagefolder"}, "`datasets.d.root` is missing"),
-        ("datasets.d.classes", "imagenet", "`datasets.d.classes` is for kind imagefolder only"),
+        ("datasets.d.classes", "imagenet", "`datasets.d.classes` is for kinds imagefolder and table only"),
         ("models.m.dataset", "e", "`models.m.dataset` is 'e', and must be one of d"),
         ("models.m.analyses", ["identifiablity"], "did you mean `identifiability`?"),
         ("models.m.transform", {"crop": 3}, "`models.m.transform.resize` is missing"),

@@ -340,3 +340,119 @@ def test_damaged_category_files(tmp_path: Path, content: bytes, message: str) ->
         Dataset("imagenet_s", tmp_path, subset=2).category_ids("validation")
     file.write_bytes("n01440764\r\nn01443537\r\n".encode("utf-8-sig"))
     assert Dataset("imagenet_s", tmp_path, subset=2).category_ids("validation") == ["n01440764", "n01443537"]
+
+
+# Splits by their usual names
+
+
+def planned(root: Path, *images: str, **settings: Any) -> Any:
+    for name in images:
+        photo(root / name)
+    data = {"kind": "imagefolder", "root": str(root), "images_per_class": None, "probe_images_per_class": None, **settings}
+    return Plan(configs.resolve(small_config(datasets={"d": data})), "results/small").datasets["d"]
+
+
+@pytest.mark.parametrize(
+    ("images", "found"),
+    [
+        (("val/a/0.png", "train/a/0.png", "test/a/0.png"), ("val", "test", "train", "val/a/0.png")),
+        (("Valid/a/0.png", "training/a/0.png"), ("Valid", None, "training", "Valid/a/0.png")),
+        (("testing/a/0.png", "train/a/0.png"), ("testing", None, "train", "testing/a/0.png")),
+        (("a/0.png", "b/0.png"), ("all", None, "train", "a/0.png")),
+        (("pictures/a/0.png", "pictures/b/0.png", "readme/x.txt"), ("all", None, "train", "pictures/a/0.png")),
+        (("images/train/a/0.png", "images/val/a/0.png"), ("val", None, "train", "images/val/a/0.png")),
+        (("x/y/eval/a/0.png",), ("eval", None, "train", "x/y/eval/a/0.png")),
+    ],
+)
+def test_splits_are_found(tmp_path: Path, images: tuple[str, ...], found: tuple[str | None, ...]) -> None:
+    if "readme/x.txt" in images:
+        (tmp_path / "readme").mkdir()
+        images = images[:-1]
+    data = planned(tmp_path, *images)
+    first = data.layout.images(data.eval_split, None)[0].path
+    assert (data.eval_split, data.probe_split, data.train_split, first) == found
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (("val/a/0.png", "validation/a/0.png"), r"has the splits val and validation: set the data set's `eval_split` to one of them"),
+        (("train/a/0.png",), r"validation does not exist; .* holds train: set the data set's `eval_split`"),
+        (("x/a/0.png", "y/a/0.png"), r"has class folders in x and in y: set the data set's `root`"),
+        (("x/val/a/0.png", "y/val/a/0.png"), r"has splits in x and in y: set the data set's `root`"),
+        (("val/images/0.png", "val/images/1.png"), r"val has images in one folder, and no class folders: use kind: table"),
+    ],
+)
+def test_splits_that_are_not_clear(tmp_path: Path, images: tuple[str, ...], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        planned(tmp_path, *images)
+
+
+def test_masks_beside_classes_are_no_class(tmp_path: Path) -> None:
+    data = planned(tmp_path, "a/0.png", "b/0.png", "masks/a/0.png", "masks/b/0.png", masks=str(tmp_path / "masks"))
+    assert data.layout.class_folders("all") == ["a", "b"]
+    assert [image.mask_path for image in data.layout.images("all", None)] == ["masks/a/0.png", "masks/b/0.png"]
+    data = planned(tmp_path / "nested", "images/a/0.png", "segments/a/0.png", masks=str(tmp_path / "nested" / "segments"))
+    assert data.layout.images("all", None)[0].mask_path == "segments/a/0.png"
+
+
+def test_the_folders_of_splits_reach_the_programs(tmp_path: Path) -> None:
+    data = planned(tmp_path, "images/val/a/0.png", "images/train/a/0.png")
+    assert data.manifest_step("val").folders == {"val": "images/val"}
+    assert planned(tmp_path / "flat", "val/a/0.png").manifest_step("val").folders is None
+
+
+# Names of classes
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "b\tBee\na\tAnt, the\n",
+        "a Ant, the\nb Bee\nc Sea\n",
+        "Ant, the\nBee\n\n",
+        '{"a": "Ant, the", "b": "Bee"}',
+        '{"0": ["a", "Ant, the"], "1": ["b", "Bee"]}',
+        '["Ant, the", "Bee"]',
+    ],
+)
+def test_names_of_classes_come_from_a_file(tmp_path: Path, text: str) -> None:
+    for name in ("a", "b"):
+        photo(tmp_path / "validation" / name / "0.png")
+    (tmp_path / "names").write_text(text, encoding="utf-8")
+    table = build(tmp_path, names=tmp_path / "names")
+    assert table["class_name"].to_pylist() == ["Ant, the", "Bee"]
+    assert table["class_id"].to_pylist() == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a Ant\n", r"does not name the class b, nor the 2 classes in order \(1 lines\)"),
+        ("x\ny\nz\n", r"does not name the class a, nor the 2 classes in order \(3 lines\)"),
+        ("Ant\n\x1b[2J\n", "control characters"),
+        ('{"a": 1}', "must map each class id to a name"),
+        ('{"a": ', "is not valid JSON"),
+    ],
+)
+def test_names_that_do_not_name_the_classes(tmp_path: Path, text: str, message: str) -> None:
+    for name in ("a", "b"):
+        photo(tmp_path / "validation" / name / "0.png")
+    (tmp_path / "names").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        build(tmp_path, names=tmp_path / "names")
+
+
+def test_imagenet_ids_are_shown_as_words(tmp_path: Path) -> None:
+    folders = {
+        "n01443537": "goldfish, Carassius auratus",
+        "n02123045_tabby": "tabby, tabby cat",
+        "n00007846-x": "person, individual, someone, somebody, mortal, soul",  # not one of the 1000
+        "n99999999_my_bird": "my bird",
+        "n99999998": "n99999998",
+        "red_fox": "red fox",
+    }
+    for name in folders:
+        photo(tmp_path / "validation" / name / "0.png")
+    found = {row["class_id"]: row["class_name"] for row in build(tmp_path).to_pylist()}
+    assert found == folders

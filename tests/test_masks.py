@@ -1,7 +1,10 @@
 """Masks of every kind mark the same object, and what could be read in two ways is refused."""
 
+import json
 import shutil
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,12 @@ from PIL import Image
 from classlens.analyses import tokens
 from classlens.config import reading as configs
 from classlens.config.plan import Plan
-from classlens.data import manifest
+from classlens.data import made_masks, manifest
 from classlens.data.images import IGNORED_ID, decode_mask
 from classlens.data.layouts import Dataset
+from classlens.data.made_masks import MaskSource
+from classlens.data.table_layout import TableDataset
+from classlens.data.tables import Columns, Tables
 from classlens.errors import InputError
 
 SIDE = 10
@@ -264,3 +270,128 @@ def test_masks_among_the_images_are_refused(tmp_path: Path, note_fault: Callable
         plan(tmp_path, masks=str(tmp_path))
     note_fault("data set: masks beside the images", str(caught.value))
     assert plan(tmp_path, masks=None).datasets["d"].image_count("validation") == 2
+
+
+# Masks that the workflow makes
+
+
+def made(dataset: Dataset, source: MaskSource, split: str = "validation") -> list[np.ndarray]:
+    """The ids of the pixels of each mask, as analyses read them, after the manifest has been made."""
+    folder = dataset.root / "made"
+    made_masks.write(dataset.images(split, None), dataset, source, folder / split, threads=1)
+    rows = manifest.build(replace(dataset, mask_root=folder), split, None, shard_size=99, threads=1).to_pylist()
+    assert all(row["mask_id"] == made_masks.OBJECT for row in rows)
+    return [tokens.read_mask(row, folder, binary=False) for row in rows]
+
+
+CLASS_NUMBERS = np.where(OBJECT, 8, 3)
+CLASS_NUMBERS[0] = 255
+EXPECTED = np.where(OBJECT, made_masks.OBJECT, 0)
+IGNORED = np.where(np.arange(SIDE)[:, None] == 0, IGNORED_ID, EXPECTED)
+
+
+@pytest.mark.parametrize("values", [[8], {"cat": 8}, {"cat": [8, 9], "dog": 3}])
+@pytest.mark.parametrize("kind", ["grey", "palette", "16 bits", "opaque"])
+def test_masks_of_class_numbers(tmp_path: Path, kind: str, values: Any) -> None:
+    numbers = CLASS_NUMBERS.astype(np.uint8)
+    image = {
+        "grey": Image.fromarray(numbers),
+        "palette": palette(numbers, *[(i, 255 - i, 9) for i in range(256)]),
+        "16 bits": Image.fromarray(CLASS_NUMBERS.astype(np.uint16)),
+        "opaque": Image.fromarray(np.dstack([numbers] * 3)),
+    }[kind]
+    (found,) = made(photos(tmp_path, image), MaskSource(values=values, ignored=[255]))
+    assert (found == IGNORED).all()
+
+
+def test_masks_of_class_numbers_that_cannot_be_made(tmp_path: Path, note_fault: Callable[..., None]) -> None:
+    dataset = photos(tmp_path, Image.fromarray(grey(8)))
+    with pytest.raises(InputError, match="`mask_ids` lacks the class cat: add its pixel values") as caught:
+        made(dataset, MaskSource(values={"dog": 1}))
+    note_fault("data set: class without number in masks", str(caught.value))
+    stored(Image.fromarray(NOISE), tmp_path / "masks" / "validation" / "cat" / "00.png")
+    with pytest.raises(InputError, match=r"00\.png has colours, but `mask_ids` needs palette indices or grey values"):
+        made(dataset, MaskSource(values=[8]))
+
+
+def boxes(root: Path, *fields: str, **options: Any) -> TableDataset:
+    stored(Image.fromarray(NOISE), root / "0.png")
+    path = root / "labels.csv"
+    path.write_text("file,label,box\n" + "".join(f'0.png,cat,"{field}"\n' for field in fields), encoding="utf-8")
+    return TableDataset(kind="table", tables=Tables(path, Columns(), with_boxes=True), root=root, **options)
+
+
+@pytest.mark.parametrize(
+    ("field", "box_format"),
+    [
+        ("1 2 4 3", "xywh"),
+        ("[1, 2, 4, 3]", "xywh"),
+        ("1, 2, 5, 5", "xyxy"),
+        ("[[1, 2, 5, 4], [1, 3, 5, 5]]", "xyxy"),
+        ("1.2 2 4.8 5", "xyxy"),
+    ],
+)
+def test_masks_of_boxes(tmp_path: Path, field: str, box_format: str) -> None:
+    (found,) = made(boxes(tmp_path, field), MaskSource(box_format=box_format), "all")
+    expected = np.zeros((SIDE, SIDE))
+    expected[2:5, 1:5] = made_masks.OBJECT
+    assert (found == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("field", "box_format", "message"),
+    [
+        ("3 3 9 9", "xywh", r"leads out of the image of 10 x 10 pixels: correct it or the data set's `box_format`"),
+        ("5 5 2 2", "xyxy", "is empty: correct it"),
+        ("1 2 3", "xywh", "a box must be four numbers"),
+        ("nan 2 3 4", "xywh", "a box must be four numbers"),
+        ("a", "xywh", "a box must be four numbers"),
+        ("", "xywh", r"has no box for \S+/0\.png: add it, or set on_bad_image: skip"),
+    ],
+)
+def test_boxes_that_do_not_fit(tmp_path: Path, field: str, box_format: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        made(boxes(tmp_path, field), MaskSource(box_format=box_format), "all")
+
+
+def coco(path: Path, *segments: dict[str, Any]) -> Path:
+    images = [{"id": 5, "file_name": "00.png", "width": SIDE, "height": SIDE}]
+    categories = [{"id": 17, "name": "cat"}, {"id": 18, "name": "dog"}]
+    annotations = [{"image_id": 5, "category_id": 17, "iscrowd": 0, **segment} for segment in segments]
+    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}), encoding="utf-8")
+    return path
+
+
+SQUARE = {"segmentation": [[1, 2, 5, 2, 5, 5, 1, 5]]}
+CROWD = {"segmentation": {"counts": [0, 10, 90], "size": [SIDE, SIDE]}, "iscrowd": 1}
+
+
+def test_masks_of_segments(tmp_path: Path) -> None:
+    file = coco(tmp_path / "coco.json", SQUARE, CROWD, {"category_id": 18, "segmentation": [[6, 6, 9, 6, 9, 9]]})
+    (found,) = made(replace(photos(tmp_path, Image.fromarray(grey())), masks=None), MaskSource(coco=file))
+    expected = np.zeros((SIDE, SIDE))
+    expected[:, 0] = IGNORED_ID  # runs go down the columns
+    expected[2:5, 1:5] = made_masks.OBJECT
+    assert (found == expected).all()
+
+
+def test_segments_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = replace(photos(tmp_path, Image.fromarray(grey())), masks=None)
+    with pytest.raises(InputError, match=r"has no segment of the class of 00\.png"):
+        made(dataset, MaskSource(coco=coco(tmp_path / "coco.json", {**SQUARE, "category_id": 18})))
+    with pytest.raises(InputError, match="in another form than COCO's"):
+        made(dataset, MaskSource(coco=coco(tmp_path / "coco.json", {"segmentation": "x"})))
+    with pytest.raises(InputError, match="`mask_ids` lacks the class cat"):
+        made(dataset, MaskSource(coco=coco(tmp_path / "coco.json", SQUARE), values={"dog": 18}))
+    (tmp_path / "coco.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(InputError, match=r"coco\.json is not JSON in COCO's form"):
+        made(dataset, MaskSource(coco=tmp_path / "coco.json"))
+    monkeypatch.setitem(sys.modules, "pycocotools", None)
+    with pytest.raises(InputError, match=r"pip install 'classlens\[coco\]'"):
+        made(dataset, MaskSource(coco=coco(tmp_path / "coco.json", SQUARE)))
+
+
+def test_masks_that_cannot_be_made_may_be_left_out(tmp_path: Path) -> None:
+    dataset = replace(photos(tmp_path, *[Image.fromarray(grey(8))] * 2), skip=True)
+    stored(Image.fromarray(NOISE), tmp_path / "masks" / "validation" / "cat" / "00.png")
+    assert len(made(dataset, MaskSource(values=[8]))) == 1

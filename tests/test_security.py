@@ -125,6 +125,7 @@ def full_config(folder: str = "data", **changes: Any) -> dict[str, Any]:
         "root": f"{folder}/images",
         "classes": f"{folder}/classes.txt",
         "masks": f"{folder}/masks",
+        "names": f"{folder}/names.json",
         "eval_split": "validation",
         "probe_split": "test",
         "train_split": "train",
@@ -185,7 +186,7 @@ FREE = {
 }
 """Leaves that may hold any text, because it is only shown or compared."""
 PATHS = {
-    *("datasets.d.root", "datasets.d.classes", "datasets.d.masks", "models.m.weights", "models.m.class_embedding.file"),
+    *("datasets.d.root", "datasets.d.classes", "datasets.d.masks", "datasets.d.names", "models.m.weights", "models.m.class_embedding.file"),
     *("figures.style", "hub.cache"),
 }
 FREE_KEYS = {"models.m.kwargs.key", "relevance.images.validation/class/name.png"}
@@ -228,6 +229,7 @@ def user_files(home: Path, name: str) -> None:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     (image if kind == "images" else image.convert("L").point(lambda value: 255 * (value > 99))).save(path)
     (folder / "classes.txt").write_text(f"class\n{name}\n", encoding="utf-8")
+    (folder / "names.json").write_text(json.dumps({"class": "a class", name: "another class"}), encoding="utf-8")
     (folder / "style.mplstyle").write_text("lines.linewidth: 1\n", encoding="utf-8")
     torch.manual_seed(0)
     weights = build("vit_tiny_patch16_224", {"img_size": 32, "embed_dim": 16, "num_heads": 2, "depth": 2}, 1000).state_dict()

@@ -9,6 +9,7 @@ from classlens.explorer.model_files import ModelFiles, Sources
 
 def arguments() -> cli.Parser:
     parser = cli.Parser(__doc__, ExplorerModelStep).maybe(root="folder of the data set, if its images are available")
+    parser.maybe(mask_root="folder that the paths of masks are relative to")
     parser.one(manifest="manifest of the split", card="model.json of the model", predictions="predictions")
     parser.many(projections="shards of projections, in order", class_logits="the same shards of logits of classes of interest")
     parser.many(memory_keys="the same shards of active memories, if available")
@@ -19,7 +20,7 @@ def arguments() -> cli.Parser:
 
 def main(args: Namespace, settings: ExplorerModelStep) -> None:
     sources = Sources(**{name: getattr(args, name) for name in Sources.__dataclass_fields__})
-    ModelFiles(sources, settings.name, args.root).write(args.folder, args.threads)
+    ModelFiles(sources, settings.name, args.root, args.mask_root).write(args.folder, args.threads)
 
 
 if __name__ == "__main__":

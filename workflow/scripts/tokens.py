@@ -11,7 +11,7 @@ from classlens.storage import parquet
 
 
 def arguments() -> cli.Parser:
-    parser = cli.Parser(__doc__, ProtocolSetting).one(manifest="manifest of the split", root="folder of the data set")
+    parser = cli.Parser(__doc__, ProtocolSetting).one(manifest="manifest of the split", root="folder that mask paths are relative to")
     return parser.one(card="model.json of the model", tokens="table to write")
 
 

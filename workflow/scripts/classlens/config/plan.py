@@ -123,10 +123,9 @@ class Plan:
 
     # Data sets
 
-    def made(self) -> tuple[list[str], list[str]]:
-        """Return the names of the data sets that the workflow generates, and the names of the data sets that it unpacks."""
-        drawn = [name for name, dataset in self.datasets.items() if dataset.is_generated]
-        return drawn, [name for name, dataset in self.datasets.items() if dataset.archive]
+    def datasets_that(self, fits: Callable[[PlannedDataset], object]) -> list[str]:
+        """Return the names of the data sets for which a function returns something true."""
+        return [name for name, dataset in self.datasets.items() if fits(dataset)]
 
     def used(self) -> list[PlannedDataset]:
         """Return the data sets that models are analysed on, sorted by name."""
@@ -475,9 +474,9 @@ def _check_probe_split(dataset: PlannedDataset) -> None:
         dataset.shards(split)
     elif dataset.settings.images_per_class == 1:
         raise InputError(
-            f"config key `datasets.{dataset.name}.images_per_class` is 1 and there is no split {dataset.settings.probe_split_name}: linear "
-            "probes are then fitted on one half of each class and tested on the other; set it to at least 2, or leave `probes` out of "
-            "`analyses`"
+            f"config key `datasets.{dataset.name}.images_per_class` is 1 and there is no split {dataset.settings.probe_split or 'test'}: "
+            "linear probes are then fitted on one half of each class and tested on the other; set it to at least 2, or leave `probes` out "
+            "of `analyses`"
         )
 
 

@@ -4,14 +4,17 @@ import os
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from classlens.config.published import DatasetFacts
 from classlens.config.reading import dataset_of
-from classlens.config.settings import Config
-from classlens.config.steps import ArchiveStep, ClassListStep, ManifestStep, ShapesStep
-from classlens.data import dataset_classes, mask_files
+from classlens.config.settings import FOUND, SPLITS, ColumnSettings, Config
+from classlens.config.steps import ArchiveStep, ClassListStep, ManifestStep, MaskStep, ShapesStep, Step, UnpackStep
+from classlens.data import dataset_classes, mask_files, splits
 from classlens.data.cifar_layout import ARCHIVES, Archive
 from classlens.data.layouts import Dataset, Image, files_of, shard_names
+from classlens.data.table_layout import TableDataset
+from classlens.data.tables import Columns, Tables
 from classlens.errors import InputError
 from classlens.protocol import Protocol
 from classlens.storage.fingerprints import Fingerprints
@@ -31,10 +34,63 @@ class PlannedDataset:
 
     def __init__(self, name: str, config: Config, results: str, fingerprints: Fingerprints, facts: DatasetFacts | None):
         self.name, self.settings = name, config.datasets[name]
-        self.eval_split, self.train_split = self.settings.eval_split_name, self.settings.train_split
         self._run, self._results, self._fingerprints, self._facts = config, results, fingerprints, facts
         self._models = [model for model in config.models.values() if dataset_of(model, config) == name]
         self._images: dict[str, list[Image]] = {}
+
+    @cached_property
+    def eval_split(self) -> str:
+        """The name of the analysed split.
+
+        Raises:
+            InputError: several splits have usual names for it.
+        """
+        if self.settings.eval_split:
+            return self.settings.eval_split
+        if self._facts:
+            return next(iter(self._facts.images))
+        usual = SPLITS.get(self.settings.kind, ("validation", ""))[0]
+        names = self._split_names
+        if self.settings.kind == "table" and not names:
+            return splits.WHOLE
+        return splits.analysed(names, self._given_root) or (splits.WHOLE if splits.WHOLE in names else usual)
+
+    @cached_property
+    def train_split(self) -> str:
+        """The name of the split that models are trained on, which may be missing."""
+        return self.settings.train_split or splits.named(self._split_names, splits.TRAIN, "train_split", self._given_root) or "train"
+
+    @cached_property
+    def probe_split(self) -> str | None:
+        """The name of the split for linear probes; None if it is missing or is the analysed split."""
+        if self.is_generated or self.archive or self.settings.kind not in FOUND:
+            split = self.settings.probe_split or SPLITS.get(self.settings.kind, ("validation", "test"))[1]
+            exists = self.is_generated or self.archive or (self.layout.home / split).is_dir()
+        else:
+            split = self.settings.probe_split or splits.named(self._split_names, splits.TEST, "probe_split", self._given_root) or ""
+            exists = split in self._split_names
+        return split if exists and split != self.eval_split else None
+
+    @cached_property
+    def _split_names(self) -> list[str]:
+        """The names of the splits of a data set with its own splits; empty for other kinds, and for a table without splits."""
+        if self._facts:
+            return list(self._facts.images)
+        return self._tables.split_names if self.settings.kind == "table" else list(self._folders)
+
+    @cached_property
+    def _folders(self) -> dict[str, str]:
+        """The folder of each split of an image folder, relative to its root."""
+        if self.settings.kind != "imagefolder" or self._facts:
+            return {}
+        given = (self.settings.eval_split, self.settings.probe_split, self.settings.train_split)
+        return splits.folders(self._given_root, filter(None, given), self._mask_folder)
+
+    @cached_property
+    def _tables(self) -> Tables:
+        """The tables that list the images."""
+        columns = Columns(**dict(self.settings.columns or ColumnSettings()))
+        return Tables(self._given_root, columns, with_boxes=self.settings.box_format is not None)
 
     @property
     def is_generated(self) -> bool:
@@ -54,60 +110,90 @@ class PlannedDataset:
         return Path(self.settings.root or "")
 
     @property
+    def is_stored(self) -> bool:
+        """Whether tables store the images, which the workflow then unpacks."""
+        return self.settings.kind == "table" and not self._facts and self._tables.stores_images
+
+    @property
     def is_made(self) -> bool:
         """Whether the workflow creates the image folder, by generating or unpacking."""
-        return self.is_generated or self.archive is not None
+        return self.is_generated or self.is_stored or self.archive is not None
 
     @property
     def root(self) -> str:
         """The image folder; it lies in the results folder if the workflow creates it."""
-        return f"{self._results}/data/{self.name}/images" if self.is_made else str(self.settings.root)
+        if self.is_made:
+            return f"{self._results}/data/{self.name}/images"
+        if self.settings.kind == "table":
+            return self.settings.images or str(self._tables.folder)
+        return str(self.settings.root)
 
     @property
+    def mask_root(self) -> str:
+        """The folder that the paths of masks are relative to."""
+        return f"{self._results}/data/{self.name}/masks" if self.settings.makes_masks else self.root
+
+    @cached_property
     def layout(self) -> Dataset:
         """The layout of the data set's files and the order of its classes."""
         kind = self.settings.kind
+        if kind == "table":
+            return TableDataset(
+                kind=kind,
+                tables=self._tables,
+                root=Path(self.root),
+                classes=self.settings.classes,
+                class_order=self.settings.class_order,
+                masks=self._mask_folder,
+                skip=self.settings.on_bad_image == "skip",
+                protocol=Protocol.named(self._run.protocol),
+            )
         return Dataset(
             kind="imagefolder" if kind in ARCHIVES else kind,
             root=Path(self.root),
             subset=self.settings.num_classes if kind == "shapes" else self.settings.subset,
             classes=self.settings.classes,
             class_order=self.settings.class_order,
-            masks=Path(self.settings.masks) if self.settings.masks else None,
+            folders=self._folders,
+            masks=self._mask_folder,
             skip=self.settings.on_bad_image == "skip",
             protocol=Protocol.named(self._run.protocol),
         )
+
+    @property
+    def _mask_folder(self) -> Path | None:
+        """The folder of masks in the config."""
+        return Path(self.settings.masks) if self.settings.masks and not self.settings.coco else None
 
     @property
     def has_masks(self) -> bool:
         """Whether the analysed images have object masks.
 
         Raises:
-            InputError: the config's mask folder is missing, or contains no masks for the analysed split.
+            InputError: the config's masks are missing, or there are none for the analysed split.
         """
         if self._facts:
             return self._facts.masks
-        if self.is_generated or self.layout.mask_folder(self.eval_split):
+        key = f"config key `datasets.{self.name}"
+        if (file := self.settings.coco) and not Path(file).is_file():
+            raise InputError(f"{key}.masks`: there is no file {file}; correct it, or set it to null")
+        if self.is_generated or file or self.settings.box_format or self.layout.mask_folder(self.eval_split):
             return True
+        if self.settings.kind == "table" and (self.settings.masks or self.settings.mask_ids):
+            where = self.settings.masks or "a column of the table"
+            raise InputError(f"{key}.masks`: no image has a mask in {where} (NAME.png for NAME.jpg): correct it, or set it to null")
         if masks := self.settings.masks:
             folder = f"{masks}/{self.eval_split}" + ("-segmentation" if self.settings.kind == "imagenet_s" else "")
             raise InputError(
-                f"config key `datasets.{self.name}.masks`: there is no folder {folder}, and the masks of the images must be "
+                f"{key}.masks`: there is no folder {folder}, and the masks of the images must be "
                 f"{folder}/CLASS/NAME.png: move them there, or set `masks` to null"
             )
         return False
 
     def check_masks(self) -> None:
         """Raise an InputError if a split has a mask folder and some of its images have no mask."""
-        for split in () if self.is_made else self.splits:
+        for split in () if self.is_made or self.settings.kind == "table" else self.splits:
             mask_files.check(self.layout, split, self._listed(split))
-
-    @property
-    def probe_split(self) -> str | None:
-        """The name of the split for linear probes; None if it is missing or is the analysed split."""
-        split = self.settings.probe_split_name
-        exists = self.is_made or (self.layout.home / split).is_dir()
-        return split if exists and split != self.eval_split else None
 
     @property
     def splits(self) -> list[str]:
@@ -124,7 +210,7 @@ class PlannedDataset:
 
     def images_per_class(self) -> dict[str, int | None]:
         """Return the number of images per class that this run uses, by split; None means all."""
-        counts = {self.settings.probe_split_name: self.settings.probe_images_per_class}
+        counts = {self.probe_split: self.settings.probe_images_per_class} if self.probe_split else {}
         if self.is_generated or self._is_trained_on:
             counts[self.train_split] = self.settings.train_images_per_class if self.is_generated else None
         return {**counts, self.eval_split: self.settings.images_per_class}
@@ -190,7 +276,7 @@ class PlannedDataset:
     @property
     def class_splits(self) -> list[str]:
         """The splits that share one list of classes. Each split must have all classes of the next one (`layouts.Dataset`)."""
-        if self.is_made or self.layout.kind != "imagefolder" or self.settings.classes == "imagenet":
+        if self.is_generated or self.archive or self.layout.kind not in FOUND or self.settings.classes == "imagenet":
             return []
         used = [split for split in (self.train_split, self.probe_split, self.eval_split) if split in self.splits]
         return list(dict.fromkeys(used))
@@ -204,15 +290,18 @@ class PlannedDataset:
                 "subset": self.layout.subset,
                 "class_order": self.settings.class_order,
                 "class_splits": self.class_splits,
+                "columns": self.settings.columns,
+                "box_format": self.settings.box_format,
+                "folders": {name: folder for name, folder in self._folders.items() if folder != name and name in self.splits} or None,
                 "protocol": self._run.protocol,
             }
         )
 
     def class_content(self) -> list[str | None]:
-        """Return what the list of classes depends on besides settings: its source, and a hash of the ordered names of class folders."""
+        """Return what the list of classes depends on besides settings: its source, and hashes of the ordered ids and of the names."""
         named = self.settings.classes if self.settings.classes in (None, "imagenet") else "as listed"
-        listed = self.layout.kind == "imagefolder" and named != "imagenet" and not self.is_made
-        return [named, sha256_of(*self._class_ids) if listed else None]
+        listed = self.layout.kind in FOUND and named != "imagenet" and not (self.is_generated or self.archive)
+        return [named, sha256_of(*self._class_ids) if listed else None, *self._fingerprints.of(filter(None, [self.settings.names]))]
 
     def facts(self) -> DatasetFacts:
         """Return the facts that planning needs without the data set: the number of images of each split, and whether they have masks."""
@@ -220,28 +309,45 @@ class PlannedDataset:
 
     def manifest_step(self, split: str) -> ManifestStep:
         """Return the settings of a split's manifest."""
-        return ManifestStep(
-            **dict(self.class_step(split)),
-            images_per_class=self.images_per_class()[split],
-            on_bad_image=self.settings.on_bad_image,
-            shard_size=self._run.hidden_states.shard_size,
-        )
+        return self._images_step(ManifestStep, split, shard_size=self._run.hidden_states.shard_size)
 
     def manifest_content(self, split: str) -> list[str | None]:
         """Return what a manifest depends on besides settings: the source of its classes, and a hash of its images and masks.
 
         The hash covers paths relative to the root, and contents.
         """
-        return [self.class_content()[0], self._content(split)]
+        source, _, *names = self.class_content()
+        return [source, self._content(split), *names]
+
+    def mask_content(self, split: str) -> list[str | None]:
+        """Return what masks that the workflow makes depend on besides settings: images, classes, boxes and source files."""
+        return [*self.manifest_content(split), *self._fingerprints.of(filter(None, [self.settings.coco]))]
+
+    def stored_content(self, split: str) -> str:
+        """Return a hash of the tables that store the images of a split."""
+        return sha256_of(*map(str, self._fingerprints.of(self._tables.files_of(split))))
 
     def _content(self, split: str) -> str | None:
-        if self.is_made:
+        if self.is_generated or self.archive:
             return None  # a folder that the workflow creates is an input of the rule instead
-        layout = self.layout
-        names = [*files_of(self._listed(split)), *(os.path.relpath(file, layout.root) for file in layout.class_files())]
+        layout, images = self.layout, self._listed(split)
+        rows = [part for image in images for part in (image.path, image.class_id, str(image.boxes))] if layout.kind == "table" else []
+        names = [*([] if self.is_made else files_of(images)), *(os.path.relpath(file, layout.root) for file in layout.class_files())]
         digests = self._fingerprints.of(os.path.join(layout.root, name) for name in names)
         found = [part for name, digest in zip(names, digests, strict=True) if digest for part in (name, digest)]
-        return sha256_of(*found, *layout.class_folders(split), *(self._class_ids if self.class_splits else ()))
+        return sha256_of(*found, *rows, *layout.class_folders(split), *(self._class_ids if self.class_splits else ()))
+
+    def unpack_step(self, split: str) -> UnpackStep:
+        """Return the settings for unpacking the images that tables store."""
+        return self._images_step(UnpackStep, split)
+
+    def mask_step(self, split: str) -> MaskStep:
+        """Return the settings of the masks that the workflow makes."""
+        return self._images_step(MaskStep, split, mask_ids=self.settings.mask_ids, mask_ignored=self.settings.mask_ignored)
+
+    def _images_step(self, kind: type[Step], split: str, **further: Any) -> Step:
+        images = {"images_per_class": self.images_per_class()[split], "on_bad_image": self.settings.on_bad_image}
+        return kind(**dict(self.class_step(split)), **images, **further)
 
     def shapes_step(self) -> ShapesStep:
         """Return the settings of the generated data set."""

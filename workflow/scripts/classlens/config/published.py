@@ -15,6 +15,7 @@ from classlens.config.files import unique
 from classlens.config.paths import escaped
 from classlens.config.reading import dataset_of, validated
 from classlens.config.settings import Config, DatasetSettings, Section
+from classlens.data import splits
 from classlens.errors import InputError, first_line, printable
 from classlens.storage.provenance import sha256
 
@@ -102,7 +103,7 @@ def portable(config: Config) -> dict[str, Any]:
     """Return a config in the form of a config file, without the folders of the machine that it was used on."""
     plain = config.model_dump(mode="json")
     for dataset in plain["datasets"].values():
-        for key in ("root", "masks", "classes"):
+        for key in ("root", "images", "masks", "classes", "names"):
             dataset[key] = _base(dataset[key])
     for model in plain["models"].values():
         model["weights"] = _base(model["weights"])
@@ -137,8 +138,9 @@ def check(config: Config, known: Published) -> None:
 
 def _describes(known: DatasetFacts, dataset: DatasetSettings) -> bool:
     """Return whether `PlannedDataset.facts` can have returned these facts for a data set."""
-    analysed = dataset.eval_split_name
-    return {analysed} <= known.images.keys() <= {analysed, dataset.probe_split_name, dataset.train_split}
+    given = {split for split in (dataset.eval_split, dataset.probe_split, dataset.train_split) if split}
+    allowed = given | {name for name in known.images if name.lower() in (*splits.USUAL, splits.WHOLE)}
+    return bool(known.images) and dataset.eval_split in (None, *known.images) and known.images.keys() <= allowed
 
 
 def check_drawing(results: str, notes: Path) -> None:

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from classlens.config.files import check_plain, load, place
-from classlens.config.settings import SPLITS, WEIGHTS, Config, DatasetSettings, ModelSettings, Section, TwinSettings
+from classlens.config.settings import FOUND, SPLITS, WEIGHTS, ColumnSettings, Config, DatasetSettings, ModelSettings, Section, TwinSettings
 from classlens.errors import InputError, printable
 from classlens.models import arguments
 from classlens.protocol import Protocol
@@ -233,13 +233,42 @@ def _check_dataset(name: str, dataset: DatasetSettings) -> None:
     key = f"config key `datasets.{name}"
     if dataset.kind != "shapes" and not dataset.root:
         raise InputError(f"{key}.root` is missing: set it to the folder of the data set")
-    if dataset.classes and dataset.kind != "imagefolder":
-        raise InputError(f"{key}.classes` is for kind imagefolder only: remove it")
+    for setting in ("classes", "names", "mask_ids"):
+        if getattr(dataset, setting) and dataset.kind not in FOUND:
+            raise InputError(f"{key}.{setting}` is for kinds {' and '.join(FOUND)} only: remove it")
+    for setting in ("images", "columns", "box_format"):
+        if getattr(dataset, setting) and dataset.kind != "table":
+            raise InputError(f"{key}.{setting}` is for kind table only: remove it")
+    _check_columns(f"{key}.columns", dataset)
+    _check_mask_source(key, dataset)
     if dataset.class_order and (dataset.classes or dataset.kind in ("shapes", "imagenet_s")):
         why = "and `classes` exclude each other" if dataset.classes else "is for folders that name the classes"
         raise InputError(f"{key}.class_order` {why}: remove it")
     if dataset.download and dataset.kind not in SPLITS:
         raise InputError(f"{key}.download` is for kinds {' and '.join(SPLITS)} only: remove it")
+
+
+def _check_columns(key: str, dataset: DatasetSettings) -> None:
+    """Raise an InputError if columns cannot be used: names and positions are mixed, or the table is not one."""
+    columns = dataset.columns or ColumnSettings()
+    given = [column for column in dict(columns).values() if column is not None]
+    kinds = {type(column) for one in given for column in (one if isinstance(one, list) else [one])}
+    if len(kinds) > 1:
+        raise InputError(f"{key}` mixes names and positions: give names for a table with a header, and positions for one without")
+    if kinds == {int} and None in (columns.image, columns.label):
+        raise InputError(f"{key}`: a table without a header needs the positions of both `image` and `label`")
+    if columns.box is not None and dataset.box_format is None:
+        raise InputError(f"{key}.box` needs `box_format`: set it to xywh or xyxy")
+
+
+def _check_mask_source(key: str, dataset: DatasetSettings) -> None:
+    """Raise an InputError if masks would be made from two sources."""
+    if dataset.coco and dataset.kind not in FOUND:
+        raise InputError(f"{key}.masks` is a file, which is for kinds {' and '.join(FOUND)} only: give a folder")
+    if dataset.box_format and (dataset.masks or dataset.mask_ids):
+        raise InputError(f"{key}.box_format` makes masks from boxes: remove it, or `masks` and `mask_ids`")
+    if dataset.mask_ids and not dataset.masks and dataset.kind == "imagefolder":
+        raise InputError(f"{key}.mask_ids` needs the folder of the masks: set `masks`")
 
 
 def _check_model(name: str, model: ModelSettings, config: Config) -> None:

@@ -56,6 +56,8 @@ Classes = list[str | int]
 
 SPLITS = {"cifar10": ("test", "train"), "cifar100": ("test", "train")}
 """Analysed split and probe split of the data set kinds with their own split names."""
+FOUND = ("imagefolder", "table")
+"""Kinds of data sets with the user's own splits and classes."""
 
 
 # Settings that several steps depend on. Config sections and steps inherit them.
@@ -106,6 +108,48 @@ class ClassSettings(Section):
     `timm` by the numbers in their names (0, 1, 2, 10). null assumes timm's order, which may differ from the model's."""
 
 
+Column = str | Annotated[int, Field(ge=0)]
+"""Name of a column, or its position from 0 in a text file without a header."""
+
+
+class ColumnSettings(Section):
+    """The columns of a table; null finds a column by its usual names."""
+
+    image: Column | None = None
+    """Column of paths (the ending may be missing) or of stored images; null finds `image`, `file_name`, `path` and the like."""
+    label: Column | None = None
+    """Column of labels: texts, or integers; null finds `label`, `class`, `category` and the like."""
+    split: Column | None = None
+    """Column of the split's name; null finds `split`."""
+    mask: Column | None = None
+    """Column of masks, as paths or stored; null finds `mask` or `segmentation`."""
+    box: Column | Annotated[list[Column], Field(min_length=4, max_length=4)] | None = None
+    """Column of boxes, or four columns; null finds `box` or `bbox`."""
+
+
+class TableSettings(Section):
+    """How the tables of a data set are read."""
+
+    columns: ColumnSettings | None = None
+    """`table`: names of columns that are not found by their usual names (`{image: photo, label: bird}`), or positions from 0 in text files
+    without a header (`{image: 0, label: 1}`)."""
+    box_format: Literal["xywh", "xyxy"] | None = None
+    """`table`: make masks from boxes in pixels, `[x, y, width, height]` or `[x0, y0, x1, y1]`; null makes none."""
+
+
+PixelValue = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+class MaskSettings(TableSettings):
+    """What masks are made from."""
+
+    mask_ids: list[PixelValue] | dict[str, PixelValue | list[PixelValue]] | None = None
+    """For masks with class numbers as pixel values (palette index or grey): values of the object for all classes, or by class id or name
+    (`{cat: 8, dog: [12, 13]}`); with masks in COCO's form, numbers of categories. null: the object is where a mask is not 0."""
+    mask_ignored: list[PixelValue] = [255]
+    """With `mask_ids`: values of pixels that count neither as object nor as context."""
+
+
 class BadImageSetting(Section):
     """The treatment of unreadable images."""
 
@@ -130,48 +174,56 @@ class FigureWidthSetting(Section):
 # Sections of a config.
 
 
-class DatasetSettings(ClassSettings, BadImageSetting, ClassCountSetting):
+class DatasetSettings(ClassSettings, MaskSettings, BadImageSetting, ClassCountSetting):
     """A data set."""
 
-    kind: Literal["shapes", "imagenet_s", "imagefolder", "cifar10", "cifar100"]
+    kind: Literal["shapes", "imagenet_s", "imagefolder", "table", "cifar10", "cifar100"]
     """`shapes` (generated), `imagenet_s` (ImageNet-S 50, 300 or 919), `cifar10` or `cifar100` (the official Python archive or image
-    folders), or `imagefolder` (images in `root/{split}/{class}/` or its subfolders)."""
+    folders), `imagefolder` (images in `root/{split}/{class}/` or its subfolders, or without splits in `root/{class}/`), or `table` (images
+    listed in tables)."""
     root: FilePath | None = None
     """Folder of the data set. `imagenet_s`: the folder that contains `ImageNetS{subset}/`; `cifar10` and `cifar100`: the folder of the
-    archive (`cifar-10-batches-py`, `cifar-100-python`) or its parent folder. Not needed for `shapes`."""
+    archive (`cifar-10-batches-py`, `cifar-100-python`) or its parent folder; `table`: a .csv, .tsv, .txt, .jsonl, .json (as COCO's) or
+    .parquet file with a row per image, or the folder of such files, each named after its split. Not needed for `shapes`."""
+    images: FilePath | None = None
+    """`table`: folder that the paths of images are relative to; null for the table's folder."""
     classes: FilePath | None = None
-    """Class indices of an image folder: null sorts the folder names (`class_order`), `imagenet` reads an ImageNet id at the start of each
-    folder name (n01440764), and a text file (UTF-8) lists one folder name per line in the order of the model's classes. With null, the
-    class folders of the analysed split must also exist in the probe split, and those of both in the train split, if the run uses these
-    splits."""
+    """Class indices of an image folder or table: null sorts folder names or labels (`class_order`; integer labels by number), `imagenet`
+    reads an ImageNet id at the start of each of them (n01440764), and a text file (UTF-8) lists them, one per line, in the order of the
+    model's classes. With null, the classes of the analysed split must also exist in the probe split, and those of both in the train split,
+    if the run uses these splits."""
+    names: FilePath | None = None
+    """File with class names for figures and tables: lines `ID NAME`, one name per line in the order of the classes, or JSON that maps ids
+    to names. null shows the words of ImageNet ids, and other ids with spaces instead of underscores."""
     download: bool = False
     """`cifar10`, `cifar100`: download the official archive into `root` if it is missing."""
     eval_split: SplitName | None = None
-    """Split to analyse; null uses `validation`, or `test` for CIFAR."""
+    """Split to analyse; null finds `validation`, `val`, `valid`, `dev` or `eval`, or else `test`, and takes all images of a data set
+    without splits; for CIFAR, null uses `test`."""
     images_per_class: Images | None = 5
     """Number of images to analyse per class (the first ones); null uses all."""
-    train_split: SplitName = "train"
-    """Split for training models with `weights: trained`."""
+    train_split: SplitName | None = None
+    """Split for training models with `weights: trained`; null finds `train` or `training`."""
     probe_split: SplitName | None = None
-    """Split for fitting linear probes; null uses `test`, or `train` for CIFAR."""
+    """Split for fitting linear probes; null finds `test` or `testing`, or uses `train` for CIFAR."""
     probe_images_per_class: Images | None = 10
     """Number of images per class for fitting linear probes (the first ones); null uses all."""
     masks: FilePath | None = None
-    """Folder of object masks (`{split}/{class}/{name}.png` for image folders). null means no masks or, for `imagenet_s`, its own folder
-    `{split}-segmentation`. The object is where a mask is not transparent; in a mask without transparency, where the palette index or colour
-    is not 0."""
+    """Folder of object masks (`{split}/{class}/{name}.png` for image folders, the image's path or name with the ending .png for tables), or
+    a JSON file of segments in COCO's form. null means no masks or, for `imagenet_s`, its own folder `{split}-segmentation`. The object is
+    where a mask is not transparent; in a mask without transparency, where the palette index or colour is not 0."""
     train_images_per_class: Images = 40
     """`shapes`: number of training images per class."""
 
     @property
-    def eval_split_name(self) -> str:
-        """The name of the analysed split."""
-        return self.eval_split or SPLITS.get(self.kind, ("validation", "test"))[0]
+    def makes_masks(self) -> bool:
+        """Whether the workflow makes masks from boxes, class numbers or segments."""
+        return bool(self.box_format or self.mask_ids or self.coco)
 
     @property
-    def probe_split_name(self) -> str:
-        """The name of the split for linear probes, which may be missing on disk."""
-        return self.probe_split or SPLITS.get(self.kind, ("validation", "test"))[1]
+    def coco(self) -> str | None:
+        """The file of segments in COCO's form, or None."""
+        return self.masks if self.masks and self.masks.lower().endswith(".json") else None
 
 
 class TransformSettings(Section):

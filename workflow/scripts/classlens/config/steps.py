@@ -27,6 +27,7 @@ from classlens.config.settings import (
     DtypeSetting,
     FigureWidthSetting,
     Images,
+    MaskSettings,
     PrecisionSetting,
     ProjectionSettings,
     ProtocolSetting,
@@ -34,6 +35,7 @@ from classlens.config.settings import (
     Section,
     SeedSetting,
     ShardSetting,
+    TableSettings,
     TrainingSettings,
 )
 
@@ -150,17 +152,27 @@ class ArchiveStep(SplitSetting, SplitImagesSetting):
     """Kind of the data set."""
 
 
-class ClassListStep(SplitSetting, ClassSettings, ProtocolSetting):
+class ClassListStep(SplitSetting, ClassSettings, TableSettings, ProtocolSetting):
     """The classes of a data set in the order of their indices."""
 
-    kind: Literal["shapes", "imagenet_s", "imagefolder"]
+    kind: Literal["shapes", "imagenet_s", "imagefolder", "table"]
     """Layout of the data set."""
+    folders: dict[str, str] | None = None
+    """Folder of each split that has another place or name than its split, relative to the data set's folder."""
     class_splits: list[str] = Field(default_factory=list)
     """Splits that share one list of classes, starting with the split that has all classes."""
 
 
 class ManifestStep(ClassListStep, SplitImagesSetting, BadImageSetting, ShardSetting):
     """The table of a split's images."""
+
+
+class UnpackStep(ClassListStep, SplitImagesSetting, BadImageSetting):
+    """Images that tables store."""
+
+
+class MaskStep(ClassListStep, SplitImagesSetting, BadImageSetting, MaskSettings):
+    """Masks that the workflow makes."""
 
 
 class ModelStep(

@@ -25,10 +25,12 @@ class ClassOrder:
         basis: `list` (a file, or the data set itself), `imagenet`, `timm` or `torchvision` (from the config), or `natural` (the default).
         differs: for `natural`, the first index at which natural and text order differ, with the class name in natural and in text order;
             None if both orders agree.
+        gap: for integer labels of a table, the first integer that is missing below the largest; None without gaps.
     """
 
     basis: str
     differs: tuple[int, str, str] | None = None
+    gap: int | None = None
 
 
 def natural_key(name: str) -> list[str | int]:
@@ -65,6 +67,18 @@ def first_difference(names: Iterable[str]) -> tuple[int, str, str] | None:
     names = list(names)
     pairs = zip(in_order(names, None), in_order(names, "torchvision"), strict=True)
     return next(((index, natural, text) for index, (natural, text) in enumerate(pairs) if natural != text), None)
+
+
+def are_numbers(ids: Iterable[str]) -> bool:
+    """Return whether all ids are integers from 0, without leading zeros."""
+    return all(re.fullmatch(r"0|[1-9][0-9]{0,8}", one) for one in ids)
+
+
+def first_gap(ids: Iterable[str]) -> int | None:
+    """Return the first integer that integer ids, which start at 0 or 1, lack below the largest; None without gaps or for other ids."""
+    ids = list(ids)
+    numbers = set(map(int, ids)) if are_numbers(ids) else set()
+    return next((number for number in range(1, max(numbers, default=0)) if number not in numbers), None)
 
 
 def normal(name: str) -> str:

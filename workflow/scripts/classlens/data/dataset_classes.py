@@ -7,6 +7,7 @@ from classlens.data.class_order import (
     ClassOrder,
     check_distinct,
     first_difference,
+    first_gap,
     in_order,
     lacking,
     listed_difference,
@@ -30,11 +31,12 @@ def class_ids(dataset: Dataset, split: str) -> list[str]:
     Raises:
         InputError: the `classes` file cannot be used or lacks a folder, or a split has a class that the split before it lacks.
     """
-    if dataset.kind == "shapes":
-        return dataset.category_ids(split)
+    given = None if dataset.classes else dataset.given_order(split)
+    if given is not None:
+        return given
     folders = {name: dataset.class_folders(name) for name in dataset.class_splits or (split,)}
     for name, found in folders.items():
-        check_distinct(found, dataset.home / name)
+        check_distinct(found, dataset.folder(name))
     return _listed(dataset, dataset.classes, folders) if dataset.classes else _from_folders(dataset, folders)
 
 
@@ -44,7 +46,7 @@ def _listed(dataset: Dataset, file: str, folders: dict[str, list[str]]) -> list[
     for split, found in folders.items():
         if (missing := lacking(names, found)) is not None:
             hint = listed_difference(names, missing)
-            raise InputError(f"classes file {file} does not list the class folder {missing} of {dataset.home / split}{hint}: add it")
+            raise InputError(f"classes file {file} does not list the class folder {missing} of {dataset.folder(split)}{hint}: add it")
     spelling = {normal(name): name for found in reversed(folders.values()) for name in found}
     return [spelling.get(normal(name), name) for name in names]
 
@@ -58,7 +60,7 @@ def _from_folders(dataset: Dataset, folders: dict[str, list[str]]) -> list[str]:
                 f"from {second}, or list the classes of all splits in a file (`classes`)"
             )
     reference = next(iter(folders))
-    if dataset.class_order == "timm":
+    if dataset.class_order == "timm" and dataset.kind == "imagefolder":
         _check_as_timm(dataset, reference, folders[reference])
     return in_order(folders[reference], dataset.class_order)
 
@@ -67,24 +69,27 @@ def _check_as_timm(dataset: Dataset, split: str, folders: list[str]) -> None:
     """Raise an InputError if timm's reader would find classes that differ from the folders of a split."""
     advice = "list the classes in a file (`classes`) instead of setting `class_order`"
     for class_id in folders:
-        images, folder = sorted(dataset.listing(split, class_id).images), dataset.home / split / class_id
+        images, folder = sorted(dataset.listing(split, class_id).images), dataset.folder(split) / class_id
         if inner := next((path for path in images if "/" in path), None):
             raise InputError(f"timm names classes after innermost folders, and {folder} holds {inner}: {advice}")
         if not any(os.path.splitext(name)[1].lower() in TIMM_SUFFIXES for name in images):
             raise InputError(f"timm does not count {folder} as a class, because it holds no .png, .jpg or .jpeg: {advice}")
 
 
-def order_of(dataset: Dataset, ids: list[str]) -> ClassOrder:
+def order_of(dataset: Dataset, split: str, ids: list[str]) -> ClassOrder:
     """Return the source of the class indices.
 
     Args:
         dataset: the data set.
+        split: as for `class_ids`.
         ids: the classes in the order of their indices.
     """
     if dataset.kind == "imagenet_s" or dataset.classes == "imagenet":
         return ClassOrder("imagenet")
     if dataset.kind == "shapes" or dataset.classes:
         return ClassOrder("list")
+    if dataset.given_order(split) is not None:
+        return ClassOrder("list", gap=first_gap(ids))
     if dataset.class_order:
         return ClassOrder(dataset.class_order)
     return ClassOrder("natural", first_difference(ids))

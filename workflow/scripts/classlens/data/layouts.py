@@ -6,19 +6,23 @@ three layouts:
 - `imagenet_s`: `root/ImageNetS{subset}/{split}/{class}/*`, masks in `{split}-segmentation`, `{split}_stim_info.csv` beside them.
 - `shapes`: the generated demo, written in the layout of `imagenet_s`.
 - `imagefolder`: `root/{split}/{class}/**`, masks (optional) in `masks/{split}/{class}/**/{name}.png`.
+
+`table_layout` adds the layout of images that are listed in tables.
 """
 
 import csv
 import io
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from classlens.data import listing
+from classlens.data.boxes import Box
 from classlens.data.class_order import is_plain
 from classlens.data.listing import Listing
+from classlens.data.splits import WHOLE
 from classlens.data.text_files import read_text
 from classlens.errors import InputError
 from classlens.protocol import CORRECTED, Protocol
@@ -31,11 +35,12 @@ MERGED_CLASSES = frozenset(
 
 @dataclass(frozen=True)
 class Image:
-    """An image of a split: its class folder's name and the paths of image and mask, relative to the data set's root."""
+    """An image of a split: its class folder's name or label, the paths of image and mask relative to the data set's root, and its boxes."""
 
     class_id: str
     path: str
     mask_path: str | None = None
+    boxes: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,10 @@ class Dataset:
         class_order: without `classes`, the order of the folder names: `torchvision`, `timm`, or None for natural order, the default.
         class_splits: without `classes`, the splits that share one list of classes. Each split must have the classes of the next one, so
             that the first split has all classes. Empty for a split with its own list.
+        folders: folder of each split relative to `home`, for splits whose folder has another name or place.
         masks: folder of the masks; None for the layout's default folder, and for an image folder without masks.
+        mask_root: folder of masks that the workflow made (`made_masks`), to which their paths are relative; None for the data set's own.
+        names: file with class names for people; None for the words of ImageNet ids, and for class ids with spaces.
         skip: leave out bad images and classes with too few images instead of raising an error.
         protocol: defines the order of images and the treatment of small classes.
     """
@@ -62,7 +70,10 @@ class Dataset:
     classes: str | None = None
     class_order: str | None = None
     class_splits: tuple[str, ...] = ()
+    folders: Mapping[str, str] = field(default_factory=dict)
     masks: Path | None = None
+    mask_root: Path | None = None
+    names: Path | None = None
     skip: bool = False
     protocol: Protocol = field(default=CORRECTED)
 
@@ -74,7 +85,15 @@ class Dataset:
     @property
     def binary_masks(self) -> bool:
         """Whether masks mark only the object, instead of coding class ids as R + 256 G."""
-        return self.kind == "imagefolder"
+        return self.kind == "imagefolder" and self.mask_root is None
+
+    def folder(self, split: str) -> Path:
+        """Return the folder of a split."""
+        return self.home / self.folders.get(split, split)
+
+    def given_order(self, split: str) -> list[str] | None:
+        """Return the classes in the order that the data set itself gives them, or None."""
+        return self.category_ids(split) if self.kind == "shapes" else None
 
     def mask_folder(self, split: str) -> Path | None:
         """Return the folder of a split's masks, or None if the split has no masks.
@@ -88,6 +107,8 @@ class Dataset:
             if not os.path.isdir(self.masks):
                 raise InputError(f"masks folder {self.masks} does not exist: correct the data set's `masks`, or set it to null")
             folder = self.masks / split
+            if split == WHOLE and not os.path.isdir(folder):
+                folder = self.masks
         else:
             folder = (self.masks or self.home) / f"{split}-segmentation"
         return folder if os.path.isdir(folder) else None
@@ -98,7 +119,7 @@ class Dataset:
         Raises:
             InputError: the split or its classes are missing, a class has too few images, or two images would share a mask.
         """
-        folder = self.home / split
+        folder = self.folder(split)
         if not os.path.isdir(folder):  # Path.is_dir would raise an error if permissions are missing
             raise InputError(self._no_folder(folder))
         rows = self._rows(split)
@@ -109,6 +130,10 @@ class Dataset:
         if not names:
             raise InputError(
                 f"data set folder {folder} has no class folders with images: expected {folder}/CLASS/IMAGE.jpg{self._what_it_has(split)}"
+            )
+        if self.is_nested and set(names) == {"images"}:  # Tiny ImageNet
+            raise InputError(
+                f"{folder} has images in one folder, and no class folders: use kind: table with the file that lists the classes"
             )
         chosen = {class_id: set(self._chosen(folder / class_id, images, per_class)) for class_id, images in names.items()}
         masks = self.mask_folder(split)
@@ -129,7 +154,7 @@ class Dataset:
         """
         if self._list_of(split):
             return []
-        found = listing.beside_class_folders(self.home / split)
+        found = listing.beside_class_folders(self.folder(split))
         for class_id in self.class_folders(split):
             found += [(why, f"{class_id}/{path}") for why, path in self.listing(split, class_id).left_out]
         return listing.counted(found)
@@ -142,12 +167,12 @@ class Dataset:
     def _rows(self, split: str) -> list[tuple[str, str]]:
         """Return (class folder, path in it) of every image."""
         if file := self._list_of(split):
-            return _listed_rows(file, self.home / split)
+            return _listed_rows(file, self.folder(split))
         found = {class_id: self._found(split, class_id) for class_id in self.class_folders(split)}
         empty = [class_id for class_id, names in found.items() if not names]
         if empty and len(empty) < len(found) and not self._skips_small_classes:
             raise InputError(
-                f"class folder {self.home / split / empty[0]} has no images: add some, remove it, or set on_bad_image: skip to leave such "
+                f"class folder {self.folder(split) / empty[0]} has no images: add some, remove it, or set on_bad_image: skip to leave such "
                 "classes out"
             )
         return [(class_id, name) for class_id, names in found.items() for name in names]
@@ -157,7 +182,7 @@ class Dataset:
         found = self.listing(split, class_id)
         for why, path in found.left_out:
             if why in listing.FAULTS and not self.skip:
-                raise InputError(f"{self.home / split / class_id / path} is {why}: replace it, or set on_bad_image: skip to leave it out")
+                raise InputError(f"{self.folder(split) / class_id / path} is {why}: replace it, or set on_bad_image: skip to leave it out")
         return found.images if self.protocol.directory_order else sorted(found.images)
 
     def listing(self, split: str, class_id: str) -> Listing:
@@ -166,7 +191,7 @@ class Dataset:
         Raises:
             InputError: a folder cannot be read.
         """
-        return Listing.of(self.home / split / class_id, self.is_nested)
+        return Listing.of(self.folder(split) / class_id, self.is_nested)
 
     @property
     def is_nested(self) -> bool:
@@ -208,7 +233,8 @@ class Dataset:
         Raises:
             InputError: the split's folder cannot be read, or a folder in it cannot be a class.
         """
-        return listing.class_folders(self.home / split)
+        names = listing.class_folders(self.folder(split))
+        return [name for name in names if not self.masks or os.path.abspath(self.folder(split) / name) != os.path.abspath(self.masks)]
 
     def _category_file(self) -> Path:
         return self.root / "data" / "categories" / f"ImageNetS_categories_im{self.subset}.txt"
@@ -232,7 +258,7 @@ class Dataset:
         if len(folders) == self.subset:
             return folders
         raise InputError(
-            f"{self.home / split} has {len(folders)} class folders, not {self.subset}: "
+            f"{self.folder(split)} has {len(folders)} class folders, not {self.subset}: "
             f"mask ids need {file}, which comes with ImageNet-S, or all class folders"
         )
 
@@ -244,8 +270,8 @@ class Dataset:
 
 
 def _image(folder: str, masks: str | None, class_id: str, name: str) -> Image:
-    mask = f"{masks}/{class_id}/{os.path.splitext(name)[0]}.png" if masks else None
-    return Image(class_id, f"{folder}/{class_id}/{name}", mask)
+    mask = os.path.normpath(f"{masks}/{class_id}/{os.path.splitext(name)[0]}.png") if masks else None
+    return Image(class_id, os.path.normpath(f"{folder}/{class_id}/{name}"), mask)
 
 
 def _check_stems(folder: Path, names: dict[str, list[str]]) -> None:

@@ -2,21 +2,23 @@
 
 One row per image: image_id, class_index, class_id, class_name, path, mask_path, shard, mask_id (the pixel value of the image's class in its
 mask), mask_fraction (the share of the mask's pixels with this value), width, height, and the sha256 of both files. Paths are relative to
-the data set's root, so that the data set can move. The schema metadata record the source of the class indices, and the files that are not
-images.
+the data set's root, and those of masks that the workflow made to the folder of its masks, so that both folders can move. The schema
+metadata record the source of the class indices, and the files that are not images.
 """
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pyarrow as pa
 
+from classlens.data.class_names import class_names
 from classlens.data.class_order import ClassOrder, normal
 from classlens.data.dataset_classes import class_ids, order_of
 from classlens.data.images import IGNORED_ID, check_range, decode, decode_mask, read_bytes
 from classlens.data.layouts import Dataset, Image, imagenet_id
+from classlens.data.made_masks import OBJECT, file_name
 from classlens.errors import InputError, printable
 from classlens.progress import log, progress
 
@@ -54,6 +56,8 @@ def build(dataset: Dataset, split: str, per_class: int | None, shard_size: int, 
             wrong size.
     """
     images = dataset.images(split, per_class)
+    if dataset.mask_root:
+        images = [replace(image, mask_path=f"{split}/{file_name(number)}") for number, image in enumerate(images)]
     no_images = dataset.left_out(split)
     classes = class_table(dataset, split)
     indices = {normal(class_id): index for index, (class_id, _) in enumerate(classes)}
@@ -71,9 +75,10 @@ def build(dataset: Dataset, split: str, per_class: int | None, shard_size: int, 
             named = {"image_id": image_id, "class_index": index, "class_id": class_id, "class_name": classes[index][1], "shard": shard}
             rows.append({**named, **facts})
     if not rows:
-        raise InputError(f"{dataset.home / split}: no image can be used; the log says why for each")
-    order = order_of(dataset, [class_id for class_id, _ in classes])
+        raise InputError(f"{dataset.folder(split)}: no image can be used; the log says why for each")
+    order = order_of(dataset, split, [class_id for class_id, _ in classes])
     left_out = len(images) - len(rows)
+    log.info("split %s: %s", split, printable(str(dataset.folder(split))))
     log.info("%d images of %d classes, %d left out", len(rows), len({row["class_id"] for row in rows}), left_out)
     _say(order, no_images)
     metadata = {
@@ -93,6 +98,12 @@ def _say(order: ClassOrder, no_images: list[tuple[int, str, str]]) -> None:
             "class indices follow the numbers in the names of class folders (timm's order): class %d is %s, and %s in torchvision's order; "
             "set the data set's `class_order` or `classes` to the order of the model",
             *(order.differs[0], *map(printable, order.differs[1:])),
+        )
+    if order.gap is not None:
+        log.warning(
+            "labels are integers with gaps (%d is missing), and class indices skip the missing ones: if they are rows of the model's head, "
+            "list all classes in a file (`classes`)",
+            order.gap,
         )
     for count, why, example in no_images:
         log.info("left out: %d %s, such as %s", count, why, printable(example))
@@ -124,7 +135,7 @@ def _facts(image: Image, dataset: Dataset, mask_ids: dict[str, int]) -> dict[str
 
 def _mask_facts(image: Image, size: tuple[int, int], dataset: Dataset, mask_ids: dict[str, int]) -> dict[str, Any]:
     """Return facts about the mask of an image, whose width and height are `size`."""
-    path = dataset.root / str(image.mask_path)
+    path = (dataset.mask_root or dataset.root) / str(image.mask_path)
     data, digest = read_bytes(path)
     ids, mask_id = decode_mask(data, path, dataset.binary_masks), _mask_id(image.class_id, mask_ids)
     height, width = ids.shape
@@ -147,7 +158,7 @@ def class_list(dataset: Dataset, split: str) -> pa.Table:
     classes = class_table(dataset, split)
     columns = {"class_index": pa.array(range(len(classes)), pa.int32()), "class_id": [one for one, _ in classes]}
     table = pa.table({**columns, "class_name": [name for _, name in classes]})
-    order = order_of(dataset, [class_id for class_id, _ in classes])
+    order = order_of(dataset, split, [class_id for class_id, _ in classes])
     return table.replace_schema_metadata({"classes": json.dumps(classes), "class_order": json.dumps(asdict(order))})
 
 
@@ -156,15 +167,16 @@ def class_table(dataset: Dataset, split: str) -> list[tuple[str, str]]:
     if dataset.kind == "imagenet_s" or dataset.classes == "imagenet":
         from timm.data import ImageNetInfo  # imported here, because it imports torch, which image folders do not need
 
-        info = ImageNetInfo()
-        return [(label, info.label_name_to_description(label)) for label in info.label_names()]
-    return [(class_id, class_id.replace("_", " ")) for class_id in class_ids(dataset, split)]
+        ids = ImageNetInfo().label_names()
+    else:
+        ids = class_ids(dataset, split)
+    return list(zip(ids, class_names(ids, dataset.names), strict=True))
 
 
 def _index(class_id: str, indices: dict[str, int], dataset: Dataset, split: str) -> int:
     known = imagenet_id(class_id) if dataset.kind == "imagenet_s" or dataset.classes == "imagenet" else normal(class_id)
     if known not in indices:
-        folder = dataset.home / split / class_id
+        folder = dataset.folder(split) / class_id
         raise InputError(f"class folder {folder} is not one of the {len(indices)} classes: rename it, or correct the data set's `classes`")
     return indices[known]
 
@@ -177,6 +189,8 @@ def _mask_id(class_id: str, mask_ids: dict[str, int]) -> int:
 
 def _mask_ids(dataset: Dataset, split: str) -> dict[str, int]:
     """Return the pixel value of each class in masks."""
+    if dataset.mask_root:
+        return dict.fromkeys(dataset.class_folders(split), OBJECT)
     if dataset.mask_folder(split) is None:
         return {}
     if dataset.binary_masks:

@@ -19,7 +19,7 @@ def check(dataset: Dataset, split: str, images: list[Image]) -> None:
     folder = dataset.mask_folder(split)
     if folder is None:
         return
-    if not dataset.binary_masks:
+    if dataset.kind != "imagefolder":
         dataset.category_ids(split)
     there = _masks(folder, {image.class_id for image in images}, dataset.is_nested)
     place = os.path.relpath(folder, dataset.root) + "/"
@@ -30,7 +30,7 @@ def check(dataset: Dataset, split: str, images: list[Image]) -> None:
         advice = "correct the data set's `masks`, or set it to null" if every else "add them, or set on_bad_image: skip to leave them out"
         image, mask = missing[0]
         raise InputError(
-            f"{len(missing)} of {len(images)} images in {dataset.home / split} have no mask, such as {image}, whose mask would be "
+            f"{len(missing)} of {len(images)} images in {dataset.folder(split)} have no mask, such as {image}, whose mask would be "
             f"{folder / mask}{_instead(mask, there)}: {advice}"
         )
 

@@ -52,13 +52,14 @@ class ModelFiles:
         sources: paths of the model's tables.
         name: name of the model in the config.
         root: folder of the data set; None if only results are available, without images.
+        mask_root: folder that the paths of masks are relative to; None for `root`.
 
     Raises:
         InputError: a table is damaged or belongs to another model.
     """
 
-    def __init__(self, sources: Sources, name: str, root: Path | None):
-        self._sources, self._name, self._root = sources, name, root
+    def __init__(self, sources: Sources, name: str, root: Path | None, mask_root: Path | None = None):
+        self._sources, self._name, self._root, self._mask_root = sources, name, root, mask_root or root
         self._card = card = Card.read(sources.card)
         self._manifest = parquet.read_table(sources.manifest)
         self._rows = {row["image_id"]: row for row in self._manifest.to_pylist()}
@@ -114,11 +115,11 @@ class ModelFiles:
 
     def _write_photograph(self, path: Path, row: dict[str, Any], shown: ImageArrays) -> None:
         """Write the image as the model sees it, and add the mask of its object, one bit per pixel, if the image has a mask."""
-        assert self._root
+        assert self._root and self._mask_root
         self._geometry.image(read_image(row, self._root)).save(path, "JPEG", quality=JPEG_QUALITY)
         if row["mask_path"]:
             binary = self._manifest.schema.metadata[b"masks"] == b"binary"
-            is_object = self._geometry.mask(tokens.read_mask(row, self._root, binary)) == row["mask_id"]
+            is_object = self._geometry.mask(tokens.read_mask(row, self._mask_root, binary)) == row["mask_id"]
             shown.arrays["object"] = np.packbits(is_object, axis=1, bitorder="little")
             shown.facts["object_width"] = str(is_object.shape[1])
 
