@@ -1,12 +1,13 @@
 """The plan of a data set before its files are read: folders, splits, shards, and everything that its tables depend on."""
 
 import os
+from collections import Counter
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 from classlens.config.published import DatasetFacts
-from classlens.config.reading import dataset_of
+from classlens.config.reading import dataset_of, fit_splits
 from classlens.config.settings import Config
 from classlens.config.steps import ArchiveStep, ClassListStep, ManifestStep, ShapesStep
 from classlens.data import dataset_classes, mask_files
@@ -16,6 +17,9 @@ from classlens.errors import InputError
 from classlens.protocol import Protocol
 from classlens.storage.fingerprints import Fingerprints
 from classlens.storage.provenance import sha256_of
+
+FEWEST_TO_FIT = 2
+"""Images per class for fitting a head: one is held out to choose the strength of its regularisation."""
 
 
 class PlannedDataset:
@@ -33,6 +37,7 @@ class PlannedDataset:
         self.name, self.settings = name, config.datasets[name]
         self.eval_split, self.train_split = self.settings.eval_split_name, self.settings.train_split
         self._run, self._results, self._fingerprints, self._facts = config, results, fingerprints, facts
+        self.fit_splits = fit_splits(name, config)
         self._models = [model for model in config.models.values() if dataset_of(model, config) == name]
         self._images: dict[str, list[Image]] = {}
 
@@ -115,18 +120,25 @@ class PlannedDataset:
         if self._facts:
             return list(self._facts.images)
         probed = any("probes" in (self._run.analyses if model.analyses is None else model.analyses) for model in self._models)
-        wanted = [self.eval_split, self.probe_split if probed else None, self.train_split if self._is_trained_on else None]
+        wanted = [
+            self.eval_split,
+            self.probe_split if probed else None,
+            self.train_split if self._is_trained_on else None,
+            *self.fit_splits,
+        ]
         return list(dict.fromkeys(split for split in wanted if split))
 
     @property
     def _is_trained_on(self) -> bool:
-        return any(model.weights == "trained" for model in self._models)
+        """Whether models or heads are fitted on the train split."""
+        return self.train_split in self.fit_splits or any(model.weights == "trained" for model in self._models)
 
     def images_per_class(self) -> dict[str, int | None]:
         """Return the number of images per class that this run uses, by split; None means all."""
-        counts = {self.settings.probe_split_name: self.settings.probe_images_per_class}
+        for_training = self.settings.train_images_per_class if self.is_generated else None
+        counts = dict.fromkeys(self.fit_splits, for_training) | {self.settings.probe_split_name: self.settings.probe_images_per_class}
         if self.is_generated or self._is_trained_on:
-            counts[self.train_split] = self.settings.train_images_per_class if self.is_generated else None
+            counts[self.train_split] = for_training
         return {**counts, self.eval_split: self.settings.images_per_class}
 
     def image_count(self, split: str) -> int:
@@ -144,6 +156,25 @@ class PlannedDataset:
             self._check_archive(archive)
             return archive.count(split, per_class)
         return len(self._listed(split))
+
+    def check_fit(self, split: str) -> None:
+        """Check that a class embedding can be fitted on a split.
+
+        Raises:
+            InputError: the split is missing, or a class has fewer than two images in it.
+        """
+        self.image_count(split)
+        if self.is_made:
+            return
+        counts = Counter(image.class_id for image in self._listed(split))
+        named = self.layout.kind == "imagefolder" and self.settings.classes != "imagenet"  # others are known by number only
+        few = next((name for name in (self._class_ids if named else counts) if counts[name] < FEWEST_TO_FIT), None)
+        if few or len(counts) < self.num_classes:
+            found = f"{counts[few]} of the class {few}" if few else f"of {len(counts)} of the {self.num_classes} classes"
+            raise InputError(
+                f"data set {self.name}: split {split} has images {found}, but a head is fitted on at least {FEWEST_TO_FIT} images of each "
+                "class: add some, or set another `split` of the model's `class_embedding`"
+            )
 
     def _listed(self, split: str) -> list[Image]:
         """Return the images of a split in order, for a data set on this machine."""

@@ -13,8 +13,8 @@ from pydantic import Field
 
 from classlens.config.files import unique
 from classlens.config.paths import escaped
-from classlens.config.reading import dataset_of, validated
-from classlens.config.settings import Config, DatasetSettings, Section
+from classlens.config.reading import dataset_of, fit_splits, validated
+from classlens.config.settings import Config, Section
 from classlens.errors import InputError, first_line, printable
 from classlens.storage.provenance import sha256
 
@@ -107,7 +107,8 @@ def portable(config: Config) -> dict[str, Any]:
     for model in plain["models"].values():
         model["weights"] = _base(model["weights"])
         if model["class_embedding"]:
-            model["class_embedding"]["file"] = _base(model["class_embedding"]["file"])
+            for key in ("file", "weights"):
+                model["class_embedding"][key] = _base(model["class_embedding"][key])
     plain["hub"]["cache"] = plain["figures"]["style"] = None
     return json.loads(json.dumps(plain))  # a copy without shared objects, so that YAML writes no aliases
 
@@ -131,14 +132,15 @@ def check(config: Config, known: Published) -> None:
             f"{folder} holds published results of another config: use --configfile {folder}/{CONFIG}, or another `run` for yours"
         )
     used = {dataset_of(model, config) for model in config.models.values()}
-    if known.datasets.keys() != used or not all(_describes(known.datasets[name], config.datasets[name]) for name in used):
+    if known.datasets.keys() != used or not all(_describes(known.datasets[name], name, config) for name in used):
         raise InputError(f"{folder}/{MANIFEST} does not describe the data sets of its config: adopt the archive again")
 
 
-def _describes(known: DatasetFacts, dataset: DatasetSettings) -> bool:
+def _describes(known: DatasetFacts, name: str, config: Config) -> bool:
     """Return whether `PlannedDataset.facts` can have returned these facts for a data set."""
+    dataset = config.datasets[name]
     analysed = dataset.eval_split_name
-    return {analysed} <= known.images.keys() <= {analysed, dataset.probe_split_name, dataset.train_split}
+    return {analysed} <= known.images.keys() <= {analysed, dataset.probe_split_name, dataset.train_split, *fit_splits(name, config)}
 
 
 def check_drawing(results: str, notes: Path) -> None:

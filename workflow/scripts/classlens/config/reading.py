@@ -11,7 +11,17 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from classlens.config.files import check_plain, load, place
-from classlens.config.settings import SPLITS, WEIGHTS, Config, DatasetSettings, ModelSettings, Section, TwinSettings
+from classlens.config.settings import (
+    SPLITS,
+    WEIGHTS,
+    ClassEmbeddingSettings,
+    ComparisonSettings,
+    Config,
+    DatasetSettings,
+    ModelSettings,
+    Section,
+    TwinSettings,
+)
 from classlens.errors import InputError, printable
 from classlens.models import arguments
 from classlens.protocol import Protocol
@@ -254,6 +264,8 @@ def _check_model(name: str, model: ModelSettings, config: Config) -> None:
         )
     if dataset_of(model, config) not in config.datasets:
         raise InputError(f"{key}.dataset` is {model.dataset!r}, and must be one of {', '.join(config.datasets)}")
+    if model.class_embedding:
+        _check_class_embedding(f"{key}.class_embedding", model, config.datasets[dataset_of(model, config)])
     other, protocol = model.random_twin, Protocol.named(config.protocol)
     if isinstance(other, str) and not _lends_twins(other, model, config):
         raise InputError(f"{key}.random_twin` is {other!r}: give a model of the same data set that has a twin of its own")
@@ -262,6 +274,47 @@ def _check_model(name: str, model: ModelSettings, config: Config) -> None:
     for twin in own_twins(name, model, protocol):
         if twin in config.models:
             raise InputError(f"config key `models.{twin}` is the name of a random twin of {name}: rename it, or set random_twin: false")
+
+
+VECTORS = {"file": {*ComparisonSettings.model_fields}, "fit": {"split"}, "text": {"prompts", "weights", "temperature", "projection"}}
+"""The settings that apply to each source of class vectors."""
+
+
+def _check_class_embedding(key: str, model: ModelSettings, dataset: DatasetSettings) -> None:
+    """Raise an InputError if the settings of a class embedding exclude each other or do not fit the model or its data set."""
+    embedding = model.class_embedding
+    assert embedding
+    sources = [name for name in VECTORS if getattr(embedding, name) is not None]
+    if len(sources) != 1:
+        raise InputError(f"{key}` has {' and '.join(f'`{name}`' for name in sources) or 'no source'}: set one of {', '.join(VECTORS)}")
+    source = sources[0]
+    changed = [name for name, value in embedding if value != type(embedding).model_fields[name].default]
+    if other := next((name for name in changed if name != source and name not in VECTORS[source]), None):
+        raise InputError(f"{key}.{other}` does not apply to `{source}`: remove it")
+    if model.weights == "trained":
+        raise InputError(f"{key}` is for models with other weights: a trained model has the head that it was trained with; remove it")
+    if source == "fit" and fit_split(embedding, dataset) == dataset.eval_split_name:
+        other = next(split for split in ("train", "test") if split != dataset.eval_split_name)
+        raise InputError(
+            f"{key}.split`: {dataset.eval_split_name} is the split to analyse, and a head is too good on the images that it was fitted on: "
+            f"set `split` to another split, such as {other}"
+        )
+    if source == "text" and model.weights == "random":
+        raise InputError(f"{key}.text` is for an image tower that was trained with a text tower: set `weights` to pretrained or a file")
+    if source == "text" and model.weights not in WEIGHTS and not (model.arch and ("." in model.arch or ":" in model.arch)):
+        raise InputError(f"{key}.text` needs the full name of the weights in timm, to know their text tower: set `arch` to NAME.TAG")
+
+
+def fit_split(embedding: ClassEmbeddingSettings, dataset: DatasetSettings) -> str:
+    """Return the name of the split that a class embedding is fitted on."""
+    return embedding.split or dataset.train_split
+
+
+def fit_splits(name: str, config: Config) -> list[str]:
+    """Return the names of the splits of a data set that class embeddings are fitted on."""
+    of_dataset = (model.class_embedding for model in config.models.values() if dataset_of(model, config) == name)
+    fitted = (embedding for embedding in of_dataset if embedding and embedding.fit)
+    return list(dict.fromkeys(fit_split(embedding, config.datasets[name]) for embedding in fitted))
 
 
 def dataset_of(model: ModelSettings, config: Config) -> str:
