@@ -82,7 +82,7 @@ def make(wanted: ModelDescription, hub: Hub, seed: int, weights: Path, card: Pat
     vectors, source = _vectors(wanted), Source.of(wanted, hub)
     architecture = source.architecture
     head = (lambda model: _give_head(model, vectors, wanted, architecture)) if vectors else None
-    model = source.build(wanted, wanted.num_classes, seed, head, drops_head=wanted.projection == "drop")
+    model = source.build(wanted, seed, head, drops_head=wanted.projection == "drop")
     known = None if vectors or not source.checkpoint else _arrange(model, wanted, architecture, source.checkpoint)
     loading.save(model, weights)
     loading.describe(
@@ -101,10 +101,10 @@ def make(wanted: ModelDescription, hub: Hub, seed: int, weights: Path, card: Pat
 def make_backbone(wanted: ModelDescription, hub: Hub, seed: int) -> tuple[ViT, dict[str, Any]]:
     """Return a model whose features a head is fitted to, and its image transform.
 
-    A head with one random class stands in for the fitted one, so that the model passes the same checks.
+    A random head stands in for the fitted one, so that the model passes the same checks.
 
     Args:
-        wanted: description of the model, without a class embedding.
+        wanted: description of the model, without a class embedding and with any number of classes.
         hub: source of pretrained weights.
         seed: seed of random weights.
 
@@ -114,10 +114,10 @@ def make_backbone(wanted: ModelDescription, hub: Hub, seed: int) -> tuple[ViT, d
     source = Source.of(wanted, hub)
 
     def stand_in(model: ViT) -> None:
-        vectors = Vectors(torch.randn(1, model.num_features), None)
+        vectors = Vectors(torch.randn(wanted.num_classes, model.num_features), None)
         class_embedding.attach(model, vectors, Comparison(projection=False), f"of {wanted.arch}")
 
-    model = source.build(wanted, 1, seed, stand_in, drops_head=True)
+    model = source.build(wanted, seed, stand_in, drops_head=True)
     return model, loading.transform_of(model, source.architecture.name, source.transform, wanted.protocol)
 
 
@@ -151,13 +151,13 @@ class Source:
         file = hub.weights(architecture) if wanted.weights == "pretrained" else wanted.checkpoint
         return cls(architecture, transform, *_read(wanted, file))
 
-    def build(self, wanted: ModelDescription, num_classes: int, seed: int, head: Callable[[ViT], None] | None, *, drops_head: bool) -> ViT:
+    def build(self, wanted: ModelDescription, seed: int, head: Callable[[ViT], None] | None, *, drops_head: bool) -> ViT:
         """Return the model (`loading.make_model`)."""
         return loading.make_model(
             self.architecture,
             wanted.weights,
             wanted.kwargs,
-            num_classes,
+            wanted.num_classes,
             seed,
             checkpoint=self.checkpoint,
             key_prefix=wanted.key_prefix,
