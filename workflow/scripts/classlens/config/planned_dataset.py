@@ -170,10 +170,10 @@ class PlannedDataset:
         named = self.layout.kind == "imagefolder" and self.settings.classes != "imagenet"  # others are known by number only
         few = next((name for name in (self._class_ids if named else counts) if counts[name] < FEWEST_TO_FIT), None)
         if few or len(counts) < self.num_classes:
-            found = f"{counts[few]} of the class {few}" if few else f"of {len(counts)} of the {self.num_classes} classes"
+            found = f"has {counts[few]} of the images of class {few}" if few else f"has {len(counts)} of the {self.num_classes} classes"
             raise InputError(
-                f"data set {self.name}: split {split} has images {found}, but a head is fitted on at least {FEWEST_TO_FIT} images of each "
-                "class: add some, or set another `split` of the model's `class_embedding`"
+                f"data set {self.name}: split {split} {found}, but a head is fitted on at least {FEWEST_TO_FIT} images of each class: add "
+                "some, or set another `split` of the model's `class_embedding`"
             )
 
     def _listed(self, split: str) -> list[Image]:

@@ -92,7 +92,7 @@ class Vectors:
             classes: (id, name) of each class.
         """
         texts = {"normalization": self.normalization, "temperature": repr(self.temperature), "facts": json.dumps(self.facts)}
-        tensors = {"weight": self.vectors, **({} if self.bias is None else {"bias": self.bias})}
+        tensors = {"weight": self.vectors.contiguous(), **({} if self.bias is None else {"bias": self.bias})}
         content = save(tensors, {"classes": json.dumps([class_id for class_id, _ in classes]), **texts})
         with atomic_write(path) as draft:
             draft.write_bytes(_with_sorted_header(content))

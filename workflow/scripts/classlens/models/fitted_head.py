@@ -109,8 +109,8 @@ def _held_out(classes: np.ndarray, names: list[tuple[str, str]], seed: int) -> n
         few = int(np.argmax(counts < 2))
         class_id, name = names[few]
         raise InputError(
-            f"class {class_id} ({name}) has {counts[few] or 'no'} image{'s' * (counts[few] != 1)} in the split that the head is fitted on, "
-            "but at least two are needed: add some, or set another `split` of the model's `class_embedding`"
+            f"the split that the head is fitted on has {counts[few]} of the images of class {class_id} ({name}), but at least two are "
+            "needed: add some, or set another `split` of the model's `class_embedding`"
         )
     rng, held_out = np.random.default_rng(seed), np.zeros(len(classes), bool)
     for index in range(len(names)):
