@@ -38,7 +38,7 @@ WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 """Files with the weights of both towers in a repository."""
 NO_IMAGE_TOWER = {"layers": 1, "width": 8, "head_width": 8, "patch_size": 8, "image_size": 8}
 """An image tower as small as possible, because open_clip builds none without one."""
-NAMELESS = re.compile(r"n[0-9]{8}|[^A-Za-z]*", re.ASCII)
+NAMELESS = re.compile(r"n[0-9]{8}|[\W\d_]*")
 """Names of classes that say nothing to a text tower: ids of ImageNet, and numbers."""
 
 
