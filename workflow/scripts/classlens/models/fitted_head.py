@@ -5,7 +5,9 @@ weight and bias, so that the head reads the features as they are. The strength o
 held-out tenth of the images; the head is then fitted again to all images.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,11 +24,16 @@ STRENGTHS = (10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4)
 """Strengths of the L2 penalty to choose from, strongest first: the strongest of equally accurate ones is chosen."""
 HELD_OUT = 10
 """One image in this number is held out to choose the strength."""
-GRADIENT = 1e-7
-"""Largest entry of the gradient at which logistic regression ends. The loss is a mean over images."""
+GRADIENT, COARSE_GRADIENT = 1e-7, 1e-4
+"""Largest entry of the gradient at which logistic regression ends, and at which it ends while the strength is chosen, because this takes a
+fraction of the steps. The loss is a mean over images."""
 MOST_STEPS = 5000
 ROWS = 8192
 """Images per block of a sum over images, which limits the RAM of double-precision copies."""
+
+
+Solutions = list[tuple[np.ndarray, np.ndarray]]
+"""Weight [class, width] and bias [class] for standardised features, for each strength."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +105,7 @@ def fit(kind: str, features: Features, classes: list[tuple[str, str]], seed: int
         vectors = prototypes(features, len(classes))
     else:
         strength, rate = _chosen(kind, rest, tested, len(classes))
-        vectors = _regressions(kind, features, len(classes), (strength,))[0]
+        vectors = _regressions(linear if kind == "linear" else ridge, features, len(classes), (strength,))[0]
     return vectors, {"images": len(features), "strength": strength, "held_out_accuracy": rate}
 
 
@@ -121,24 +128,20 @@ def _held_out(classes: np.ndarray, names: list[tuple[str, str]], seed: int) -> n
 
 def _chosen(kind: str, rest: Features, tested: Features, num_classes: int) -> tuple[float, float]:
     """Return the strength with the best accuracy on held-out images, and this accuracy."""
-    rates = [accuracy(vectors, tested) for vectors in _regressions(kind, rest, num_classes, STRENGTHS)]
+    solve = partial(linear, gradient=COARSE_GRADIENT) if kind == "linear" else ridge
+    rates = [accuracy(vectors, tested) for vectors in _regressions(solve, rest, num_classes, STRENGTHS)]
     best = int(np.argmax(rates))  # the first of equal ones
     return STRENGTHS[best], rates[best]
 
 
-def _regressions(kind: str, features: Features, num_classes: int, strengths: tuple[float, ...]) -> list[Vectors]:
-    """Return the class vectors of a regression for each strength."""
+def _regressions(solve: Callable[..., Solutions], features: Features, num_classes: int, strengths: tuple[float, ...]) -> list[Vectors]:
+    """Return the class vectors of a regression (`linear` or `ridge`) for each strength."""
     scale = Scale.of(features.values)
-    solve = linear if kind == "linear" else ridge
     found = [scale.folded(*solution) for solution in solve(features, scale, num_classes, strengths)]
     return [Vectors(torch.from_numpy(weight).float(), torch.from_numpy(bias).float()) for weight, bias in found]
 
 
-Solutions = list[tuple[np.ndarray, np.ndarray]]
-"""Weight [class, width] and bias [class] for standardised features, for each strength."""
-
-
-def linear(features: Features, scale: Scale, num_classes: int, strengths: tuple[float, ...]) -> Solutions:
+def linear(features: Features, scale: Scale, num_classes: int, strengths: tuple[float, ...], gradient: float = GRADIENT) -> Solutions:
     """Return multinomial logistic regressions: the minimum of mean cross-entropy + strength / 2 * |weight|², by L-BFGS.
 
     Args:
@@ -146,14 +149,15 @@ def linear(features: Features, scale: Scale, num_classes: int, strengths: tuple[
         scale: their mean and deviation.
         num_classes: number of classes.
         strengths: strengths of the penalty. Each regression starts from the one before.
+        gradient: largest entry of the gradient at which a regression ends.
     """
     width, found = features.values.shape[1], []
     start = np.zeros(num_classes * (width + 1))
     for strength in progress(strengths, len(strengths), "logistic regression", unit="strengths"):
-        arguments, options = (features, scale, num_classes, strength), {"maxiter": MOST_STEPS, "maxfun": 2 * MOST_STEPS, "gtol": GRADIENT}
+        arguments, options = (features, scale, num_classes, strength), {"maxiter": MOST_STEPS, "maxfun": 2 * MOST_STEPS, "gtol": gradient}
         result = minimize(loss, start, arguments, method="L-BFGS-B", jac=True, options={**options, "ftol": 0, "maxcor": 20})
         steepest = float(np.abs(result.jac).max())
-        if steepest > 1e3 * GRADIENT:
+        if steepest > 100 * gradient:
             log.warning("logistic regression has not converged: its gradient is %.1e after %d steps", steepest, result.nit)
         start = result.x
         found.append((result.x.reshape(num_classes, -1)[:, :-1], result.x.reshape(num_classes, -1)[:, -1]))
