@@ -72,6 +72,26 @@ def class_list(wildcards):
     return of_model(wildcards.model, "<results>/data/{dataset}/{split}/classes.parquet") if needed else []
 
 
+# Models whose heads the workflow fits.
+FITTED = plan.with_class_embedding("fit")
+
+
+def made_class_embedding(model):
+    """Return the class embedding that the workflow makes for a model, or for the model that it is a random twin of."""
+    name = plan.models[model].twin_of or model
+    return f"<results>/models/{name}/class_embedding.safetensors" if plan.makes_class_embedding(model) else []
+
+
+def of_fit_split(pattern):
+    """Return an input function that gives a path of the split on which the head of the wildcard's model is fitted."""
+
+    def path(wildcards):
+        model = wildcards.model
+        return pattern.format(model=model, dataset=plan.models[model].dataset, split=plan.fit_split(model))
+
+    return path
+
+
 def train_manifest(wildcards):
     """Return the manifest of the split on which a model is trained."""
     dataset = plan.datasets[plan.models[wildcards.model].dataset]

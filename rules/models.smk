@@ -5,6 +5,7 @@ rule model:
     """A model from the hub, a checkpoint or a seed; it must pass a self-check"""
     input:
         class_list=class_list,
+        class_embedding=lambda wildcards: made_class_embedding(wildcards.model),
     output:
         weights_file="<results>/models/{model}/model.safetensors",
         card="<results>/models/{model}/model.json",

@@ -31,6 +31,7 @@ for model, twins in plan.measured_together.items():
             f"twins_{model}"
         input:
             manifest=of_model(model, "<results>/data/{dataset}/{split}/manifest.parquet"),
+            class_embedding=made_class_embedding(model),
         output:
             **memories_of_twins(model),
             weights_files=of_twins(model, "<results>/models/{model}/model.safetensors"),

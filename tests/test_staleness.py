@@ -245,6 +245,82 @@ def of_user(run: Run) -> set[str]:
     return planned(run, "--configfile", str(run.folder / "my config.yaml"))
 
 
+def coloured(root: Path, split: str, count: int) -> None:
+    """Images of two classes."""
+    from PIL import Image
+
+    for class_id, colour in (("ant", 200), ("bee", 20)):
+        for number in range(count):
+            path = root / split / class_id / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (32, 32), (colour, 9 * number, 99)).save(path)
+
+
+FITTED = "results/fitted/models/m/model.json"
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A model with a fitted head, and nothing after it."""
+    run = Run(tmp_path_factory.mktemp("fitted"))
+    coloured(run.folder / "images", "train", 4)
+    coloured(run.folder / "images", "validation", 2)
+    run.complete(FITTED, "--configfile", run.configure(config_of_fit()))
+    return run
+
+
+def config_of_fit(**embedding: object) -> dict[str, object]:
+    model = {"arch": "vit_tiny_patch16_224", "weights": "random", "kwargs": {"img_size": 32, "embed_dim": 24, "num_heads": 2, "depth": 2}}
+    dataset = {"kind": "imagefolder", "root": "images", "images_per_class": None}
+    models = {"m": {**model, "class_embedding": {"fit": "ridge", **embedding}}}
+    return {"run": "fitted", "datasets": {"d": dataset}, "models": models, "analyses": ["identifiability"]}
+
+
+def of_fit(run: Run, *targets: str, **embedding: object) -> set[str]:
+    config = run.configure(config_of_fit(**embedding), "changed.yaml")
+    return planned(run, *(targets or (FITTED,)), "--configfile", str(config))
+
+
+def test_a_fitted_head(fitted: Run) -> None:
+    assert of_fit(fitted) == set()
+    assert of_fit(fitted, fit="linear") == {"fit_head", "model"}
+
+
+def test_an_image_that_the_head_is_fitted_on(fitted: Run) -> None:
+    path = fitted.folder / "images/train/ant/0.png"
+    content = path.read_bytes()
+    path.write_bytes((path.parent / "1.png").read_bytes())
+    stale = of_fit(fitted)
+    path.write_bytes(content)
+    assert stale == {"manifest", "features", "fit_head", "model"}
+    assert of_fit(fitted) == set()
+
+
+def test_the_twins_of_a_fitted_head_have_vectors_of_its_shape(fitted: Run) -> None:
+    model = {"arch": "vit_tiny_patch16_224", "kwargs": {"img_size": 32, "depth": 2}, "class_embedding": {"fit": "ridge"}}
+    config = fitted.configure({**config_of_fit(), "run": "twins", "models": {"m": model}}, "twins.yaml")
+    assert {"twins_m", "features", "fit_head"} <= planned(
+        fitted, "results/twins/identifiability/m_random/d.parquet", "--configfile", str(config)
+    )
+
+
+def test_prompts(fitted: Run, tmp_path: Path) -> None:
+    """Settings that the text tower depends on; none of its programs runs here."""
+    from classlens.config.plan import Plan
+    from classlens.config.reading import resolve
+    from classlens.config.steps import flags
+
+    def steps(**embedding: object) -> tuple[list[str], list[str]]:
+        model = {"arch": "vit_base_patch32_clip_quickgelu_224.openai", "class_embedding": {"text": "openclip", **embedding}}
+        plan = Plan(resolve({"datasets": {"d": {"kind": "shapes"}}, "models": {"m": model}}), str(tmp_path))
+        return flags(plan.text_step("m")), flags(plan.model_step("m"))
+
+    (text, model), (other_text, same_model) = steps(), steps(prompts=["{}"])
+    assert text != other_text and model == same_model
+    (same_text, other_model) = steps(temperature=0.5)
+    assert same_text == text and other_model != model
+
+
 WITH_MASKS = {"context", "tokens", "segmentation"} | shown("context", "tokens")
 WITH_MASKS |= {"figure_segmentation_scores", "table_segmentation_scores", "table_context_difference"}
 CHANGED_IMAGES = EVERYTHING - {"shapes", "train", "extract"} - TWINS - WITH_MASKS

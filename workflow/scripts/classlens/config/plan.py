@@ -111,6 +111,8 @@ class Plan:
             yield partial(self._built, name)
             yield partial(self._checkpoint, name)
             yield partial(self._class_embedding, name)
+            if model.class_embedding and model.class_embedding.fit:
+                yield partial(dataset.check_fit, name, dataset.fit_split(model.class_embedding))
             if model.weights == "trained":
                 yield partial(dataset.image_count, dataset.train_split)
             if "probes" in self._asked(model):
@@ -273,15 +275,18 @@ class Plan:
         return path
 
     def _class_embedding(self, name: str) -> Path | None:
-        """Return the path of the class embedding that replaces a model's head, or None.
+        """Return the path of the class embedding in the config that replaces a model's head, or None.
 
         Raises:
-            InputError: the file is missing.
+            InputError: the file, or the file of a text tower's weights, is missing.
         """
         embedding = self.config.models[name].class_embedding
-        if embedding and not Path(embedding.file).is_file():
-            raise InputError(f"config key `models.{name}.class_embedding`: there is no file {embedding.file}")
-        return Path(embedding.file) if embedding else None
+        files = {key: Path(path) for key in ("file", "weights") if embedding and (path := getattr(embedding, key))}
+        for key, path in files.items():
+            if not path.is_file():
+                place = "class_embedding" if key == "file" else "class_embedding.weights"
+                raise InputError(f"config key `models.{name}.{place}`: there is no file {path}")
+        return files.get("file")
 
     def files_of_model(self, name: str) -> dict[str, str]:
         """Return the paths of a model's `checkpoint` and `class_embedding`, an empty text for a file that the model does not have."""
@@ -295,6 +300,31 @@ class Plan:
     def hashes_of_model(self, name: str) -> list[str | None]:
         """Return the sha256 of a model's checkpoint and class embedding, without files that the model does not have."""
         return self.fingerprints.of(path for path in self.files_of_model(name).values() if path)
+
+    def with_class_embedding(self, source: str) -> list[str]:
+        """Return the names of the models whose class embedding the workflow makes from a source, `fit` or `text`, without random twins."""
+        found = {name: self.config.models[name].class_embedding for name in self.config.models}
+        return [name for name, embedding in found.items() if embedding and getattr(embedding, source)]
+
+    def makes_class_embedding(self, name: str) -> bool:
+        """Return whether the workflow makes the class embedding of a model, or of the model that it is a random twin of."""
+        return (self.models[name].twin_of or name) in (*self.with_class_embedding("fit"), *self.with_class_embedding("text"))
+
+    def fit_split(self, name: str) -> str:
+        """Return the name of the split that a model's class embedding is fitted on."""
+        embedding = self.models[name].settings.class_embedding
+        assert embedding
+        return self.datasets[self.models[name].dataset].fit_split(embedding)
+
+    def text_weights(self, name: str) -> str:
+        """Return the path of the file in the config with the weights of a model's text tower, an empty text for weights of the hub."""
+        embedding = self.models[name].settings.class_embedding
+        assert embedding
+        return embedding.weights or ""
+
+    def text_hashes(self, name: str) -> list[str | None]:
+        """Return the sha256 of the file with the weights of a model's text tower, or nothing for weights of the hub."""
+        return self.fingerprints.of(path for path in [self.text_weights(name)] if path)
 
     # Settings of the steps. Each step gets only the settings that it depends on.
 
@@ -312,15 +342,39 @@ class Plan:
     def model_step(self, name: str) -> steps.ModelStep:
         """Return the settings that a model's weights, self-check and transform depend on, besides the contents of its files."""
         model = self.models[name]
-        weights = model.weights if model.weights in WEIGHTS else "checkpoint"
+        fitted = name in self.with_class_embedding("fit")  # fitted to features of random weights, if these are random
         return self.step(
-            steps.ModelStep, model.settings, self._comparison(model), weights=weights, seed=model.seed,
-            num_classes=self.datasets[model.dataset].num_classes,
-            sha256=model.settings.sha256 if weights == "pretrained" else None,
+            steps.ModelStep, model.settings, self._comparison(model), num_classes=self.datasets[model.dataset].num_classes,
+            random_vectors=model.weights == "random" and not fitted, **self._source(model),
         )  # fmt: skip
 
+    def _source(self, model: Model) -> dict[str, Any]:
+        """Return the settings of the source of a model's weights."""
+        weights = model.weights if model.weights in WEIGHTS else "checkpoint"
+        return {"weights": weights, "seed": model.seed, "sha256": model.settings.sha256 if weights == "pretrained" else None}
+
     def _comparison(self, model: Model) -> ComparisonSettings:
-        return model.settings.class_embedding or ComparisonSettings()
+        embedding = model.settings.class_embedding
+        if embedding and embedding.fit:
+            return ComparisonSettings(projection="drop")
+        return embedding or ComparisonSettings()
+
+    def features_step(self, name: str) -> steps.FeaturesStep:
+        """Return the settings that a model's features depend on, besides the contents of its files and the images."""
+        model = self.models[name]
+        return self.step(steps.FeaturesStep, model.settings, **self._source(model))
+
+    def fit_step(self, name: str) -> steps.FitStep:
+        """Return the settings that a model's fitted class embedding depends on, besides its features."""
+        embedding, dataset = self.models[name].settings.class_embedding, self.datasets[self.models[name].dataset]
+        assert embedding
+        return self.step(steps.FitStep, embedding, split=self.fit_split(name), analysed=dataset.eval_split)
+
+    def text_step(self, name: str) -> steps.TextStep:
+        """Return the settings that a model's class embedding from a text tower depends on, besides the contents of its files."""
+        model = self.models[name]
+        assert model.settings.class_embedding
+        return self.step(steps.TextStep, model.settings, prompts=model.settings.class_embedding.prompts)
 
     def twins_step(self, name: str) -> steps.TwinsStep:
         """Return the settings that a model's jointly measured random twins and their measures depend on, besides the images."""
@@ -328,7 +382,7 @@ class Plan:
         sections = (model.settings, self.config.hidden_states, self.config.projection, self._comparison(model))
         seeds = [self.models[twin].seed for twin in self.measured_together[name]]
         num_classes = self.datasets[model.dataset].num_classes
-        return self.step(steps.TwinsStep, *sections, seeds=seeds, weights="random", num_classes=num_classes)
+        return self.step(steps.TwinsStep, *sections, seeds=seeds, weights="random", random_vectors=True, num_classes=num_classes)
 
     def training_step(self, name: str) -> steps.TrainingStep:
         """Return the settings that the training of a model depends on, besides the images."""

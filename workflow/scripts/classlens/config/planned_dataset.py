@@ -1,6 +1,7 @@
 """The plan of a data set before its files are read: folders, splits, shards, and everything that its tables depend on."""
 
 import os
+from collections import Counter
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 from classlens.config.published import DatasetFacts
 from classlens.config.reading import dataset_of
-from classlens.config.settings import FOUND, SPLITS, ColumnSettings, Config
+from classlens.config.settings import FOUND, SPLITS, ClassEmbeddingSettings, ColumnSettings, Config
 from classlens.config.steps import ArchiveStep, ClassListStep, ManifestStep, MaskStep, ShapesStep, Step, UnpackStep
 from classlens.data import dataset_classes, mask_files, splits
 from classlens.data.cifar_layout import ARCHIVES, Archive
@@ -19,6 +20,9 @@ from classlens.errors import InputError
 from classlens.protocol import Protocol
 from classlens.storage.fingerprints import Fingerprints
 from classlens.storage.provenance import sha256_of
+
+FEWEST_TO_FIT = 2
+"""Images per class for fitting a head: one is held out to choose the strength of its regularisation."""
 
 
 class PlannedDataset:
@@ -59,6 +63,16 @@ class PlannedDataset:
     def train_split(self) -> str:
         """The name of the split that models are trained on, which may be missing."""
         return self.settings.train_split or splits.named(self._split_names, splits.TRAIN, "train_split", self._given_root) or "train"
+
+    def fit_split(self, embedding: ClassEmbeddingSettings) -> str:
+        """Return the name of the split that a class embedding is fitted on."""
+        return embedding.split or self.train_split
+
+    @cached_property
+    def fit_splits(self) -> list[str]:
+        """The names of the splits that class embeddings are fitted on."""
+        embeddings = (model.class_embedding for model in self._models)
+        return list(dict.fromkeys(self.fit_split(embedding) for embedding in embeddings if embedding and embedding.fit))
 
     @cached_property
     def probe_split(self) -> str | None:
@@ -201,18 +215,26 @@ class PlannedDataset:
         if self._facts:
             return list(self._facts.images)
         probed = any("probes" in (self._run.analyses if model.analyses is None else model.analyses) for model in self._models)
-        wanted = [self.eval_split, self.probe_split if probed else None, self.train_split if self._is_trained_on else None]
+        wanted = [
+            self.eval_split,
+            self.probe_split if probed else None,
+            self.train_split if self._is_trained_on else None,
+            *self.fit_splits,
+        ]
         return list(dict.fromkeys(split for split in wanted if split))
 
     @property
     def _is_trained_on(self) -> bool:
-        return any(model.weights == "trained" for model in self._models)
+        """Whether models or heads are fitted on the train split."""
+        return self.train_split in self.fit_splits or any(model.weights == "trained" for model in self._models)
 
     def images_per_class(self) -> dict[str, int | None]:
         """Return the number of images per class that this run uses, by split; None means all."""
-        counts = {self.probe_split: self.settings.probe_images_per_class} if self.probe_split else {}
+        for_training = self.settings.train_images_per_class if self.is_generated else None
+        counts = dict.fromkeys(self.fit_splits, for_training)
+        counts |= {self.probe_split: self.settings.probe_images_per_class} if self.probe_split else {}
         if self.is_generated or self._is_trained_on:
-            counts[self.train_split] = self.settings.train_images_per_class if self.is_generated else None
+            counts[self.train_split] = for_training
         return {**counts, self.eval_split: self.settings.images_per_class}
 
     def image_count(self, split: str) -> int:
@@ -230,6 +252,31 @@ class PlannedDataset:
             self._check_archive(archive)
             return archive.count(split, per_class)
         return len(self._listed(split))
+
+    def check_fit(self, model: str, split: str) -> None:
+        """Check that the class embedding of a model can be fitted on a split.
+
+        Raises:
+            InputError: the split is the analysed one or missing, or a class has fewer than two images in it.
+        """
+        if split == self.eval_split:
+            other = next(name for name in ("train", "test") if name != split)
+            raise InputError(
+                f"config key `models.{model}.class_embedding.split`: {split} is the split to analyse, and a head is too good on the images "
+                f"that it was fitted on: set `split` to another split, such as {other}"
+            )
+        self.image_count(split)
+        if self.is_made:
+            return
+        counts = Counter(image.class_id for image in self._listed(split))
+        named = self.layout.kind in FOUND and self.settings.classes != "imagenet"  # others are known by number only
+        few = next((name for name in (self._class_ids if named else counts) if counts[name] < FEWEST_TO_FIT), None)
+        if few or len(counts) < self.num_classes:
+            found = f"has {counts[few]} of the images of class {few}" if few else f"has {len(counts)} of the {self.num_classes} classes"
+            raise InputError(
+                f"data set {self.name}: split {split} {found}, but a head is fitted on at least {FEWEST_TO_FIT} images of each class: add "
+                "some, or set another `split` of the model's `class_embedding`"
+            )
 
     def _listed(self, split: str) -> list[Image]:
         """Return the images of a split in order, for a data set on this machine."""

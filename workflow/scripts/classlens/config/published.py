@@ -14,7 +14,7 @@ from pydantic import Field
 from classlens.config.files import unique
 from classlens.config.paths import escaped
 from classlens.config.reading import dataset_of, validated
-from classlens.config.settings import Config, DatasetSettings, Section
+from classlens.config.settings import Config, Section
 from classlens.data import splits
 from classlens.errors import InputError, first_line, printable
 from classlens.storage.provenance import sha256
@@ -108,7 +108,8 @@ def portable(config: Config) -> dict[str, Any]:
     for model in plain["models"].values():
         model["weights"] = _base(model["weights"])
         if model["class_embedding"]:
-            model["class_embedding"]["file"] = _base(model["class_embedding"]["file"])
+            for key in ("file", "weights"):
+                model["class_embedding"][key] = _base(model["class_embedding"][key])
     plain["hub"]["cache"] = plain["figures"]["style"] = None
     return json.loads(json.dumps(plain))  # a copy without shared objects, so that YAML writes no aliases
 
@@ -132,13 +133,16 @@ def check(config: Config, known: Published) -> None:
             f"{folder} holds published results of another config: use --configfile {folder}/{CONFIG}, or another `run` for yours"
         )
     used = {dataset_of(model, config) for model in config.models.values()}
-    if known.datasets.keys() != used or not all(_describes(known.datasets[name], config.datasets[name]) for name in used):
+    if known.datasets.keys() != used or not all(_describes(known.datasets[name], name, config) for name in used):
         raise InputError(f"{folder}/{MANIFEST} does not describe the data sets of its config: adopt the archive again")
 
 
-def _describes(known: DatasetFacts, dataset: DatasetSettings) -> bool:
+def _describes(known: DatasetFacts, name: str, config: Config) -> bool:
     """Return whether `PlannedDataset.facts` can have returned these facts for a data set."""
-    given = {split for split in (dataset.eval_split, dataset.probe_split, dataset.train_split) if split}
+    dataset = config.datasets[name]
+    embeddings = (model.class_embedding for model in config.models.values() if dataset_of(model, config) == name)
+    fitted = {embedding.split for embedding in embeddings if embedding}
+    given = {split for split in (dataset.eval_split, dataset.probe_split, dataset.train_split, *fitted) if split}
     allowed = given | {name for name in known.images if name.lower() in (*splits.USUAL, splits.WHOLE)}
     return bool(known.images) and dataset.eval_split in (None, *known.images) and known.images.keys() <= allowed
 

@@ -11,7 +11,18 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from classlens.config.files import check_plain, load, place
-from classlens.config.settings import FOUND, SPLITS, WEIGHTS, ColumnSettings, Config, DatasetSettings, ModelSettings, Section, TwinSettings
+from classlens.config.settings import (
+    FOUND,
+    SPLITS,
+    WEIGHTS,
+    ColumnSettings,
+    ComparisonSettings,
+    Config,
+    DatasetSettings,
+    ModelSettings,
+    Section,
+    TwinSettings,
+)
 from classlens.errors import InputError, printable
 from classlens.models import arguments
 from classlens.protocol import Protocol
@@ -283,6 +294,8 @@ def _check_model(name: str, model: ModelSettings, config: Config) -> None:
         )
     if dataset_of(model, config) not in config.datasets:
         raise InputError(f"{key}.dataset` is {model.dataset!r}, and must be one of {', '.join(config.datasets)}")
+    if model.class_embedding:
+        _check_class_embedding(f"{key}.class_embedding", model)
     other, protocol = model.random_twin, Protocol.named(config.protocol)
     if isinstance(other, str) and not _lends_twins(other, model, config):
         raise InputError(f"{key}.random_twin` is {other!r}: give a model of the same data set that has a twin of its own")
@@ -291,6 +304,29 @@ def _check_model(name: str, model: ModelSettings, config: Config) -> None:
     for twin in own_twins(name, model, protocol):
         if twin in config.models:
             raise InputError(f"config key `models.{twin}` is the name of a random twin of {name}: rename it, or set random_twin: false")
+
+
+VECTORS = {"file": {*ComparisonSettings.model_fields}, "fit": {"split"}, "text": {"prompts", "weights", "temperature", "projection"}}
+"""The settings that apply to each source of class vectors."""
+
+
+def _check_class_embedding(key: str, model: ModelSettings) -> None:
+    """Raise an InputError if the settings of a class embedding exclude each other or do not fit the model."""
+    embedding = model.class_embedding
+    assert embedding
+    sources = [name for name in VECTORS if getattr(embedding, name) is not None]
+    if len(sources) != 1:
+        raise InputError(f"{key}` has {' and '.join(f'`{name}`' for name in sources) or 'no source'}: set one of {', '.join(VECTORS)}")
+    source = sources[0]
+    changed = [name for name, value in embedding if value != type(embedding).model_fields[name].default]
+    if other := next((name for name in changed if name != source and name not in VECTORS[source]), None):
+        raise InputError(f"{key}.{other}` does not apply to `{source}`: remove it")
+    if model.weights == "trained":
+        raise InputError(f"{key}` is for models with other weights: a trained model has the head that it was trained with; remove it")
+    if source == "text" and model.weights == "random":
+        raise InputError(f"{key}.text` is for an image tower that was trained with a text tower: set `weights` to pretrained or a file")
+    if source == "text" and model.weights not in WEIGHTS and not (model.arch and ("." in model.arch or ":" in model.arch)):
+        raise InputError(f"{key}.text` needs the full name of the weights in timm, to know their text tower: set `arch` to NAME.TAG")
 
 
 def dataset_of(model: ModelSettings, config: Config) -> str:

@@ -203,7 +203,7 @@ class DatasetSettings(ClassSettings, MaskSettings, BadImageSetting, ClassCountSe
     images_per_class: Images | None = 5
     """Number of images to analyse per class (the first ones); null uses all."""
     train_split: SplitName | None = None
-    """Split for training models with `weights: trained`; null finds `train` or `training`."""
+    """Split for training models with `weights: trained`, and for fitting class embeddings (`fit`); null finds `train` or `training`."""
     probe_split: SplitName | None = None
     """Split for fitting linear probes; null finds `test` or `testing`, or uses `train` for CIFAR."""
     probe_images_per_class: Images | None = 10
@@ -247,20 +247,50 @@ class TransformSettings(Section):
 class ComparisonSettings(Section):
     """How hidden states are compared with the vectors of a class embedding."""
 
-    normalization: Literal["none", "cosine"] = "none"
-    """`cosine` scales hidden states and class vectors to unit length; `none` does not."""
-    temperature: Annotated[float, Field(gt=0)] = 1.0
-    """Divisor of the dot products of hidden states and class vectors."""
+    normalization: Literal["none", "cosine"] | None = None
+    """`cosine` scales hidden states and class vectors to unit length; `none` does not. null uses `normalization` in the file's metadata, or
+    else `none`."""
+    temperature: Annotated[float, Field(gt=0)] | None = None
+    """Divisor of the dot products of hidden states and class vectors. null uses `temperature` in the file's metadata, or else 1."""
     projection: Literal["keep", "drop"] | None = None
     """`keep` the model's head as a projection before the class vectors (CLIP), or `drop` it. null decides by the width of the vectors; if
     the head's input and output both have this width, by whether timm's weights are known to have a projection."""
 
 
-class ClassEmbeddingSettings(ComparisonSettings):
-    """A class embedding from a file."""
+class FitSetting(Section):
+    """How a head is fitted."""
 
-    file: FilePath
+    fit: Literal["linear", "prototypes", "ridge"] | None = None
+    """Fit class vectors to the model's features of a split: `linear` (multinomial logistic regression), `prototypes` (mean feature of each
+    class, compared by cosine) or `ridge` (regression onto the classes, in closed form). The model's own head is dropped."""
+
+
+def _prompt(value: str) -> str:
+    if value.count("{}") != 1:
+        raise ValueError("write {} once, where the name of the class goes")
+    return value
+
+
+class PromptSetting(Section):
+    """The prompts of a text embedding."""
+
+    prompts: Annotated[list[Annotated[ShortText, AfterValidator(_prompt)]], Field(min_length=1)] = ["a photo of a {}."]
+    """`text`: texts in which `{}` stands for the name of the class; a class vector is the mean over all texts."""
+
+
+class ClassEmbeddingSettings(ComparisonSettings, FitSetting, PromptSetting):
+    """A class embedding from a file, fitted to features, or from a text tower. Set one of `file`, `fit` and `text`."""
+
+    file: FilePath | None = None
     """The .safetensors file with the class vectors."""
+    split: SplitName | None = None
+    """`fit`: split to fit on, which must not be the analysed one; null uses the data set's `train_split`. All of its images are used, but
+    of the probe split only `probe_images_per_class`, unless it is also the train split."""
+    text: Literal["openclip"] | None = None
+    """Make the class vectors with the text tower that was trained together with timm's CLIP image tower, in the package open_clip_torch.
+    They are compared by cosine, with the temperature of the text tower's weights unless `temperature` is set."""
+    weights: FilePath | None = None
+    """`text`: file with the weights of the text tower in OpenCLIP's format; null gets them from the hub."""
 
 
 class TwinSettings(Section):
@@ -325,7 +355,7 @@ def _distinct(values: list[Any]) -> list[Any]:
 def _spelled_out(value: Any) -> Any:
     """Return `{file: path}` for a path, and any other value unchanged."""
     if not isinstance(value, str | dict | None):
-        raise ValueError("give a path, or a mapping with `file`")
+        raise ValueError("give a path, or a mapping with `file`, `fit` or `text`")
     return {"file": value} if isinstance(value, str) else value
 
 
@@ -348,10 +378,10 @@ class ModelSettings(BuildSettings, CheckpointSettings):
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]{64}$")] | None = None
     """Required sha256 of the weights file (checkpoint or hub file), in hexadecimal; null accepts any file."""
     class_embedding: ClassEmbeddingOrPath = None
-    """Class vectors that replace the model's head (text embeddings, prototypes, a separate head), in a .safetensors file with `weight`
-    [class, width], optionally `bias` [class], and the class ids or names of the rows as a JSON list under `classes` in its metadata. For
-    vectors of the model's width, the head is dropped; for vectors of the head's output width, it is kept as a projection (CLIP); if both
-    widths are equal, `projection` decides. A path is short for `{file: path}`."""
+    """Class vectors that replace the model's head: `{fit: linear}` fits them, `{text: openclip}` makes them with CLIP's text tower, and
+    `{file: path}`, or only the path, reads them from a .safetensors file with `weight` [class, width], optionally `bias` [class], and the
+    class ids or names of the rows as a JSON list under `classes` in its metadata. For vectors of the model's width, the head is dropped;
+    for vectors of the head's output width, it is kept as a projection (CLIP); if both widths are equal, `projection` decides."""
     dataset: str | None = None
     """Data set to analyse the model on; optional if the config has only one."""
     random_twin: bool | str | TwinSettings = True

@@ -26,10 +26,12 @@ from classlens.config.settings import (
     DeviceSettings,
     DtypeSetting,
     FigureWidthSetting,
+    FitSetting,
     Images,
     MaskSettings,
     PrecisionSetting,
     ProjectionSettings,
+    PromptSetting,
     ProtocolSetting,
     RelevanceSettings,
     Section,
@@ -175,15 +177,39 @@ class MaskStep(ClassListStep, SplitImagesSetting, BadImageSetting, MaskSettings)
     """Masks that the workflow makes."""
 
 
-class ModelStep(
-    ArchitectureSetting, BuildSettings, CheckpointSettings, ComparisonSettings, ClassNumberSetting, SeedSetting, ProtocolSetting
-):
-    """A model that is downloaded, loaded or initialised."""
+class WeightsSettings(ArchitectureSetting, BuildSettings, CheckpointSettings, SeedSetting, ProtocolSetting):
+    """An architecture, and the source of its weights."""
 
     weights: Literal["pretrained", "random", "checkpoint"]
     """Where the weights come from."""
     sha256: str | None = None
     """Expected sha256 of the weights file, in hexadecimal."""
+
+
+class RandomVectorsSetting(Section):
+    """Whether class vectors are random."""
+
+    random_vectors: bool = False
+    """Use random class vectors of the shape of those in the class embedding's file."""
+
+
+class ModelStep(WeightsSettings, ComparisonSettings, RandomVectorsSetting, ClassNumberSetting):
+    """A model that is downloaded, loaded or initialised."""
+
+
+class FeaturesStep(WeightsSettings, PrecisionSetting):
+    """The features of a split's images, from which a head is fitted."""
+
+
+class FitStep(FitSetting, SplitSetting, SeedSetting, ProtocolSetting):
+    """A head that is fitted to features."""
+
+    analysed: str
+    """Name of the analysed split."""
+
+
+class TextStep(ArchitectureSetting, PromptSetting):
+    """A class embedding from a text tower."""
 
 
 class TrainingStep(ArchitectureSetting, BuildSettings, ClassNumberSetting, SeedSetting, ProtocolSetting, PrecisionSetting):
@@ -212,6 +238,7 @@ class TwinsStep(
     ArchitectureSetting,
     BuildSettings,
     ComparisonSettings,
+    RandomVectorsSetting,
     ClassNumberSetting,
     ProjectionSettings,
     DtypeSetting,

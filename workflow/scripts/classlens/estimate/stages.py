@@ -33,8 +33,12 @@ FORWARDS = {
 # Seconds of one linear probe of ViT-B/32 (9100 training and 4550 test images, width 768, 1000 classes).
 PROBE_SECONDS = 0.23
 
+# Seconds of a logistic regression per image, feature and class, for all strengths (5,000 images, width 384, 100 classes).
+FIT_SECONDS = 2e-8
+
 # Rules whose jobs load torch. Other jobs load table libraries, and jobs of figures also load matplotlib.
-WITH_TORCH = {"model", "train", "extract", "extract_with_memory_keys", "project", "perturbations", "relevance", "deletion", "memories"}
+WITH_TORCH = {"features", "fit_head", "text_embedding", "model", "train", "extract", "extract_with_memory_keys", "project"}
+WITH_TORCH |= {"perturbations", "relevance", "deletion", "memories"}
 # Seconds of work per job that hardly depend on the number of images, without loading libraries.
 FIXED = {"figure": 2.0, "memories": 2.0}
 # Seconds that Snakemake itself needs for each job.
@@ -138,6 +142,8 @@ def _add_model(plan: Plan, model: Model, cost: Calibration, add: Add) -> None:
     states = states_per_image(cost, plan.config.hidden_states.dtype)
     keys = "memories" in has
     add("train" if model.weights == "trained" else "model", seconds=_training(plan, model, cost), size=cost.weights)
+    if model.name in plan.with_class_embedding("fit"):
+        _add_fit(plan, model.name, cost, add, count)
     add("extract_with_memory_keys" if keys else "extract", seconds=count * cost.extraction, size=count * cost.memory_keys * keys)
     add("extract", seconds=of_probes * cost.extraction)
     for rule, images in (("extract_with_memory_keys" if keys else "extract", count), ("extract", of_probes)):
@@ -160,6 +166,14 @@ def _add_model(plan: Plan, model: Model, cost: Calibration, add: Add) -> None:
     if "probes" in has:
         share = probe_work(of_probes or count, count, card.width, card.classes) / probe_work(9100, 4550, 768, 1000)
         add("probes", seconds=PROBE_SECONDS * share * len(STORED_SITES) * card.depth * card.tokens)
+
+
+def _add_fit(plan: Plan, name: str, cost: Calibration, add: Add, count: int) -> None:
+    """Add the costs of a fitted head: the features of two splits, and the fit of the slowest kind, logistic regression."""
+    fitted = plan.datasets[plan.models[name].dataset].image_count(plan.fit_split(name))
+    add("features", seconds=(fitted + count) * cost.extraction, size=4 * cost.card.width * (fitted + count))
+    if plan.fit_step(name).fit == "linear":
+        add("fit_head", seconds=FIT_SECONDS * fitted * cost.card.width * cost.card.classes)
 
 
 def _add_explorer(plan: Plan, cost: Calibration, add: Add, *, count: int, sites: tuple[str, ...], memories: bool) -> None:

@@ -30,6 +30,7 @@ class Card:
         sha256: sha256 of model.safetensors.
         class_embedding: settings for `class_embedding.attach_empty`; None for a model with its own head.
         labels: how the class of each row of the head is known; None if only the data set's class order says so.
+        head: how the workflow made the class vectors: `fit` or `text`, `accuracy`... (`fitted_head`, `text_embedding`); None if it did not.
     """
 
     arch: str
@@ -47,6 +48,7 @@ class Card:
     sha256: str
     class_embedding: dict[str, Any] | None = None
     labels: str | None = None
+    head: dict[str, Any] | None = None
 
     @classmethod
     def read(cls, path: Path) -> "Card":
@@ -76,6 +78,16 @@ class Card:
     @property
     def tokens(self) -> int:
         return self.prefix_tokens + self.image_tokens
+
+    @property
+    def head_text(self) -> str:
+        """A sentence about the class vectors that the workflow made; empty if it made none."""
+        head = self.head or {}
+        if "fit" in head:
+            strength = "" if head["strength"] is None else f", L2 strength {head['strength']:g}"
+            rates = f"{head['held_out_accuracy']:.1%} on the held-out tenth, {head['accuracy']:.1%} on {head['analysed']}"
+            return f"head fitted ({head['fit']}{strength}) to the {head['read_out']} on {head['images']} images of {head['split']}: {rates}"
+        return f"class vectors by the text tower {head['tower']}, {len(head['prompts'])} prompts" if "text" in head else ""
 
     @property
     def metadata(self) -> dict[str, str]:

@@ -1,24 +1,28 @@
 """Class embeddings other than a model's own head: text embeddings for zero-shot classification, class prototypes, a separate linear head.
 
 The file is a safetensors file with a matrix `weight` [class, width] and optionally a `bias` [class]. Its metadata has an entry `classes`, a
-JSON list that names the rows by the data set's class ids or names. The width of the rows decides what happens to the model's head. If it is
-the width of the model, the class embedding replaces the head. If it is the width of the head's output, the class embedding follows the
-head, as in CLIP, whose head is the image projection. If both widths are the same, the head stays if it is known to be a projection.
+JSON list that names the rows by the data set's class ids or names, and may have `normalization` and `temperature` (`Vectors`). The width of
+the rows decides what happens to the model's head. If it is the width of the model, the class embedding replaces the head. If it is the
+width of the head's output, the class embedding follows the head, as in CLIP, whose head is the image projection. If both widths are the
+same, the head stays if it is known to be a projection.
 """
 
 import json
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
+from safetensors.torch import save
 from timm.data import infer_imagenet_subset
 from torch import Tensor, nn
 from torch.nn import functional
 
 from classlens.errors import InputError, first_line
 from classlens.lens import ClassHead
+from classlens.storage.atomic_write import atomic_write
 from classlens.trace import ViT
 
 
@@ -60,14 +64,46 @@ class ClassEmbedding(ClassHead):
 
 @dataclass(frozen=True)
 class Vectors:
-    """The contents of a class embedding file in the data set's class order: vectors [class, width], and bias [class] or None."""
+    """The contents of a class embedding file in the data set's class order.
+
+    Attributes:
+        vectors: [class, width].
+        bias: [class], or None.
+        normalization: how to compare states and vectors unless the config says it, `cosine` or `none`.
+        temperature: divisor of the products unless the config says it.
+        facts: how the workflow made the vectors, for model.json; None for a file of the user.
+    """
 
     vectors: Tensor
     bias: Tensor | None
+    normalization: str = "none"
+    temperature: float = 1.0
+    facts: dict[str, Any] | None = None
 
     def random(self) -> "Vectors":
         """Return random vectors of the same shape, without a bias, for a random twin."""
-        return Vectors(torch.randn_like(self.vectors), None)
+        return replace(self, vectors=torch.randn_like(self.vectors), bias=None)
+
+    def write(self, path: Path, classes: list[tuple[str, str]]) -> None:
+        """Write a class embedding file; the same vectors give the same bytes.
+
+        Args:
+            path: file to write.
+            classes: (id, name) of each class.
+        """
+        texts = {"normalization": self.normalization, "temperature": repr(self.temperature), "facts": json.dumps(self.facts)}
+        tensors = {"weight": self.vectors.contiguous(), **({} if self.bias is None else {"bias": self.bias})}
+        content = save(tensors, {"classes": json.dumps([class_id for class_id, _ in classes]), **texts})
+        with atomic_write(path) as draft:
+            draft.write_bytes(_with_sorted_header(content))
+
+
+def _with_sorted_header(content: bytes) -> bytes:
+    """Return a safetensors file with the keys of its header in alphabetical order, because safetensors writes metadata in any order."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:start]), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)  # the format aligns tensors
+    return len(header).to_bytes(8, "little") + header + content[start:]
 
 
 def read(path: Path, classes: list[tuple[str, str]]) -> Vectors:
@@ -97,9 +133,25 @@ def read(path: Path, classes: list[tuple[str, str]]) -> Vectors:
         raise InputError(
             f"class embedding {path} has a `bias` of shape {list(bias.shape)}, not [{len(tensors['weight'])}]: save one value for each row"
         )
-    vectors = Vectors(tensors["weight"][rows], None if bias is None else bias[rows])
+    vectors = Vectors(tensors["weight"][rows], None if bias is None else bias[rows], **_comparison(path, metadata))
     _check_values(path, vectors, classes)
     return vectors
+
+
+def _comparison(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
+    """Return what a file says about the comparison of states and vectors, and how the workflow made the vectors."""
+    normalization = metadata.get("normalization", "none")
+    if normalization not in ("none", "cosine"):
+        raise InputError(f"class embedding {path}: `normalization` in its metadata is {normalization!r}: write none or cosine")
+    try:
+        temperature, facts = float(metadata.get("temperature", 1)), json.loads(metadata.get("facts", "null"))
+    except (ValueError, RecursionError):
+        temperature, facts = 0.0, None
+    if not 0 < temperature < math.inf:
+        raise InputError(
+            f"class embedding {path}: `temperature` or `facts` in its metadata is wrong: write a positive temperature, no facts"
+        )
+    return {"normalization": normalization, "temperature": temperature, "facts": facts}
 
 
 def _check_values(path: Path, vectors: Vectors, classes: list[tuple[str, str]]) -> None:

@@ -165,6 +165,7 @@ def describe(
     protocol: Protocol,
     weights: Path,
     labels: str | None = None,
+    head: dict[str, Any] | None = None,
 ) -> Card:
     """Return the card of an accepted model.
 
@@ -177,6 +178,7 @@ def describe(
         protocol: determines the default transform.
         weights: file with the weights.
         labels: how the class of each row of the head is known (`labels.reorder_head`).
+        head: how the workflow made the class vectors (`Card.head`).
 
     Raises:
         InputError: the model has only one block, or the transform's output does not have the size of the model's input.
@@ -200,6 +202,7 @@ def describe(
         sha256=sha256(weights),
         class_embedding=class_embedding.settings_of(model),
         labels=labels,
+        head=head,
     )
 
 
@@ -247,6 +250,7 @@ def make_model(
     key_prefix: str = "",
     ignore_keys: list[str] | None = None,
     head: Callable[[ViT], None] | None = None,
+    drops_head: bool = False,
 ) -> ViT:
     """Return a model with the weights that a config names.
 
@@ -260,6 +264,7 @@ def make_model(
         key_prefix: see `checkpoints.load`.
         ignore_keys: see `checkpoints.load`.
         head: function that replaces the model's head, e.g. by a class embedding; None keeps the head.
+        drops_head: whether to build the model without its own head, which `head` does not use; it may have any number of classes.
 
     Raises:
         InputError: the model, its weights or its number of classes do not fit.
@@ -268,7 +273,7 @@ def make_model(
     kwargs = {**architecture.kwargs, **kwargs}
     loader = pretrained.loading(checkpoint, ignore_keys or [], architecture.kwargs, key_prefix) if checkpoint else None
     own_classes = weights == "pretrained" or head is not None
-    if checkpoint and head and not pretrained.has_head(checkpoint):
+    if drops_head or (checkpoint and head and not pretrained.has_head(checkpoint)):
         kwargs["num_classes"] = 0
     model = build(architecture.name, kwargs, None if own_classes else num_classes, architecture.pretrained_cfg, loader)
     if head:

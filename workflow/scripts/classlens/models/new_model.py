@@ -1,15 +1,17 @@
 """Creation of a model from its description in a config: build it, check it, and write its weights and card."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from classlens.data.manifest_classes import classes_of, order_of
 from classlens.errors import InputError
 from classlens.models import checkpoints, class_embedding, labels, loading, transformers_config
 from classlens.models.checkpoints import Checkpoint
-from classlens.models.class_embedding import Comparison
+from classlens.models.class_embedding import Comparison, Vectors
 from classlens.models.hub import Architecture, Hub
 from classlens.protocol import Protocol
 from classlens.storage import parquet
@@ -33,8 +35,9 @@ class ModelDescription:
         key_prefix: see `checkpoints.load`.
         ignore_keys: see `checkpoints.load`.
         class_embedding: file with a class embedding; None for the model's own head.
-        normalization: how to compare states and vectors, `cosine` or `none`.
-        temperature: divisor of the products.
+        random_vectors: whether to use random vectors of the class embedding's shape.
+        normalization: how to compare states and vectors, `cosine` or `none`; None for what the file says.
+        temperature: divisor of the products; None for what the file says.
         projection: whether to `keep` or `drop` the model's head before the vectors; None lets their width decide.
         class_list: table of the data set's classes in index order; required for weights or vectors from a file.
     """
@@ -50,8 +53,9 @@ class ModelDescription:
     key_prefix: str = ""
     ignore_keys: Sequence[str] = ()
     class_embedding: Path | None = None
-    normalization: str = "none"
-    temperature: float = 1.0
+    random_vectors: bool = False
+    normalization: str | None = None
+    temperature: float | None = None
     projection: str | None = None
     class_list: Path | None = None
 
@@ -75,31 +79,97 @@ def make(wanted: ModelDescription, hub: Hub, seed: int, weights: Path, card: Pat
     Raises:
         InputError: the model, its weights or its class embedding do not fit.
     """
-    architecture = hub.architecture(wanted.arch)
-    transform = wanted.transform or architecture.transform
-    if transform is None and transformers_config.is_transformers(architecture.facts):
-        raise InputError(f"{wanted.arch} has no {transformers_config.PREPROCESSOR}: give the model a `transform` in the config")
-    file = hub.weights(architecture) if wanted.weights == "pretrained" else wanted.checkpoint
-    checkpoint, source = _read(wanted, file)
-    model = loading.make_model(
-        architecture,
-        wanted.weights,
-        wanted.kwargs,
-        wanted.num_classes,
-        seed,
-        checkpoint=checkpoint,
-        key_prefix=wanted.key_prefix,
-        ignore_keys=list(wanted.ignore_keys),
-        head=(lambda model: _give_head(model, wanted, architecture)) if wanted.class_embedding else None,
-    )
-    known = _arrange(model, wanted, architecture, checkpoint) if checkpoint and not wanted.class_embedding else None
+    vectors, source = _vectors(wanted), Source.of(wanted, hub)
+    architecture = source.architecture
+    head = (lambda model: _give_head(model, vectors, wanted, architecture)) if vectors else None
+    model = source.build(wanted, seed, head, drops_head=wanted.projection == "drop")
+    known = None if vectors or not source.checkpoint else _arrange(model, wanted, architecture, source.checkpoint)
     loading.save(model, weights)
-    kwargs = {**architecture.kwargs, **wanted.kwargs}
-    source = "; ".join([source, *(checkpoint.notes if checkpoint else ())])
-    described = loading.describe(
-        model, architecture.name, kwargs, source, transform=transform, protocol=wanted.protocol, weights=weights, labels=known
-    )
-    described.write(card)
+    loading.describe(
+        model,
+        architecture.name,
+        {**architecture.kwargs, **wanted.kwargs},
+        source.text,
+        transform=source.transform,
+        protocol=wanted.protocol,
+        weights=weights,
+        labels=known,
+        head=vectors.facts if vectors and not wanted.random_vectors else None,
+    ).write(card)
+
+
+def make_backbone(wanted: ModelDescription, hub: Hub, seed: int) -> tuple[ViT, dict[str, Any]]:
+    """Return a model whose features a head is fitted to, and its image transform.
+
+    A random head stands in for the fitted one, so that the model passes the same checks.
+
+    Args:
+        wanted: description of the model, without a class embedding and with any number of classes.
+        hub: source of pretrained weights.
+        seed: seed of random weights.
+
+    Raises:
+        InputError: the model or its weights do not fit.
+    """
+    source = Source.of(wanted, hub)
+
+    def stand_in(model: ViT) -> None:
+        vectors = Vectors(torch.randn(wanted.num_classes, model.num_features), None)
+        class_embedding.attach(model, vectors, Comparison(projection=False), f"of {wanted.arch}")
+
+    model = source.build(wanted, seed, stand_in, drops_head=True)
+    return model, loading.transform_of(model, source.architecture.name, source.transform, wanted.protocol)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a model is built from.
+
+    Attributes:
+        architecture: its architecture.
+        transform: image transform of the config or the repository; None for timm's.
+        checkpoint: its weights; None for random ones.
+        origin: where the weights come from, with the sha256 of their file.
+    """
+
+    architecture: Architecture
+    transform: dict[str, Any] | None
+    checkpoint: Checkpoint | None
+    origin: str
+
+    @classmethod
+    def of(cls, wanted: ModelDescription, hub: Hub) -> "Source":
+        """Find a model's architecture and read its weights.
+
+        Raises:
+            InputError: a file is missing, damaged, or another one than `sha256` says, or there is no image transform.
+        """
+        architecture = hub.architecture(wanted.arch)
+        transform = wanted.transform or architecture.transform
+        if transform is None and transformers_config.is_transformers(architecture.facts):
+            raise InputError(f"{wanted.arch} has no {transformers_config.PREPROCESSOR}: give the model a `transform` in the config")
+        file = hub.weights(architecture) if wanted.weights == "pretrained" else wanted.checkpoint
+        return cls(architecture, transform, *_read(wanted, file))
+
+    def build(self, wanted: ModelDescription, seed: int, head: Callable[[ViT], None] | None, *, drops_head: bool) -> ViT:
+        """Return the model (`loading.make_model`)."""
+        return loading.make_model(
+            self.architecture,
+            wanted.weights,
+            wanted.kwargs,
+            wanted.num_classes,
+            seed,
+            checkpoint=self.checkpoint,
+            key_prefix=wanted.key_prefix,
+            ignore_keys=list(wanted.ignore_keys),
+            head=head,
+            drops_head=drops_head,
+        )
+
+    @property
+    def text(self) -> str:
+        """Source of the weights and what was changed in them, for model.json."""
+        return "; ".join([self.origin, *(self.checkpoint.notes if self.checkpoint else ())])
 
 
 def _read(wanted: ModelDescription, file: Path | None) -> tuple[Checkpoint | None, str]:
@@ -113,14 +183,21 @@ def _read(wanted: ModelDescription, file: Path | None) -> tuple[Checkpoint | Non
     return checkpoint, f"{name}{nest}, sha256 {digest}"
 
 
-def _give_head(model: ViT, wanted: ModelDescription, architecture: Architecture) -> None:
-    """Replace a model's head by the class embedding that the config names."""
-    assert wanted.class_embedding and wanted.class_list
-    vectors = class_embedding.read(wanted.class_embedding, classes_of(parquet.read_table(wanted.class_list)))
-    vectors = vectors.random() if wanted.weights == "random" else vectors
+def _vectors(wanted: ModelDescription) -> Vectors | None:
+    """Return the class vectors in the file that the config names; None without a file."""
+    if wanted.class_embedding is None:
+        return None
+    assert wanted.class_list
+    return class_embedding.read(wanted.class_embedding, classes_of(parquet.read_table(wanted.class_list)))
+
+
+def _give_head(model: ViT, vectors: Vectors, wanted: ModelDescription, architecture: Architecture) -> None:
+    """Replace a model's head by class vectors, or by random ones of their shape."""
+    vectors = vectors.random() if wanted.random_vectors else vectors
     known = None if wanted.weights == "checkpoint" else class_embedding.is_projection(architecture.name, architecture.facts)
     keep = None if wanted.projection is None else wanted.projection == "keep"
-    comparison = Comparison(wanted.normalization == "cosine", wanted.temperature, keep, known)
+    cosine = (wanted.normalization or vectors.normalization) == "cosine"
+    comparison = Comparison(cosine, wanted.temperature or vectors.temperature, keep, known)
     class_embedding.attach(model, vectors, comparison, str(wanted.class_embedding))
 
 

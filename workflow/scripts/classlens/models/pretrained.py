@@ -146,6 +146,7 @@ def _cut_background(model: ViT, weights: dict[str, Tensor], pretrained_cfg: dict
 
 def _drop_head(weights: dict[str, Tensor], pretrained_cfg: dict[str, Any]) -> None:
     """Remove the heads' parameters for a model without a head (`num_classes: 0`)."""
-    dropped = [key for key in _classifiers(pretrained_cfg) if weights.pop(key, None) is not None]
+    usual = [f"{name}.{part}" for name in ("head", "head_dist", *official_weights.HEADS) for part in ("weight", "bias")]
+    dropped = [key for key in (*_classifiers(pretrained_cfg), *usual) if weights.pop(key, None) is not None]
     if dropped:
         log.info("left out, because the model has no head (`num_classes: 0`): %s", ", ".join(dropped))

@@ -186,6 +186,7 @@ def summary(
             "label": labels[name],
             "arch": card.arch,
             "weights": card.source,
+            "head": card.head_text,
             "sha256": card.sha256,
             "accuracy": f"{accuracies[name]:.4g} %" if name in accuracies else None,
         }
