@@ -1,5 +1,4 @@
-# Data sets: generated shapes, unpacked CIFAR archives, and the manifest of every split.
-DRAWN, UNPACKED = plan.made()
+# Data sets: generated shapes, photographs of packages, unpacked CIFAR archives, and the manifest of every split.
 
 
 rule shapes:
@@ -11,7 +10,7 @@ rule shapes:
     benchmark:
         "<benchmarks>/shapes/{dataset}.tsv"
     wildcard_constraints:
-        dataset=one_of(DRAWN),
+        dataset=one_of(plan.made_by("shapes")),
     conda:
         "../envs/classlens.yaml"
     threads: 4
@@ -26,6 +25,30 @@ rule shapes:
         COMMAND
 
 
+rule photos:
+    """Photographs that come with installed packages"""
+    output:
+        folder=directory("<results>/data/{dataset}/images/{split}"),
+    log:
+        "<logs>/photos/{dataset}/{split}.log",
+    benchmark:
+        "<benchmarks>/photos/{dataset}/{split}.tsv"
+    wildcard_constraints:
+        dataset=one_of(plan.made_by("photos")),
+    conda:
+        "../envs/classlens.yaml"
+    threads: 1
+    resources:
+        mem_mb=ram(1),
+        runtime=10,
+    params:
+        **program("photos.py", steps.PhotosStep()),
+    message:
+        "Copying the photographs of {wildcards.dataset}"
+    shell:
+        COMMAND
+
+
 rule cifar:
     """CIFAR images, unpacked from the official archive"""
     output:
@@ -35,7 +58,7 @@ rule cifar:
     benchmark:
         "<benchmarks>/cifar/{dataset}/{split}.tsv"
     wildcard_constraints:
-        dataset=one_of(UNPACKED),
+        dataset=one_of(plan.made_by("cifar")),
     conda:
         "../envs/classlens.yaml"
     threads: 1
@@ -86,6 +109,7 @@ rule manifest:
 
 rule classes:
     """The class list of a data set, for models with weights or a class embedding from a file"""
+    priority: SOON
     input:
         made_images,
     output:

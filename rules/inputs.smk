@@ -39,9 +39,9 @@ PROJECTIONS = shards_of("<results>/projections/{model}/{dataset}/{split}/{shard}
 
 
 def made_images(wildcards):
-    """Return the image folder of a generated or unpacked data set, and nothing for other data sets."""
+    """Return the image folder of a data set that the workflow creates, and nothing for other data sets."""
     dataset = of_dataset(wildcards)
-    return [f"{dataset.root}/{wildcards.split}" if dataset.archive else dataset.root] if dataset.is_made else []
+    return [dataset.root if dataset.is_generated else f"{dataset.root}/{wildcards.split}"] if dataset.is_made else []
 
 
 def eval_manifest(wildcards):
@@ -110,12 +110,12 @@ def explorer_memory_keys(wildcards):
 def layout(wildcards):
     """Return the paths of a data set's images, class list and masks, as program arguments."""
     dataset = of_dataset(wildcards)
-    return {**root(wildcards), "classes": dataset.settings.classes, "masks": dataset.settings.masks}
+    return {**root(wildcards), "classes": dataset.classes, "masks": dataset.settings.masks}
 
 
 def class_layout(wildcards):
     """Return the paths of a data set's images and class list, as program arguments."""
-    return {**root(wildcards), "classes": of_dataset(wildcards).settings.classes}
+    return {**root(wildcards), "classes": of_dataset(wildcards).classes}
 
 
 def archive(wildcards):

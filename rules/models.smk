@@ -3,6 +3,7 @@
 
 rule model:
     """A model from the hub, a checkpoint or a seed; it must pass a self-check"""
+    priority: SOON
     input:
         class_list=class_list,
     output:

@@ -9,7 +9,7 @@ from classlens.config.published import DatasetFacts
 from classlens.config.reading import dataset_of
 from classlens.config.settings import Config
 from classlens.config.steps import ArchiveStep, ClassListStep, ManifestStep, ShapesStep
-from classlens.data import dataset_classes, mask_files
+from classlens.data import dataset_classes, mask_files, photos
 from classlens.data.cifar_layout import ARCHIVES, Archive
 from classlens.data.layouts import Dataset, Image, files_of, shard_names
 from classlens.errors import InputError
@@ -54,9 +54,28 @@ class PlannedDataset:
         return Path(self.settings.root or "")
 
     @property
+    def is_photos(self) -> bool:
+        """Whether the images are the photographs that come with installed packages."""
+        return self.settings.kind == "photos"
+
+    @property
+    def made_by(self) -> str | None:
+        """The name of the rule that creates the image folder, by drawing, unpacking or copying; None for the user's own folder."""
+        if self.is_generated:
+            return "shapes"
+        if self.is_photos:
+            return "photos"
+        return "cifar" if self.archive else None
+
+    @property
     def is_made(self) -> bool:
-        """Whether the workflow creates the image folder, by generating or unpacking."""
-        return self.is_generated or self.archive is not None
+        """Whether the workflow creates the image folder."""
+        return self.made_by is not None
+
+    @property
+    def classes(self) -> str | None:
+        """The source of class indices of an image folder: `imagenet`, a file, or None for the order of the folder names."""
+        return "imagenet" if self.is_photos else self.settings.classes
 
     @property
     def root(self) -> str:
@@ -68,10 +87,10 @@ class PlannedDataset:
         """The layout of the data set's files and the order of its classes."""
         kind = self.settings.kind
         return Dataset(
-            kind="imagefolder" if kind in ARCHIVES else kind,
+            kind="imagefolder" if self.is_photos or kind in ARCHIVES else kind,
             root=Path(self.root),
             subset=self.settings.num_classes if kind == "shapes" else self.settings.subset,
-            classes=self.settings.classes,
+            classes=self.classes,
             class_order=self.settings.class_order,
             masks=Path(self.settings.masks) if self.settings.masks else None,
             skip=self.settings.on_bad_image == "skip",
@@ -106,7 +125,7 @@ class PlannedDataset:
     def probe_split(self) -> str | None:
         """The name of the split for linear probes; None if it is missing or is the analysed split."""
         split = self.settings.probe_split_name
-        exists = self.is_made or (self.layout.home / split).is_dir()
+        exists = not self.is_photos and (self.is_made or (self.layout.home / split).is_dir())
         return split if exists and split != self.eval_split else None
 
     @property
@@ -127,7 +146,7 @@ class PlannedDataset:
         counts = {self.settings.probe_split_name: self.settings.probe_images_per_class}
         if self.is_generated or self._is_trained_on:
             counts[self.train_split] = self.settings.train_images_per_class if self.is_generated else None
-        return {**counts, self.eval_split: self.settings.images_per_class}
+        return {**counts, self.eval_split: 1 if self.is_photos else self.settings.images_per_class}
 
     def image_count(self, split: str) -> int:
         """Return the number of images of a split that this run uses.
@@ -137,6 +156,8 @@ class PlannedDataset:
         """
         if self._facts:
             return self._facts.images[split]
+        if self.is_photos:
+            return len(self._photographs(split))
         per_class = self.images_per_class()[split]
         if self.is_generated:
             return self.settings.num_classes * (per_class or 0)
@@ -144,6 +165,12 @@ class PlannedDataset:
             self._check_archive(archive)
             return archive.count(split, per_class)
         return len(self._listed(split))
+
+    def _photographs(self, split: str) -> list[Image]:
+        """Return the photographs of the analysed split."""
+        if split != self.eval_split:
+            raise InputError(f"config key `datasets.{self.name}.kind` is photos, which has no images to train on: give the model other weights")
+        return photos.images(split)
 
     def _listed(self, split: str) -> list[Image]:
         """Return the images of a split in order, for a data set on this machine."""
@@ -176,7 +203,7 @@ class PlannedDataset:
         """The number of classes that a model of this data set distinguishes."""
         if self.settings.kind == "shapes":
             return self.settings.num_classes
-        if self.settings.kind == "imagenet_s" or self.settings.classes == "imagenet":
+        if self.settings.kind == "imagenet_s" or self.classes == "imagenet":
             return 1000
         if archive := self.archive:
             return archive.classes
@@ -190,7 +217,7 @@ class PlannedDataset:
     @property
     def class_splits(self) -> list[str]:
         """The splits that share one list of classes. Each split must have all classes of the next one (`layouts.Dataset`)."""
-        if self.is_made or self.layout.kind != "imagefolder" or self.settings.classes == "imagenet":
+        if self.is_made or self.layout.kind != "imagefolder" or self.classes == "imagenet":
             return []
         used = [split for split in (self.train_split, self.probe_split, self.eval_split) if split in self.splits]
         return list(dict.fromkeys(used))
@@ -210,7 +237,7 @@ class PlannedDataset:
 
     def class_content(self) -> list[str | None]:
         """Return what the list of classes depends on besides settings: its source, and a hash of the ordered names of class folders."""
-        named = self.settings.classes if self.settings.classes in (None, "imagenet") else "as listed"
+        named = self.classes if self.classes in (None, "imagenet") else "as listed"
         listed = self.layout.kind == "imagefolder" and named != "imagenet" and not self.is_made
         return [named, sha256_of(*self._class_ids) if listed else None]
 

@@ -231,11 +231,13 @@ def sections_of(annotation: Any) -> Iterator[type[Section]]:
 
 def _check_dataset(name: str, dataset: DatasetSettings) -> None:
     key = f"config key `datasets.{name}"
-    if dataset.kind != "shapes" and not dataset.root:
+    if dataset.kind not in ("shapes", "photos") and not dataset.root:
         raise InputError(f"{key}.root` is missing: set it to the folder of the data set")
+    if dataset.kind == "photos" and (given := [name for name in ("root", "masks") if getattr(dataset, name)]):
+        raise InputError(f"{key}.{given[0]}` is not for kind photos, whose images come with installed packages: remove it")
     if dataset.classes and dataset.kind != "imagefolder":
         raise InputError(f"{key}.classes` is for kind imagefolder only: remove it")
-    if dataset.class_order and (dataset.classes or dataset.kind in ("shapes", "imagenet_s")):
+    if dataset.class_order and (dataset.classes or dataset.kind in ("shapes", "photos", "imagenet_s")):
         why = "and `classes` exclude each other" if dataset.classes else "is for folders that name the classes"
         raise InputError(f"{key}.class_order` {why}: remove it")
     if dataset.download and dataset.kind not in SPLITS:

@@ -133,12 +133,13 @@ class FigureWidthSetting(Section):
 class DatasetSettings(ClassSettings, BadImageSetting, ClassCountSetting):
     """A data set."""
 
-    kind: Literal["shapes", "imagenet_s", "imagefolder", "cifar10", "cifar100"]
-    """`shapes` (generated), `imagenet_s` (ImageNet-S 50, 300 or 919), `cifar10` or `cifar100` (the official Python archive or image
-    folders), or `imagefolder` (images in `root/{split}/{class}/` or its subfolders)."""
+    kind: Literal["shapes", "photos", "imagenet_s", "imagefolder", "cifar10", "cifar100"]
+    """`shapes` (generated), `photos` (photographs that come with installed packages, one for each of some ImageNet classes), `imagenet_s`
+    (ImageNet-S 50, 300 or 919), `cifar10` or `cifar100` (the official Python archive or image folders), or `imagefolder` (images in
+    `root/{split}/{class}/` or its subfolders)."""
     root: FilePath | None = None
     """Folder of the data set. `imagenet_s`: the folder that contains `ImageNetS{subset}/`; `cifar10` and `cifar100`: the folder of the
-    archive (`cifar-10-batches-py`, `cifar-100-python`) or its parent folder. Not needed for `shapes`."""
+    archive (`cifar-10-batches-py`, `cifar-100-python`) or its parent folder. Not needed for `shapes` and `photos`."""
     classes: FilePath | None = None
     """Class indices of an image folder: null sorts the folder names (`class_order`), `imagenet` reads an ImageNet id at the start of each
     folder name (n01440764), and a text file (UTF-8) lists one folder name per line in the order of the model's classes. With null, the
@@ -149,7 +150,7 @@ class DatasetSettings(ClassSettings, BadImageSetting, ClassCountSetting):
     eval_split: SplitName | None = None
     """Split to analyse; null uses `validation`, or `test` for CIFAR."""
     images_per_class: Images | None = 5
-    """Number of images to analyse per class (the first ones); null uses all."""
+    """Number of images to analyse per class (the first ones); null uses all. `photos` has one."""
     train_split: SplitName = "train"
     """Split for training models with `weights: trained`."""
     probe_split: SplitName | None = None
@@ -223,8 +224,8 @@ class TwinSettings(Section):
 class TrainingSettings(Section):
     """How models with `weights: trained` are trained (AdamW, one-cycle learning rate, flips and crops)."""
 
-    epochs: Count = 40
-    """Number of passes over the train split."""
+    epochs: Count | None = None
+    """Number of passes over the train split; null chooses as many as fit 2000 training steps, but at least 3 and at most 40."""
     batch_size: Count = 32
     """Number of images per training step."""
     learning_rate: Annotated[float, Field(gt=0)] = 0.002
