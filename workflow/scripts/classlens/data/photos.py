@@ -26,7 +26,7 @@ class Photograph:
         folder: folder in the package, which starts with the package's name.
         name: file name.
         licence: its terms of use.
-        source: who made it, and who says so about its terms of use.
+        source: who made it or where it comes from, and the page that names its terms of use.
     """
 
     class_id: str
@@ -56,14 +56,16 @@ class Photograph:
 _DOCUMENTED = "documentation of skimage.data"
 PHOTOGRAPHS = (
     Photograph("n02123045_tabby", SCIKIT_IMAGE, "chelsea.png", "CC0", f"Stefan van der Walt; {_DOCUMENTED}.chelsea"),
-    Photograph("n03763968_military_uniform", MATPLOTLIB, "grace_hopper.jpg", "public domain", "US Navy; matplotlib's pull request 1599"),
+    Photograph(
+        "n03763968_military_uniform", MATPLOTLIB, "grace_hopper.jpg", "public domain", "Wikimedia Commons; matplotlib's pull request 1599"
+    ),
     Photograph("n03773504_missile", SCIKIT_IMAGE, "rocket.jpg", "public domain", f"SpaceX; {_DOCUMENTED}.rocket"),
     Photograph("n04266014_space_shuttle", SCIKIT_IMAGE, "astronaut.png", "public domain", f"NASA; {_DOCUMENTED}.astronaut"),
     Photograph("n04485082_tripod", SCIKIT_IMAGE, "camera.png", "CC0", f"Lav Varshney; {_DOCUMENTED}.camera"),
     Photograph("n04548280_wall_clock", SCIKIT_IMAGE, "clock_motion.png", "public domain", f"Stefan van der Walt; {_DOCUMENTED}.clock"),
     Photograph("n07920052_espresso", SCIKIT_IMAGE, "coffee.png", "CC0", f"Rachel Michetti; {_DOCUMENTED}.coffee"),
 )
-"""All photographs, sorted by class. ImageNet has no class for the rocket; its nearest class is `missile`."""
+"""All photographs, sorted by class. ImageNet has no class for space rockets; the nearest class of rocket.jpg is `missile`."""
 
 
 def images(split: str) -> list[Image]:
