@@ -109,7 +109,6 @@ rule manifest:
 
 rule classes:
     """The class list of a data set, for models with weights or a class embedding from a file"""
-    priority: SOON
     input:
         made_images,
     output:
@@ -118,6 +117,7 @@ rule classes:
         "<logs>/classes/{dataset}/{split}.log",
     benchmark:
         "<benchmarks>/classes/{dataset}/{split}.tsv"
+    priority: SOON
     conda:
         "../envs/classlens.yaml"
     threads: 1

@@ -3,7 +3,6 @@
 
 rule model:
     """A model from the hub, a checkpoint or a seed; it must pass a self-check"""
-    priority: SOON
     input:
         class_list=class_list,
     output:
@@ -15,6 +14,7 @@ rule model:
         "<benchmarks>/model/{model}.tsv"
     wildcard_constraints:
         model=one_of(set(plan.measured_alone) - set(plan.trained())),
+    priority: SOON
     conda:
         "../envs/classlens.yaml"
     threads: 1

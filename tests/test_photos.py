@@ -78,7 +78,7 @@ def test_analyses_that_photographs_do_not_allow() -> None:
     assert plan.datasets["photos"].num_classes == 1000
     with pytest.raises(InputError, match=r"there is one image per class and no split test: .*; leave `probes` out of `analyses`$"):
         planned_with(["probes"])
-    with pytest.raises(InputError, match="`datasets.photos.kind` is photos, which has no images to train on"):
+    with pytest.raises(InputError, match=r"`datasets.photos.kind` is photos, which has no images to train on"):
         planned_with(["identifiability"], weights="trained")
 
 
