@@ -1,4 +1,4 @@
-# make demo: the whole workflow on generated data.   make check: quick checks.   make test: all tests.   make help: all targets.
+# make demo: the whole workflow on generated data.   make photos: a pretrained model.   make check: quick checks.   make test: all tests.   make help: all targets.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +12,7 @@ PAGE_STAMP := $(PAGE_TOOLS)/node_modules/.installed
 FAULTS := $(addprefix tests/test_,reliability.py fuzz.py security.py adoption.py cluster.py models.py data.py storage.py memory.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo check test test-cluster test-snakemake lint chaos bench quirks tutorial families reproduction estimate publish adopt adopt-dates docs lock node
+.PHONY: help env demo photos check test test-cluster test-snakemake lint chaos bench quirks tutorial families reproduction estimate publish adopt adopt-dates docs lock node
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ $(STAMP): envs/installer.lock $(LOCKS)
 
 demo: env  ## Run the whole workflow on the generated demo
 	$(BIN)/snakemake --cores all --configfile config/config.yaml
+
+photos: env  ## Run a pretrained model on seven photographs (needs a network)
+	$(BIN)/snakemake --cores all --configfile config/photos.yaml
 
 CONFIG := config/config.yaml
 # The value of a variable, quoted as one word for the shell.

@@ -77,6 +77,10 @@ wildcard_constraints:
     shard=r"\d{5}",
 
 
+# Priority of jobs that fail if the network, a checkpoint or its classes are not as expected. A run should stop then before it computes.
+SOON = 1
+
+
 def failures():
     """Return the error messages in the last lines of this run's logs, sorted and without duplicates."""
     began = (Path(results) / run_folder.LOCK).stat().st_mtime  # the file system's clock, which also dates the logs

@@ -1,4 +1,4 @@
-# Data sets: generated shapes, images unpacked from CIFAR archives and tables, masks, and the manifest of every split.
+# Data sets: generated shapes, photographs of packages, images unpacked from CIFAR archives and tables, masks, and manifests.
 
 
 rule shapes:
@@ -10,7 +10,7 @@ rule shapes:
     benchmark:
         "<benchmarks>/shapes/{dataset}.tsv"
     wildcard_constraints:
-        dataset=one_of(plan.datasets_that(lambda dataset: dataset.is_generated)),
+        dataset=one_of(plan.made_by("shapes")),
     conda:
         "../envs/classlens.yaml"
     threads: 4
@@ -25,6 +25,30 @@ rule shapes:
         COMMAND
 
 
+rule photos:
+    """Photographs that come with installed packages"""
+    output:
+        folder=directory("<results>/data/{dataset}/images/{split}"),
+    log:
+        "<logs>/photos/{dataset}/{split}.log",
+    benchmark:
+        "<benchmarks>/photos/{dataset}/{split}.tsv"
+    wildcard_constraints:
+        dataset=one_of(plan.made_by("photos")),
+    conda:
+        "../envs/classlens.yaml"
+    threads: 1
+    resources:
+        mem_mb=ram(1),
+        runtime=10,
+    params:
+        **program("photos.py", steps.PhotosStep()),
+    message:
+        "Copying the photographs of {wildcards.dataset}"
+    shell:
+        COMMAND
+
+
 rule cifar:
     """CIFAR images, unpacked from the official archive"""
     output:
@@ -34,7 +58,7 @@ rule cifar:
     benchmark:
         "<benchmarks>/cifar/{dataset}/{split}.tsv"
     wildcard_constraints:
-        dataset=one_of(plan.datasets_that(lambda dataset: dataset.archive)),
+        dataset=one_of(plan.made_by("cifar")),
     conda:
         "../envs/classlens.yaml"
     threads: 1
@@ -63,7 +87,7 @@ rule unpack:
     benchmark:
         "<benchmarks>/unpack/{dataset}/{split}.tsv"
     wildcard_constraints:
-        dataset=one_of(plan.datasets_that(lambda dataset: dataset.is_stored)),
+        dataset=one_of(plan.made_by("unpack")),
     conda:
         "../envs/classlens.yaml"
     threads: 1
@@ -94,7 +118,7 @@ rule masks:
     benchmark:
         "<benchmarks>/masks/{dataset}/{split}.tsv"
     wildcard_constraints:
-        dataset=one_of(plan.datasets_that(lambda dataset: dataset.settings.makes_masks)),
+        dataset=one_of(plan.with_made_masks()),
     conda:
         "../envs/classlens.yaml"
     threads: 4
@@ -154,6 +178,7 @@ rule classes:
         "<logs>/classes/{dataset}/{split}.log",
     benchmark:
         "<benchmarks>/classes/{dataset}/{split}.tsv"
+    priority: SOON
     conda:
         "../envs/classlens.yaml"
     threads: 1

@@ -44,7 +44,7 @@ PROJECTIONS = shards_of("<results>/projections/{model}/{dataset}/{split}/{shard}
 
 
 def made_images(wildcards):
-    """Return the image folder of a generated or unpacked data set, and nothing for other data sets."""
+    """Return the image folder of a data set that the workflow creates, and nothing for other data sets."""
     dataset = of_dataset(wildcards)
     return [dataset.root if dataset.is_generated else f"{dataset.root}/{wildcards.split}"] if dataset.is_made else []
 
@@ -146,9 +146,9 @@ def explorer_memory_keys(wildcards):
 
 def class_layout(wildcards):
     """Return the paths of a data set's images, tables, class list and class names, as program arguments."""
-    given = of_dataset(wildcards).settings
-    tables = given.root if given.kind == "table" else None
-    return {**root(wildcards), "tables": tables, "classes": given.classes, "names": given.names}
+    dataset = of_dataset(wildcards)
+    tables = dataset.settings.root if dataset.settings.kind == "table" else None
+    return {**root(wildcards), "tables": tables, "classes": dataset.classes, "names": dataset.settings.names}
 
 
 def explorer_places(wildcards):

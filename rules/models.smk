@@ -15,6 +15,7 @@ rule model:
         "<benchmarks>/model/{model}.tsv"
     wildcard_constraints:
         model=one_of(set(plan.measured_alone) - set(plan.trained())),
+    priority: SOON
     conda:
         "../envs/classlens.yaml"
     threads: 1

@@ -239,7 +239,7 @@ REFUSED = {
 """Commands that need data from elsewhere, and what they say is missing. Where it is not, tests/test_paper.py, test_estimate.py and
 test_publish.py run the same programs."""
 
-TARGETS = {"make env", "make demo", "make test"}
+TARGETS = {"make env", "make demo", "make photos", "make test"}
 """Targets that continuous integration and the tests' own run of the demo stand for; here only what they would do is printed."""
 
 ELSEWHERE = {

@@ -46,6 +46,7 @@ def test_disk_of_the_demo_is_that_of_the_demo(demo: Run, tmp_path: Path) -> None
     actual = sum(path.stat().st_size for path in files)
     assert sum(disk(done.stdout).values()) == pytest.approx(actual, rel=0.1)
     assert "shapes: 200 of validation, 100 of test, 400 of train images; 2 models: cls, pooled; 10 random twins" in done.stdout
+    assert "cls is trained for 24 epochs of 400 images, 312 steps\n" in done.stdout
     assert re.search(r"^72 jobs, about \d+ minutes on \d+ cores", done.stdout, re.MULTILINE)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "workflow" / "scripts" / "classlens"
 PLANNING = [f"config.{name}" for name in ("plan", "settings", "catalogue", "expected", "published")]
-PLANNING += ["protocol", "archive.publication", "data.cifar_layout", "compute.gpus"]
+PLANNING += ["protocol", "archive.publication", "data.cifar_layout", "data.photos", "compute.gpus"]
 LIGHT = [*PLANNING, "presentation.numbers", "statistics", "explorer.model_files", "explorer.page"]
 LIGHT += [f"figures.{path.stem}" for path in (PACKAGE / "figures").glob("[a-z]*.py")]
 LIGHT += [f"tables.{path.stem}" for path in (PACKAGE / "tables").glob("[a-z]*.py")]

@@ -125,9 +125,13 @@ class Plan:
 
     # Data sets
 
-    def datasets_that(self, fits: Callable[[PlannedDataset], object]) -> list[str]:
-        """Return the names of the data sets for which a function returns something true."""
-        return [name for name, dataset in self.datasets.items() if fits(dataset)]
+    def made_by(self, rule: str) -> list[str]:
+        """Return the names of the data sets whose image folders a rule creates."""
+        return [name for name, dataset in self.datasets.items() if dataset.made_by == rule]
+
+    def with_made_masks(self) -> list[str]:
+        """Return the names of the data sets whose masks the workflow makes."""
+        return [name for name, dataset in self.datasets.items() if dataset.settings.makes_masks]
 
     def used(self) -> list[PlannedDataset]:
         """Return the data sets that models are analysed on, sorted by name."""
@@ -526,11 +530,11 @@ def _check_probe_split(dataset: PlannedDataset) -> None:
     """Raise an InputError if a data set has too few images to fit linear probes."""
     if split := dataset.probe_split:
         dataset.shards(split)
-    elif dataset.settings.images_per_class == 1:
+    elif dataset.images_per_class()[dataset.eval_split] == 1:
+        more = "" if dataset.is_photos else "set `images_per_class` to at least 2, or "
         raise InputError(
-            f"config key `datasets.{dataset.name}.images_per_class` is 1 and there is no split {dataset.settings.probe_split or 'test'}: "
-            "linear probes are then fitted on one half of each class and tested on the other; set it to at least 2, or leave `probes` out "
-            "of `analyses`"
+            f"config key `datasets.{dataset.name}`: there is one image per class and no split {dataset.settings.probe_split or 'test'}: "
+            f"linear probes are then fitted on one half of each class and tested on the other; {more}leave `probes` out of `analyses`"
         )
 
 

@@ -11,7 +11,7 @@ from classlens.config.published import DatasetFacts
 from classlens.config.reading import dataset_of
 from classlens.config.settings import FOUND, SPLITS, ClassEmbeddingSettings, ColumnSettings, Config
 from classlens.config.steps import ArchiveStep, ClassListStep, ManifestStep, MaskStep, ShapesStep, Step, UnpackStep
-from classlens.data import dataset_classes, mask_files, splits
+from classlens.data import dataset_classes, mask_files, photos, splits
 from classlens.data.cifar_layout import ARCHIVES, Archive
 from classlens.data.layouts import Dataset, Image, files_of, shard_names
 from classlens.data.table_layout import TableDataset
@@ -77,9 +77,9 @@ class PlannedDataset:
     @cached_property
     def probe_split(self) -> str | None:
         """The name of the split for linear probes; None if it is missing or is the analysed split."""
-        if self.is_generated or self.archive or self.settings.kind not in FOUND:
+        if self.settings.kind not in FOUND:
             split = self.settings.probe_split or SPLITS.get(self.settings.kind, ("validation", "test"))[1]
-            exists = self.is_generated or self.archive or (self.layout.home / split).is_dir()
+            exists = not self.is_photos and (self.is_made or (self.layout.home / split).is_dir())
         else:
             split = self.settings.probe_split or splits.named(self._split_names, splits.TEST, "probe_split", self._given_root) or ""
             exists = split in self._split_names
@@ -124,14 +124,39 @@ class PlannedDataset:
         return Path(self.settings.root or "")
 
     @property
+    @property
     def is_stored(self) -> bool:
         """Whether tables store the images, which the workflow then unpacks."""
         return self.settings.kind == "table" and not self._facts and self._tables.stores_images
 
     @property
+    def is_photos(self) -> bool:
+        """Whether the images are the photographs that come with installed packages."""
+        return self.settings.kind == "photos"
+
+    @property
+    def made_by(self) -> str | None:
+        """The name of the rule that creates the image folder, by drawing, unpacking or copying; None for the user's own folder."""
+        if self.is_generated:
+            return "shapes"
+        if self.is_photos:
+            return "photos"
+        return "unpack" if self.is_stored else "cifar" if self.archive else None
+
+    @property
     def is_made(self) -> bool:
-        """Whether the workflow creates the image folder, by generating or unpacking."""
-        return self.is_generated or self.is_stored or self.archive is not None
+        """Whether the workflow creates the image folder."""
+        return self.made_by is not None
+
+    @property
+    def is_found(self) -> bool:
+        """Whether the user's own folders or tables define splits and classes."""
+        return self.settings.kind in FOUND or (self.settings.kind in ARCHIVES and not self.archive)
+
+    @property
+    def classes(self) -> str | None:
+        """The source of class indices of an image folder: `imagenet`, a file, or None for the order of the folder names."""
+        return "imagenet" if self.is_photos else self.settings.classes
 
     @property
     def root(self) -> str:
@@ -163,10 +188,10 @@ class PlannedDataset:
                 protocol=Protocol.named(self._run.protocol),
             )
         return Dataset(
-            kind="imagefolder" if kind in ARCHIVES else kind,
+            kind="imagefolder" if self.is_photos or kind in ARCHIVES else kind,
             root=Path(self.root),
             subset=self.settings.num_classes if kind == "shapes" else self.settings.subset,
-            classes=self.settings.classes,
+            classes=self.classes,
             class_order=self.settings.class_order,
             folders=self._folders,
             masks=self._mask_folder,
@@ -235,7 +260,7 @@ class PlannedDataset:
         counts |= {self.probe_split: self.settings.probe_images_per_class} if self.probe_split else {}
         if self.is_generated or self._is_trained_on:
             counts[self.train_split] = for_training
-        return {**counts, self.eval_split: self.settings.images_per_class}
+        return {**counts, self.eval_split: 1 if self.is_photos else self.settings.images_per_class}
 
     def image_count(self, split: str) -> int:
         """Return the number of images of a split that this run uses.
@@ -245,6 +270,8 @@ class PlannedDataset:
         """
         if self._facts:
             return self._facts.images[split]
+        if self.is_photos:
+            return len(self._photographs(split))
         per_class = self.images_per_class()[split]
         if self.is_generated:
             return self.settings.num_classes * (per_class or 0)
@@ -269,7 +296,7 @@ class PlannedDataset:
         if self.is_made:
             return
         counts = Counter(image.class_id for image in self._listed(split))
-        named = self.layout.kind in FOUND and self.settings.classes != "imagenet"  # others are known by number only
+        named = self.is_found and self.classes != "imagenet"  # others are known by number only
         few = next((name for name in (self._class_ids if named else counts) if counts[name] < FEWEST_TO_FIT), None)
         if few or len(counts) < self.num_classes:
             found = f"has {counts[few]} of the images of class {few}" if few else f"has {len(counts)} of the {self.num_classes} classes"
@@ -277,6 +304,12 @@ class PlannedDataset:
                 f"data set {self.name}: split {split} {found}, but a head is fitted on at least {FEWEST_TO_FIT} images of each class: add "
                 "some, or set another `split` of the model's `class_embedding`"
             )
+
+    def _photographs(self, split: str) -> list[Image]:
+        """Return the photographs of the analysed split."""
+        if split != self.eval_split:
+            raise InputError(f"config key `datasets.{self.name}.kind` is photos, which has no images to train on: choose another data set")
+        return photos.images(split)
 
     def _listed(self, split: str) -> list[Image]:
         """Return the images of a split in order, for a data set on this machine."""
@@ -309,7 +342,7 @@ class PlannedDataset:
         """The number of classes that a model of this data set distinguishes."""
         if self.settings.kind == "shapes":
             return self.settings.num_classes
-        if self.settings.kind == "imagenet_s" or self.settings.classes == "imagenet":
+        if self.settings.kind == "imagenet_s" or self.classes == "imagenet":
             return 1000
         if archive := self.archive:
             return archive.classes
@@ -323,7 +356,7 @@ class PlannedDataset:
     @property
     def class_splits(self) -> list[str]:
         """The splits that share one list of classes. Each split must have all classes of the next one (`layouts.Dataset`)."""
-        if self.is_generated or self.archive or self.layout.kind not in FOUND or self.settings.classes == "imagenet":
+        if not self.is_found or self.classes == "imagenet":
             return []
         used = [split for split in (self.train_split, self.probe_split, self.eval_split) if split in self.splits]
         return list(dict.fromkeys(used))
@@ -346,8 +379,8 @@ class PlannedDataset:
 
     def class_content(self) -> list[str | None]:
         """Return what the list of classes depends on besides settings: its source, and hashes of the ordered ids and of the names."""
-        named = self.settings.classes if self.settings.classes in (None, "imagenet") else "as listed"
-        listed = self.layout.kind in FOUND and named != "imagenet" and not (self.is_generated or self.archive)
+        named = self.classes if self.classes in (None, "imagenet") else "as listed"
+        listed = self.is_found and named != "imagenet"
         return [named, sha256_of(*self._class_ids) if listed else None, *self._fingerprints.of(filter(None, [self.settings.names]))]
 
     def facts(self) -> DatasetFacts:
@@ -375,7 +408,7 @@ class PlannedDataset:
         return sha256_of(*map(str, self._fingerprints.of(self._tables.files_of(split))))
 
     def _content(self, split: str) -> str | None:
-        if self.is_generated or self.archive:
+        if self.made_by not in (None, "unpack"):
             return None  # a folder that the workflow creates is an input of the rule instead
         layout, images = self.layout, self._listed(split)
         rows = [part for image in images for part in (image.path, image.class_id, str(image.boxes))] if layout.kind == "table" else []

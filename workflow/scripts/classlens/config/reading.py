@@ -242,8 +242,10 @@ def sections_of(annotation: Any) -> Iterator[type[Section]]:
 
 def _check_dataset(name: str, dataset: DatasetSettings) -> None:
     key = f"config key `datasets.{name}"
-    if dataset.kind != "shapes" and not dataset.root:
+    if dataset.kind not in ("shapes", "photos") and not dataset.root:
         raise InputError(f"{key}.root` is missing: set it to the folder of the data set")
+    if dataset.kind == "photos" and (given := [name for name in ("root", "masks") if getattr(dataset, name)]):
+        raise InputError(f"{key}.{given[0]}` is not for kind photos, whose images come with installed packages: remove it")
     for setting in ("classes", "names", "mask_ids"):
         if getattr(dataset, setting) and dataset.kind not in FOUND:
             raise InputError(f"{key}.{setting}` is for kinds {' and '.join(FOUND)} only: remove it")
@@ -252,7 +254,7 @@ def _check_dataset(name: str, dataset: DatasetSettings) -> None:
             raise InputError(f"{key}.{setting}` is for kind table only: remove it")
     _check_columns(f"{key}.columns", dataset)
     _check_mask_source(key, dataset)
-    if dataset.class_order and (dataset.classes or dataset.kind in ("shapes", "imagenet_s")):
+    if dataset.class_order and (dataset.classes or dataset.kind in ("shapes", "photos", "imagenet_s")):
         why = "and `classes` exclude each other" if dataset.classes else "is for folders that name the classes"
         raise InputError(f"{key}.class_order` {why}: remove it")
     if dataset.download and dataset.kind not in SPLITS:

@@ -177,14 +177,14 @@ class FigureWidthSetting(Section):
 class DatasetSettings(ClassSettings, MaskSettings, BadImageSetting, ClassCountSetting):
     """A data set."""
 
-    kind: Literal["shapes", "imagenet_s", "imagefolder", "table", "cifar10", "cifar100"]
-    """`shapes` (generated), `imagenet_s` (ImageNet-S 50, 300 or 919), `cifar10` or `cifar100` (the official Python archive or image
-    folders), `imagefolder` (images in `root/{split}/{class}/` or its subfolders, or without splits in `root/{class}/`), or `table` (images
-    listed in tables)."""
+    kind: Literal["shapes", "photos", "imagenet_s", "imagefolder", "table", "cifar10", "cifar100"]
+    """`shapes` (generated), `photos` (photographs that come with installed packages, one for each of some ImageNet classes), `imagenet_s`
+    (ImageNet-S 50, 300 or 919), `cifar10` or `cifar100` (the official Python archive or image folders), `imagefolder` (images in
+    `root/{split}/{class}/` or its subfolders, or without splits in `root/{class}/`), or `table` (images listed in tables)."""
     root: FilePath | None = None
     """Folder of the data set. `imagenet_s`: the folder that contains `ImageNetS{subset}/`; `cifar10` and `cifar100`: the folder of the
     archive (`cifar-10-batches-py`, `cifar-100-python`) or its parent folder; `table`: a .csv, .tsv, .txt, .jsonl, .json (as COCO's) or
-    .parquet file with a row per image, or the folder of such files, each named after its split. Not needed for `shapes`."""
+    .parquet file with a row per image, or the folder of such files, each named after its split. Not needed for `shapes` and `photos`."""
     images: FilePath | None = None
     """`table`: folder that the paths of images are relative to; null for the table's folder."""
     classes: FilePath | None = None
@@ -201,7 +201,7 @@ class DatasetSettings(ClassSettings, MaskSettings, BadImageSetting, ClassCountSe
     """Split to analyse; null finds `validation`, `val`, `valid`, `dev` or `eval`, or else `test`, and takes all images of a data set
     without splits; for CIFAR, null uses `test`."""
     images_per_class: Images | None = 5
-    """Number of images to analyse per class (the first ones); null uses all."""
+    """Number of images to analyse per class (the first ones); null uses all. `photos` has one."""
     train_split: SplitName | None = None
     """Split for training models with `weights: trained`, and for fitting class embeddings (`fit`); null finds `train` or `training`."""
     probe_split: SplitName | None = None
@@ -305,8 +305,8 @@ class TwinSettings(Section):
 class TrainingSettings(Section):
     """How models with `weights: trained` are trained (AdamW, one-cycle learning rate, flips and crops)."""
 
-    epochs: Count = 40
-    """Number of passes over the train split."""
+    epochs: Count | None = None
+    """Number of passes over the train split; null chooses as many as fit 2000 training steps, but at least 3 and at most 40."""
     batch_size: Count = 32
     """Number of images per training step."""
     learning_rate: Annotated[float, Field(gt=0)] = 0.002

@@ -147,6 +147,10 @@ class ShapesStep(ClassCountSetting, SeedSetting):
     """Number of images per class, by split."""
 
 
+class PhotosStep(Section):
+    """The photographs that come with installed packages."""
+
+
 class ArchiveStep(SplitSetting, SplitImagesSetting):
     """Images of CIFAR, unpacked from the official archive."""
 

@@ -16,6 +16,7 @@ from classlens.data.transforms import output_size
 from classlens.errors import InputError
 from classlens.estimate.calibration import Calibration
 from classlens.models.card import Card
+from classlens.models.training import Recipe
 from classlens.storage.hidden_states import NUMPY_DTYPES
 from classlens.vocabulary import METHODS, ORDERS, PROJECTED_SITES, STORED_SITES, SUBLAYER_SITES, SUBLAYERS
 
@@ -226,9 +227,15 @@ def _training(plan: Plan, model: Model, cost: Calibration) -> float:
     if model.weights != "trained":
         return 0
     kept = 1 - model.settings.kwargs.get("patch_drop_rate", 0)
+    images, epochs, _ = _training_length(plan, model)
+    return images * epochs * cost.forward * FORWARDS["training step"] * kept
+
+
+def _training_length(plan: Plan, model: Model) -> tuple[int, int, int]:
+    """Return the number of training images of a model, of epochs, and of steps in all epochs."""
     dataset = plan.datasets[model.dataset]
-    images = dataset.image_count(dataset.train_split) * model.settings.training.epochs
-    return images * cost.forward * FORWARDS["training step"] * kept
+    images = dataset.image_count(dataset.train_split)
+    return images, *Recipe(**dict(model.settings.training)).length(images)
 
 
 def conditions(plan: Plan, model: Model, cost: Calibration) -> list[str]:
@@ -315,7 +322,7 @@ def report(plan: Plan, found: list[Stage], loading: Loading, cores: int) -> str:
 
 
 def _images(plan: Plan) -> list[str]:
-    """Return a line for each data set with its images and models."""
+    """Return a line for each data set with its images and models, and a line for each training."""
     lines = []
     for dataset in plan.used():
         of_dataset = [model for model in plan.models.values() if model.dataset == dataset.name]
@@ -323,4 +330,7 @@ def _images(plan: Plan) -> list[str]:
         splits = ", ".join(f"{dataset.image_count(split)} of {split}" for split in dataset.splits)
         twins = f"; {len(of_dataset) - len(models)} random twins" if len(of_dataset) > len(models) else ""
         lines.append(f"{dataset.name}: {splits} images; {len(models)} models: {', '.join(models)}{twins}")
+    for name in plan.trained():
+        images, epochs, steps = _training_length(plan, plan.models[name])
+        lines.append(f"{name} is trained for {epochs} epochs of {images} images, {steps} steps")
     return lines

@@ -52,8 +52,14 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
             canvas.stars(axes, part.filter(pl.col("p") < statistics.SIGNIFICANT, EXCLUDES_ZERO)["block"] + 1, height, canvas.COLOURS[layer])
         canvas.reference_line(axes, 0, "no difference")
         wrong = rows["images_wrong"][0]
+        if rows["difference"].is_null().all():
+            said = f"all images are {'wrong' if wrong else 'right'}: nothing to compare"
+            axes.text(0.5, 0.75, said, ha="center", transform=axes.transAxes)
+            axes.set_xlim(0.5, rows["block"].n_unique() + 0.5)
         axes.set_title(f"{rows['label'][0]}: {wrong} wrong of {wrong + rows['images_right'][0]} images")
         axes.title.set_fontweight("bold" if wrong < FEW_WRONG_IMAGES else "normal")
+    if frame["difference"].is_null().all():
+        panels[0].set_yticks([])  # the panels share them
     panels[0].set_ylabel("agreement, right \N{MINUS SIGN} wrong (%)")
     canvas.legend_below(figure, panels[-1])
     return figure

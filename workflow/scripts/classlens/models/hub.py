@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import timm
-from huggingface_hub import hf_hub_download, try_to_load_from_cache
+from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.constants import HF_HUB_CACHE
 from huggingface_hub.errors import RemoteEntryNotFoundError
 from timm.models import load_model_config_from_hf
@@ -120,6 +120,8 @@ class Hub:
         reason = "the config sets `offline`"
         for name in () if self.offline else names:
             try:
+                # Without a network, this request fails at once and says why; the download would try again for half a minute.
+                get_hf_file_metadata(hf_hub_url(name_of, name, revision=revision or None))
                 return Path(hf_hub_download(filename=name, **where))
             except Exception as error:  # the client, its HTTP library and name resolution raise many types of errors
                 reason = first_line(error)

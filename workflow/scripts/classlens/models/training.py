@@ -4,6 +4,7 @@ The recipe is not part of the paper. It is plain (AdamW, one-cycle learning rate
 models that classlens then analyses.
 """
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,12 @@ from classlens.data.batches import load_pixels
 from classlens.data.transforms import Transform
 from classlens.progress import log, progress
 
+USUAL_STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 2000, 3, 40
+"""Length of a training whose number of epochs is not given: as many epochs as fit these steps, within these limits."""
 WARM_UP = 0.2
 LARGEST_GRADIENT = 1.0
+TIMED_STEPS = 3
+"""Number of steps after which the log says how long the training will take."""
 
 
 @dataclass(frozen=True)
@@ -27,16 +32,22 @@ class Recipe:
     """How long and how fast to train.
 
     Args:
-        epochs: passes over the images.
+        epochs: passes over the images; None chooses their number by the number of images.
         batch_size: images per step.
         learning_rate: peak learning rate of the cycle.
         weight_decay: weight decay of AdamW.
     """
 
-    epochs: int
+    epochs: int | None
     batch_size: int
     learning_rate: float
     weight_decay: float
+
+    def length(self, images: int) -> tuple[int, int]:
+        """Return the number of epochs, and the number of steps in all of them, for a number of training images."""
+        per_epoch = -(-images // self.batch_size)
+        epochs = self.epochs or max(FEWEST_EPOCHS, min(MOST_EPOCHS, USUAL_STEPS // per_epoch))
+        return epochs, epochs * per_epoch
 
 
 def load_images(manifest: pa.Table, root: Path, transform: Transform, workers: int) -> tuple[Tensor, Tensor]:
@@ -61,11 +72,12 @@ def train(model: nn.Module, pixels: Tensor, classes: Tensor, transform: Transfor
     """
     compute.place(model).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
-    steps = recipe.epochs * -(-len(pixels) // recipe.batch_size)
+    epochs, steps = recipe.length(len(pixels))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps, pct_start=WARM_UP)
     generator = torch.Generator().manual_seed(seed)
-    losses = []
-    for epoch in progress(range(recipe.epochs), recipe.epochs, "training", unit="epochs"):
+    losses: list[float] = []
+    started, done = time.perf_counter(), 0
+    for epoch in progress(range(epochs), epochs, "training", unit="epochs"):
         for chosen in torch.randperm(len(pixels), generator=generator).split(recipe.batch_size):
             images = transform.normalize(augmented(pixels[chosen], generator).to(compute.device))
             with compute.autocast():
@@ -76,6 +88,10 @@ def train(model: nn.Module, pixels: Tensor, classes: Tensor, transform: Transfor
             optimizer.step()
             schedule.step()
             losses.append(loss.item())
+            done += 1
+            if done == min(TIMED_STEPS, steps):
+                minutes = (time.perf_counter() - started) / done * steps / 60
+                log.info("%d epochs of %d images, %d steps in total: about %.1f minutes", epochs, len(pixels), steps, minutes)
         log.info("epoch %d: loss %.3f", epoch + 1, sum(losses) / len(losses))
         losses.clear()
     model.cpu().eval()
