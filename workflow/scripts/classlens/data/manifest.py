@@ -53,7 +53,11 @@ def build(dataset: Dataset, split: str, per_class: int | None, shard_size: int, 
         InputError: no image can be used; a class is not known; or, unless `dataset.skip`, an image or mask is missing, damaged or of the
             wrong size.
     """
-    images = dataset.images(split, per_class)
+    return of_images(dataset, split, dataset.images(split, per_class), shard_size, threads)
+
+
+def of_images(dataset: Dataset, split: str, images: list[Image], shard_size: int, threads: int) -> pa.Table:
+    """Return a manifest of given images of a split; see `build`."""
     no_images = dataset.left_out(split)
     classes = class_table(dataset, split)
     indices = {normal(class_id): index for index, (class_id, _) in enumerate(classes)}

@@ -138,7 +138,25 @@ def _of_imagenet(architecture: Architecture) -> list[Labels]:
     return [Labels(f"{subset} in timm", [[name, info.label_name_to_description(name)] for name in info.label_names()])]
 
 
-def reorder_head(model: ViT, found: list[Labels], classes: list[Class], order: ClassOrder, name: str) -> str | None:
+@dataclass(frozen=True)
+class RowOrder:
+    """The rows of a head, in the data set's class order, as labels name them.
+
+    Attributes:
+        labels: labels that name every class.
+        rows: row of each class in the checkpoint, [class].
+    """
+
+    labels: Labels
+    rows: list[int]
+
+    def __str__(self) -> str:
+        """Return how the order is known, for model.json."""
+        in_order = self.rows == list(range(len(self.rows)))
+        return f"{'in' if in_order else 'put in'} the data set's order, by {self.labels.where}"
+
+
+def reorder_head(model: ViT, found: list[Labels], classes: list[Class], order: ClassOrder, name: str) -> RowOrder | None:
     """Put the rows of a model's heads in the data set's class order.
 
     Args:
@@ -149,7 +167,7 @@ def reorder_head(model: ViT, found: list[Labels], classes: list[Class], order: C
         name: name of the model in errors.
 
     Returns:
-        How the order of the rows is known, for model.json; None if only the data set's class order says so.
+        The order of the rows; None if no labels name the classes, so that only the data set's class order says it.
 
     Raises:
         InputError: labels contradict each other or name only some of the classes, or nothing determines the order.
@@ -166,11 +184,10 @@ def reorder_head(model: ViT, found: list[Labels], classes: list[Class], order: C
                 f"model {name}: {labels.where} and {other.where} name different rows for the class {printable(classes[row][0])}: remove "
                 "the wrong one"
             )
-    if rows == list(range(len(rows))):
-        return f"in the data set's order, by {labels.where}"
+    known = RowOrder(labels, rows)
     _permute(model, rows)
-    log.info("rows of the head put in the data set's order, by %s", labels.where)
-    return f"put in the data set's order, by {labels.where}"
+    log.info("rows of the head: %s", known)
+    return known
 
 
 def _rows_of(labels: Labels, classes: list[Class], order: ClassOrder, name: str) -> list[int] | None:

@@ -8,9 +8,11 @@ from typing import Any
 from classlens.data.manifest_classes import classes_of, order_of
 from classlens.errors import InputError
 from classlens.models import checkpoints, class_embedding, labels, loading, transformers_config
+from classlens.models.card import Card
 from classlens.models.checkpoints import Checkpoint
 from classlens.models.class_embedding import Comparison
 from classlens.models.hub import Architecture, Hub
+from classlens.models.labels import RowOrder
 from classlens.protocol import Protocol
 from classlens.storage import parquet
 from classlens.storage.provenance import check_sha256
@@ -62,8 +64,49 @@ class ModelDescription:
         return cls(**{**known, **files, "protocol": Protocol.named(settings["protocol"])})
 
 
+@dataclass(frozen=True)
+class NewModel:
+    """A model that has passed the self-check and is not written yet.
+
+    Attributes:
+        model: the model, in evaluation mode on the CPU.
+        wanted: its description in the config.
+        architecture: its architecture.
+        transform: image transform of the config or the repository; None for timm's.
+        source: source of the weights, with the sha256 of their file and what was changed in them.
+        rows: rows of the head as labels name them; None if only the data set's class order says so.
+    """
+
+    model: ViT
+    wanted: ModelDescription
+    architecture: Architecture
+    transform: dict[str, Any] | None
+    source: str
+    rows: RowOrder | None
+
+    def card(self, weights: Path | None = None) -> Card:
+        """Return the model's card.
+
+        Args:
+            weights: file with the weights; None for a model that is not written.
+
+        Raises:
+            InputError: the model has only one block, or the transform's output does not have the size of the model's input.
+        """
+        return loading.describe(
+            self.model,
+            self.architecture.name,
+            {**self.architecture.kwargs, **self.wanted.kwargs},
+            self.source,
+            transform=self.transform,
+            protocol=self.wanted.protocol,
+            weights=weights,
+            labels=None if self.rows is None else str(self.rows),
+        )
+
+
 def make(wanted: ModelDescription, hub: Hub, seed: int, weights: Path, card: Path) -> None:
-    """Make a model, check that it meets the method's assumptions, and write it.
+    """Make a model and write it.
 
     Args:
         wanted: description of the model.
@@ -71,6 +114,22 @@ def make(wanted: ModelDescription, hub: Hub, seed: int, weights: Path, card: Pat
         seed: seed of random weights.
         weights: safetensors file to write.
         card: model.json to write.
+
+    Raises:
+        InputError: the model, its weights or its class embedding do not fit.
+    """
+    made = build(wanted, hub, seed)
+    loading.save(made.model, weights)
+    made.card(weights).write(card)
+
+
+def build(wanted: ModelDescription, hub: Hub, seed: int) -> NewModel:
+    """Return a model after a check that it meets the method's assumptions.
+
+    Args:
+        wanted: description of the model.
+        hub: source of pretrained weights.
+        seed: seed of random weights.
 
     Raises:
         InputError: the model, its weights or its class embedding do not fit.
@@ -92,14 +151,8 @@ def make(wanted: ModelDescription, hub: Hub, seed: int, weights: Path, card: Pat
         ignore_keys=list(wanted.ignore_keys),
         head=(lambda model: _give_head(model, wanted, architecture)) if wanted.class_embedding else None,
     )
-    known = _arrange(model, wanted, architecture, checkpoint) if checkpoint and not wanted.class_embedding else None
-    loading.save(model, weights)
-    kwargs = {**architecture.kwargs, **wanted.kwargs}
-    source = "; ".join([source, *(checkpoint.notes if checkpoint else ())])
-    described = loading.describe(
-        model, architecture.name, kwargs, source, transform=transform, protocol=wanted.protocol, weights=weights, labels=known
-    )
-    described.write(card)
+    rows = _arrange(model, wanted, architecture, checkpoint) if checkpoint and not wanted.class_embedding else None
+    return NewModel(model, wanted, architecture, transform, "; ".join([source, *(checkpoint.notes if checkpoint else ())]), rows)
 
 
 def _read(wanted: ModelDescription, file: Path | None) -> tuple[Checkpoint | None, str]:
@@ -124,8 +177,8 @@ def _give_head(model: ViT, wanted: ModelDescription, architecture: Architecture)
     class_embedding.attach(model, vectors, comparison, str(wanted.class_embedding))
 
 
-def _arrange(model: ViT, wanted: ModelDescription, architecture: Architecture, checkpoint: Checkpoint) -> str | None:
-    """Put the rows of a model's own head in the data set's class order, and return how this order is known."""
+def _arrange(model: ViT, wanted: ModelDescription, architecture: Architecture, checkpoint: Checkpoint) -> RowOrder | None:
+    """Put the rows of a model's own head in the data set's class order, and return their order if labels name the classes."""
     assert wanted.class_list
     listed = parquet.read_table(wanted.class_list)
     found = labels.of_model(architecture, checkpoint, wanted.weights == "pretrained")
