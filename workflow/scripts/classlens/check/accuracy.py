@@ -89,8 +89,8 @@ class Accuracy:
         if right.high[0] < expected and not found:
             yield (
                 f"the model expects to be right at {100 * expected:.0f} % of these images (its mean confidence), but is at "
-                f"{100 * right.mean[0]:.0f} %: compare with the accuracy that its authors report, and check the order of the classes and the "
-                "image transform"
+                f"{100 * right.mean[0]:.0f} %: compare with the accuracy that its authors report, and check the order of the classes and "
+                "the image transform"
             )
         yield from self._other_order()
 

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from classlens.check import accuracy, datasets
 from classlens.check.accuracy import Accuracy
-from classlens.check.text import entry, table
+from classlens.check.text import INDENT, entry, table
 from classlens.compute.device import Compute
 from classlens.config.plan import Model, Plan
 from classlens.config.planned_dataset import PlannedDataset
@@ -85,10 +85,10 @@ def build(plan: Plan, name: str) -> Checked:
     hub = Hub(Path(plan.config.hub.cache) if plan.config.hub.cache else None, plan.config.hub.offline)
     with TemporaryDirectory() as folder:
         classes = None
-        if planned.needs_classes and (datasets.has_images(dataset) or not dataset.is_made):
+        if planned.needs_classes:
             listed = manifest.class_list(datasets.layout(dataset), dataset.eval_split)
-            files["class_list"] = Path(folder) / "classes.parquet"
-            parquet.write_table(files["class_list"], listed, {"protocol": plan.config.protocol})
+            files["class_list"] = file = Path(folder) / "classes.parquet"
+            parquet.write_table(file, listed, {"protocol": plan.config.protocol})
             classes = list(zip(listed["class_id"].to_pylist(), listed["class_name"].to_pylist(), strict=True))
         built = new_model.build(ModelDescription.of(settings, files), hub, planned.seed)
     return Checked(planned, built, built.card(), classes)
@@ -114,11 +114,14 @@ def lines(plan: Plan, name: str, compute: Compute) -> Iterator[str]:
     Raises:
         InputError: the model or its images cannot be used.
     """
+    dataset = plan.datasets[plan.models[name].dataset]
+    if plan.models[name].needs_classes and not datasets.has_images(dataset):
+        yield entry("weights", "checked when the run has made the images of its data set")
+        return
     with warnings() as texts:
         checked = build(plan, name)
         yield from _facts(checked)
         yield from _classes(checked)
-        dataset = plan.datasets[checked.planned.dataset]
         if reason := _no_accuracy(checked.planned, dataset):
             yield entry("accuracy", reason)
         else:
@@ -170,7 +173,7 @@ def _classes(checked: Checked) -> Iterator[str]:
         listed.append((index, class_id, name, *label))
     yield from table(listed)
     if len(checked.classes) > CLASSES:
-        yield " " * 17 + f"and {len(checked.classes) - CLASSES} more"
+        yield " " * INDENT + f"and {len(checked.classes) - CLASSES} more"
 
 
 def _no_accuracy(planned: Model, dataset: PlannedDataset) -> str | None:

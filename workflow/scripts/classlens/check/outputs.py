@@ -9,8 +9,8 @@ from classlens.config.plan import Plan
 def lines(plan: Plan) -> Iterator[str]:
     """Yield the names of a run's results, by letter."""
     for title, found in (("figures", plan.figures()), ("tables", plan.tables())):
-        yield entry(title, ", ".join(f"{letter} {' '.join(names)}" for letter, names in found.items()) or "none")
+        yield entry(title, [f"{letter} {name}" for letter, names in found.items() for name in names] or "none")
     yield entry("pages", "explorer, report")
     for dataset, items in plan.without_masks().items():
         if items:
-            yield entry("left out", f"{', '.join(f'{item.letter} {item.name}' for item in items)}: {dataset} has no masks")
+            yield entry("left out", [*(f"{item.letter} {item.name}" for item in items), f"because {dataset} has no masks"])

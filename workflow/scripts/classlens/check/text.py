@@ -9,15 +9,18 @@ WIDTH = 100
 """Maximum number of columns. A single longer word, such as a path, is not broken."""
 NAME = 14
 """Width of the name of an entry."""
+INDENT = NAME + 3
+"""Column in which texts begin."""
+GLUE = "\0"
+"""Stands for a space at which a text is not wrapped; `printable` leaves none in a text."""
 
 
-def entry(name: str, text: str) -> str:
-    """Return a name and a text; the text is wrapped and aligned."""
-    indent = f"  {name:{NAME}} "
-    lines = textwrap.wrap(
-        printable(text), WIDTH, initial_indent=indent, subsequent_indent=" " * len(indent), break_long_words=False, break_on_hyphens=False
-    )
-    return "\n".join(lines) or indent.rstrip()
+def entry(name: str, text: str | Sequence[str]) -> str:
+    """Return a name and a text, wrapped and aligned. Several texts are separated by commas, and each stays on one line."""
+    joined = printable(text) if isinstance(text, str) else ", ".join(printable(part).replace(" ", GLUE) for part in text)
+    first, further = f"  {name:{NAME}} ", " " * INDENT
+    lines = textwrap.wrap(joined, WIDTH, initial_indent=first, subsequent_indent=further, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines).replace(GLUE, " ")
 
 
 def table(rows: Iterable[Sequence[object]]) -> Iterator[str]:
@@ -25,7 +28,7 @@ def table(rows: Iterable[Sequence[object]]) -> Iterator[str]:
     cells = [[textwrap.shorten(printable(str(cell)), 30, placeholder="...") for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
-        yield " " * (NAME + 3) + "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        yield " " * INDENT + "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def shown(items: Sequence[str], most: int = 5) -> str:

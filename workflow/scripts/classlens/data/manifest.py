@@ -13,10 +13,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from classlens.data.class_order import ClassOrder, normal
+from classlens.data.class_order import normal
 from classlens.data.dataset_classes import class_ids, order_of
 from classlens.data.images import IGNORED_ID, check_range, decode, decode_mask, read_bytes
 from classlens.data.layouts import Dataset, Image, imagenet_id
+from classlens.data.manifest_classes import order_of as order_of_manifest
 from classlens.errors import InputError, printable
 from classlens.progress import log, progress
 
@@ -53,7 +54,9 @@ def build(dataset: Dataset, split: str, per_class: int | None, shard_size: int, 
         InputError: no image can be used; a class is not known; or, unless `dataset.skip`, an image or mask is missing, damaged or of the
             wrong size.
     """
-    return of_images(dataset, split, dataset.images(split, per_class), shard_size, threads)
+    table = of_images(dataset, split, dataset.images(split, per_class), shard_size, threads)
+    _say(table)
+    return table
 
 
 def of_images(dataset: Dataset, split: str, images: list[Image], shard_size: int, threads: int) -> pa.Table:
@@ -79,7 +82,6 @@ def of_images(dataset: Dataset, split: str, images: list[Image], shard_size: int
     order = order_of(dataset, [class_id for class_id, _ in classes])
     left_out = len(images) - len(rows)
     log.info("%d images of %d classes, %d left out", len(rows), len({row["class_id"] for row in rows}), left_out)
-    _say(order, no_images)
     metadata = {
         "masks": "binary" if dataset.binary_masks else "imagenet_s",
         "classes": json.dumps(classes),
@@ -90,15 +92,16 @@ def of_images(dataset: Dataset, split: str, images: list[Image], shard_size: int
     return pa.Table.from_pylist(rows, SCHEMA.with_metadata(metadata))
 
 
-def _say(order: ClassOrder, no_images: list[tuple[int, str, str]]) -> None:
+def _say(table: pa.Table) -> None:
     """Log a class order that may be wrong, and the files that are left out."""
+    order = order_of_manifest(table)
     if order.differs:
         log.warning(
             "class indices follow the numbers in the names of class folders (timm's order): class %d is %s, and %s in torchvision's order; "
             "set the data set's `class_order` or `classes` to the order of the model",
             *(order.differs[0], *map(printable, order.differs[1:])),
         )
-    for count, why, example in no_images:
+    for count, why, example in json.loads(table.schema.metadata[b"left_out"]):
         log.info("left out: %d %s, such as %s", count, why, printable(example))
 
 

@@ -34,7 +34,7 @@ BY_NAME = ("class_to_idx", "class_to_index", "label2id")
 BY_ROW = ("id2label", "idx_to_class", "index_to_class")
 """Keys of mappings from a row to its class."""
 PLACES = ("args", "cfg", "config", "data", "datamodule_hyper_parameters", "dataset", "hparams", "hyper_parameters", "meta", "metadata",
-          "model_args", "pretrained_cfg")  # fmt: skip
+          "model_args", "model_kwargs", "pretrained_cfg")  # fmt: skip
 """Keys of nested settings that may hold the keys above."""
 PLACEHOLDER = re.compile(r"((label|class) )?\d+")
 """A normalised label that only gives the number of its row."""
@@ -65,29 +65,36 @@ def of_model(architecture: Architecture, checkpoint: Checkpoint, pretrained: boo
         pretrained: whether these are the architecture's own weights, so that the description applies to them.
     """
     config = checkpoint.path.with_name("config.json")
-    sources = [(checkpoint.path.name, checkpoint.facts), (f"{config.name} beside the checkpoint", _json(config))]
+    sources = [(checkpoint.path.name, checkpoint.facts), (f"{config.name} beside the checkpoint", json_of(config))]
     sources += [(f"arch {architecture.name}", architecture.facts)] if pretrained else []
     found = [labels for where, facts in sources for labels in _search(facts, where)]
     return found or (_of_imagenet(architecture) if pretrained else [])
 
 
-def _json(path: Path) -> Any:
+def json_of(path: Path) -> Any:
+    """Return the content of a JSON file, or None if it is missing or damaged."""
     with suppress(OSError, ValueError, RecursionError):
         return json.loads(path.read_text(encoding="utf-8"))
     return None
 
 
-def _search(facts: Any, where: str, depth: int = 3) -> Iterator[Labels]:
-    """Yield the labels in settings and in nested settings."""
+def settings_in(facts: Any, depth: int = 3) -> Iterator[dict[Any, Any]]:
+    """Yield the facts that a checkpoint or config holds, and the settings that are nested in them under one of `PLACES`."""
     facts = vars(facts) if isinstance(facts, argparse.Namespace) else facts
     if not isinstance(facts, dict):
         return
-    for keys, listed in ((ROWS, _listed), (BY_NAME, _inverted), (BY_ROW, _indexed)):
-        for key in keys:
-            if rows := listed(facts.get(key)):
-                yield Labels(f"`{key}` of {where}", _described(rows, facts.get("label_descriptions")))
+    yield facts
     for key in PLACES if depth else ():
-        yield from _search(facts.get(key), where, depth - 1)
+        yield from settings_in(facts.get(key), depth - 1)
+
+
+def _search(facts: Any, where: str) -> Iterator[Labels]:
+    """Yield the labels in settings and in nested settings."""
+    for settings in settings_in(facts):
+        for keys, listed in ((ROWS, _listed), (BY_NAME, _inverted), (BY_ROW, _indexed)):
+            for key in keys:
+                if rows := listed(settings.get(key)):
+                    yield Labels(f"`{key}` of {where}", _described(rows, settings.get("label_descriptions")))
 
 
 def _listed(value: Any) -> list[str] | None:
