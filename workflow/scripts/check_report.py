@@ -97,6 +97,9 @@ def show(args: Namespace, config: Config) -> int:
     whole, planned = plans(config, str(args.results / config.run))
     report = Report()
     print(f"{args.config}: run {config.run}, protocol {config.protocol}")
+    if whole and whole.published:
+        report.section("Results, drawn from published ones without images and models", outputs.lines(whole))
+        return report.errors
     with ThreadPoolExecutor(1) as pool:
         counted = pool.submit(counts, args.config, args.results / config.run) if whole else None
         used = {plan.models[name].dataset: plan for name, plan in planned.items() if isinstance(plan, Plan)}
@@ -108,7 +111,6 @@ def show(args: Namespace, config: Config) -> int:
                 report.fail(found)
         if whole and counted:
             report.section("Results", outputs.lines(whole))
-            report.section(
-                "Effort", effort(whole, counted, run, args) if not report.errors else ["  not known, because of the errors above"]
-            )
+            unknown = [entry("time and disk", "not known, because of the errors above")]
+            report.section("Effort", unknown if report.errors else effort(whole, counted, run, args))
     return report.errors

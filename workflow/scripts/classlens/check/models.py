@@ -127,7 +127,7 @@ def lines(plan: Plan, name: str, compute: Compute) -> Iterator[str]:
         else:
             measured = quick_accuracy(plan, checked, compute)
             yield entry("accuracy", f"right at {measured.text()}")
-            texts += measured.warnings()
+            texts += measured.warnings(named=checked.built.rows is not None or checked.built.wanted.class_embedding is not None)
     twins = len(checked.planned.twins)
     yield entry("random twins", str(twins) if twins else "none")
     for text in texts:

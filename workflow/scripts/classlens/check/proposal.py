@@ -165,12 +165,8 @@ def _dataset(given: Given, class_file: Path | None) -> Iterator[str]:
     default = DatasetSettings(kind="imagefolder", root=".")
     yield _key(1, "kind", "imagefolder", "images in root/SPLIT/CLASS/")
     yield _key(1, "root", escaped(str(found.root)), "")
-    yield _key(
-        1,
-        "eval_split",
-        found.analysed,
-        f"the split to analyse; there are {shown(found.splits)}" if found.splits[1:] else "the split to analyse",
-    )
+    others = f"; there are {shown(found.splits)}" if found.splits[1:] else ""
+    yield _key(1, "eval_split", found.analysed, f"the split to analyse{others}")
     if found.fitted:
         yield _key(1, "probe_split", found.fitted, "fits linear probes")
     fewest = found.fewest(found.analysed)
@@ -230,11 +226,11 @@ def _listed_classes(given: Given) -> list[str] | None:
 def _orders(given: Given, text: str, compute: Compute) -> Iterator[str]:
     """Yield both orders of the class folders as comments, with the accuracy on a few images in each."""
     index, natural, plain = first_difference(given.folders.classes) or (0, "", "")
-    yield f"    # Choose the order of the class folders in the model's training: class {index} is {plain} or {natural}."
+    yield f"    # Choose the order of the folders in the model's training: class {index} is {plain} (torchvision) or {natural} (timm)."
     measured = _accuracy(text, compute)
     for order in ORDERS:
-        right = f"  # {measured.right(measured.in_order(order)).sum():.0f} of {len(measured.logits)} images are right" if measured else ""
-        yield f"    # class_order: {order}{right}"
+        why = f"{measured.right(measured.in_order(order)).sum():.0f} of {len(measured.logits)} images are right" if measured else ""
+        yield _key(1, "# class_order", order, why)
 
 
 def _accuracy(text: str, compute: Compute) -> Accuracy | None:
