@@ -395,6 +395,17 @@ def test_the_command_lists_its_commands_and_their_arguments(command: Path) -> No
 
 
 @pytest.mark.slow
+def test_a_config_is_written_and_checked(command: Path, photos: Path, weights: dict[str, Any]) -> None:
+    """The order of the classes is open, which ends the check before the estimate."""
+    torch.save(weights, command.parent / "my_vit.pth")
+    (command.parent / "photos").symlink_to(photos / "val")
+    done = called(command, "check", "my.yaml", "--fix", "my_vit.pth", "photos")
+    assert done.stdout.startswith("my.yaml is written.\n")
+    assert "error: model test_vit does not name its classes" in done.stdout
+    assert (done.returncode, done.stderr) == (1, "error: my.yaml has 1 problem (above): correct them, and check it again\n")
+
+
+@pytest.mark.slow
 def test_a_config_is_checked_before_its_run(command: Path) -> None:
     (command.parent / "my.yaml").write_text(json.dumps(small_config(analyses=["identifiability"])))
     done = called(command, "check", "my.yaml")

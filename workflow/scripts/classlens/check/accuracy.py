@@ -27,7 +27,7 @@ from classlens.trace import ViT
 IMAGES = 32
 """Number of images."""
 BEST = 5
-"""A class counts as among the best if its rank is below this number."""
+"""A class counts as among the best if its rank is below this number. With few classes, this would be no achievement."""
 
 CLEAR_GAIN = 0.3
 """Minimum gain in accuracy from another order of the class folders: a model that gives one answer to all images gains by luck."""
@@ -77,8 +77,8 @@ class Accuracy:
 
     def text(self) -> str:
         """Return the accuracy in words, with its interval."""
-        best = min(BEST, self.logits.shape[1] - 1)
-        further = f"; class among the {best} best: {_share(self.right(self.classes, best), self.seed)}" if best > 1 else ""
+        many = self.logits.shape[1] > 2 * BEST
+        further = f"; class among the {BEST} best: {_share(self.right(self.classes, BEST), self.seed)}" if many else ""
         return f"{_share(self.right(self.classes), self.seed)}{further}"
 
     def warnings(self, named: bool) -> Iterator[str]:

@@ -275,7 +275,7 @@ def _architecture(given: Given, shape: Shape) -> Generator[str, None, Network | 
         return found[0]
     found = recognition.fitting(given.checkpoint)
     if len(found) == 1:
-        others = f"; the same network: {shown(found[0].names[1:])}" if found[0].names[1:] else ""
+        others = f"; {shown(found[0].names[1:])}: the same network with other transforms" if found[0].names[1:] else ""
         yield _key(1, "arch", found[0].names[0], f"the only network of timm with these parameters{others}")
         return found[0]
     said = f"width {shape.width}, {shape.depth} blocks, patches of {shape.patch} pixels"
