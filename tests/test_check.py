@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -276,6 +277,35 @@ def test_labels_of_more_classes_become_a_list(photos: Path, weights: dict[str, A
     assert transform and (transform.resize, transform.crop) == (SIZE, [SIZE, SIZE])
     assert "named in config.json beside the checkpoint" in said
     assert "right at 12 of 12 images" in said_of_model(yaml.safe_load(said), "pytorch_model")
+
+
+@pytest.mark.parametrize(
+    ("facts", "arch"),
+    [({"model_kwargs": {"embed_dim": 24, "num_heads": 2, "depth": 2}}, "vit_tiny_patch16_224"), ({}, None)],
+    ids=["known heads", "unknown heads"],
+)
+def test_a_number_of_heads_that_nothing_shows_is_left_open(facts: dict[str, Any], arch: str | None, photos: Path, tmp_path: Path) -> None:
+    model = timm.create_model("vit_tiny_patch16_224", num_classes=12, embed_dim=24, num_heads=2, depth=2, img_size=SIZE)
+    settings = {"model": "vit_tiny_patch16_224", "crop_pct": None, "mean": [0.4, 0.4, 0.4], **facts}
+    torch.save({"state_dict": model.state_dict(), "args": Namespace(**settings)}, tmp_path / "my.pth")
+    said, _ = written(tmp_path, tmp_path / "my.pth", photos)
+    given = yaml.safe_load(said)["models"]["my"]
+    assert given.get("arch") == arch
+    assert ('"num_heads": NUMBER}' in said) == (arch is None)
+    assert (given.get("transform") or {}).get("mean") == ([0.4, 0.4, 0.4] if arch else None)
+
+
+@pytest.mark.parametrize(
+    ("weights_of", "message"),
+    [
+        (lambda: timm.create_model("test_vit", num_classes=0, img_size=SIZE), "# class_embedding: FILE.safetensors  # choose"),
+        (lambda: timm.create_model("test_vit", num_classes=5, img_size=SIZE), "# classes: FILE  # choose: the head has 5 rows"),
+    ],
+    ids=["no head", "other classes"],
+)
+def test_choices_that_only_the_user_can_make(weights_of: Callable[[], ViT], message: str, photos: Path, tmp_path: Path) -> None:
+    torch.save(weights_of().state_dict(), tmp_path / "my.pth")
+    assert message in written(tmp_path, tmp_path / "my.pth", photos)[0]
 
 
 def test_what_exists_is_not_overwritten(photos: Path, tmp_path: Path) -> None:

@@ -259,7 +259,7 @@ def _model(given: Given) -> Iterator[str]:
     if shape.key_prefix:
         yield _key(1, "key_prefix", shape.key_prefix, "begins the names of the parameters")
     if network and network.kwargs:
-        yield _key(1, "kwargs", network.kwargs, "by the shapes of the parameters")
+        yield _key(1, "kwargs", network.kwargs, "by the parameters and the settings beside them")
     if not shape.classes:
         yield "    # class_embedding: FILE.safetensors  # choose: the checkpoint has no head, so class vectors must replace it"
     yield from _transform(given, shape, network)
@@ -268,11 +268,16 @@ def _model(given: Given) -> Iterator[str]:
 def _architecture(given: Given, shape: Shape) -> Generator[str, None, Network | None]:
     """Yield the architecture, or the choice of architectures; return the network if it is known."""
     name, kwargs = recognition.named(given.facts), recognition.arguments_in(given.facts)
-    found = recognition.fitting(given.checkpoint, name, kwargs) if name else []
-    if found and ("embed_dim" not in found[0].kwargs or "num_heads" in found[0].kwargs):
+    if name and (found := recognition.fitting(given.checkpoint, name, kwargs)):
+        (network,) = found
         where = given.checkpoint.path.name if recognition.named(given.checkpoint.facts) else "config.json beside the checkpoint"
-        yield _key(1, "arch", found[0].names[0], f"named in {where}")
-        return found[0]
+        if "embed_dim" in network.kwargs and "num_heads" not in network.kwargs:
+            yield f"    # {where} names {name}, but the width differs. Choose the number of attention heads, which no parameter shows:"
+            yield _key(1, "# arch", name, "")
+            yield f'    # kwargs: {json.dumps(network.kwargs)[:-1]}, "num_heads": NUMBER}}'
+            return None
+        yield _key(1, "arch", name, f"named in {where}")
+        return network
     found = recognition.fitting(given.checkpoint)
     if len(found) == 1:
         others = f"; {shown(found[0].names[1:])}: the same network with other transforms" if found[0].names[1:] else ""
