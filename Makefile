@@ -18,7 +18,10 @@ help:  ## Show this list
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Run
-env: $(STAMP)  ## Make the pinned environment in .venv
+env: $(STAMP) $(BIN)/classlens  ## Make the pinned environment in .venv
+
+$(BIN)/classlens: envs/classlens | $(STAMP)
+	@cp $< $@
 
 $(STAMP): envs/installer.lock $(LOCKS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed: make PYTHON=python3.11 env"; exit 1; }

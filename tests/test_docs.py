@@ -243,6 +243,8 @@ TARGETS = {"make env", "make demo", "make photos", "make test"}
 """Targets that continuous integration and the tests' own run of the demo stand for; here only what they would do is printed."""
 
 ELSEWHERE = {
+    "classlens check my.yaml": ("test_check.py", '"check", "my.yaml"'),
+    "classlens check my.yaml --fix my_vit.pth photos": ("test_check.py", '"--fix", "my_vit.pth", "photos"'),
     "snakemake --cores 2 results/paper/figures/mean_evolution.svg --configfile results/paper/config.yaml": ("test_publish.py", "adopted"),
     "nohup snakemake --profile profiles/slurm --configfile my.yaml > run.txt 2>&1 &": ("test_cluster.py", "profiles"),
     'squeue --me --format="%.8i %.9T %.10M %.4C %.6m %k"': ("slurm_cluster.py", "squeue"),
@@ -273,7 +275,11 @@ def test_a_command_ends_well(command: str, checkout: Path) -> None:
 
 @pytest.mark.parametrize("command", sorted(REFUSED))
 def test_a_command_that_needs_more_says_what(command: str, checkout: Path) -> None:
-    recipe = typed(f"{command} --dry-run --old-file .venv/.installed", checkout).stdout if command.startswith("make ") else command
+    recipe = (
+        typed(f"{command} --dry-run --old-file .venv/.installed --old-file .venv/bin/classlens", checkout).stdout
+        if command.startswith("make ")
+        else command
+    )
     done = typed(f"set -e\n{recipe}", checkout)
     said = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith(REFUSED[command])]
     assert done.returncode != 0

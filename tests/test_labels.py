@@ -71,7 +71,7 @@ def test_rows_of_every_head_are_put_in_the_data_sets_order(arch: str, caplog: py
     before = model(images).detach()
     with caplog.at_level(logging.INFO, "classlens"):
         said = labels.reorder_head(model, found({"classes": THEIRS}), CLASSES, UNSETTLED, "m")
-    assert said == "put in the data set's order, by `classes` of f.pt"
+    assert str(said) == "put in the data set's order, by `classes` of f.pt"
     assert "put in the data set's order, by `classes` of f.pt" in caplog.text
     torch.testing.assert_close(model(images), before[:, ROWS])
 

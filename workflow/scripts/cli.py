@@ -47,7 +47,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(description=description, allow_abbrev=False)
         self._sections = {"settings": settings, **further}
         self.add_argument("--log", type=Path, help="file for plain progress lines")
-        self.add_argument("--threads", type=int, default=1, help="number of CPU threads (default: 1)")
+        self.add_argument("--threads", type=int, default=1, help="number of CPU threads (default: %(default)s)")
         for section in self._sections.values():
             for name, field in section.settings().items():
                 self.add_argument(flag(name), required=field.is_required(), metavar="VALUE", help=_help(field))

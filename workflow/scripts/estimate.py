@@ -18,7 +18,7 @@ from classlens.config.reading import read
 from classlens.errors import InputError
 from classlens.estimate import stages
 from classlens.estimate.calibration import Calibration, calibrate
-from classlens.estimate.stages import Loading
+from classlens.estimate.stages import Loading, Totals
 from classlens.models import loading
 from classlens.models.hub import Hub
 from classlens.progress import log
@@ -32,9 +32,9 @@ def arguments() -> cli.Parser:
     return parser
 
 
-def jobs(args: Namespace, *options: str) -> dict[str, int]:
+def jobs(configfile: Path, snakefile: Path, *options: str) -> dict[str, int]:
     """Return the number of jobs per rule in a dry run."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(args.snakefile), "--configfile", str(args.configfile), "--cores", "1"]
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--configfile", str(configfile), "--cores", "1"]
     done = subprocess.run([*command, "--dry-run", *options], capture_output=True, text=True, check=False)
     if done.returncode:
         raise InputError(f"the run cannot be planned: {done.stderr.strip().splitlines()[-1]}")
@@ -43,11 +43,11 @@ def jobs(args: Namespace, *options: str) -> dict[str, int]:
     return {rule: int(count) for rule, count in counts.items() if rule != "all"}
 
 
-def loading_times() -> Loading:
-    """Measure the seconds that programs take to load their libraries from a warm disk cache."""
+def loading_times(repeats: int = 2) -> Loading:
+    """Measure the seconds that programs take to load their libraries; the last repeat finds them in the disk cache."""
 
     def seconds(modules: str) -> float:
-        for _ in range(2):
+        for _ in range(repeats):
             start = time.perf_counter()
             subprocess.run([sys.executable, "-c", f"import {modules}"], check=True)
         return time.perf_counter() - start
@@ -55,8 +55,14 @@ def loading_times() -> Loading:
     return Loading(seconds("torch, timm, pyarrow"), seconds("polars, pyarrow"), seconds("matplotlib.pyplot, polars, pyarrow"))
 
 
-def calibrations(plan: Plan, run: Compute) -> dict[str, Calibration]:
-    """Measure the cost of an image for each model. Models with the same architecture and size share one measurement."""
+def calibrations(plan: Plan, run: Compute, total: float = SECONDS) -> dict[str, Calibration]:
+    """Measure the cost of an image for each model. Models with the same architecture and size share one measurement.
+
+    Args:
+        plan: plan of the run.
+        run: device and settings of forward passes.
+        total: approximate seconds for all models.
+    """
     config = plan.config
     hub = Hub(Path(config.hub.cache) if config.hub.cache else None, config.hub.offline)
     classes = {name: plan.datasets[plan.models[name].dataset].num_classes for name in config.models}
@@ -78,27 +84,36 @@ def calibrations(plan: Plan, run: Compute) -> dict[str, Calibration]:
                 top_k=config.projection.top_k,
                 protocol=plan.protocol,
                 compute=run,
-                seconds=SECONDS / len(set(keys.values())),
+                seconds=total / len(set(keys.values())),
                 folder=Path(folder),
             )
     return {name: found[key] for name, key in keys.items()}
+
+
+def conclusion(total: Totals, run: Compute, cores: int, free: int) -> str:
+    """Return the number of jobs, the time and the disk space of a run in one line."""
+    where = f"{cores} cores and {run.device.type}"
+    disk = f"{total.bytes / 1e9:.2f} GB of disk at the end, at most {total.peak / 1e9:.2f} GB during the run, {free / 1e9:.1f} GB free"
+    return f"{total.jobs} jobs, about {total.seconds / 60:.0f} minutes on {where}; {disk}"
+
+
+def free_bytes(results: Path) -> int:
+    """Return the free bytes on the disk of the results."""
+    return shutil.disk_usage(results if results.exists() else ".").free
 
 
 def main(args: Namespace, _: cli.NoSettings) -> None:
     log.setLevel("WARNING")  # hides the progress of the calibration
     config = read(args.configfile)
     plan = Plan(config, str(args.results / config.run))
-    left, everything = jobs(args), jobs(args, "--forceall")
+    left, everything = jobs(args.configfile, args.snakefile), jobs(args.configfile, args.snakefile, "--forceall")
     cores = len(os.sched_getaffinity(0))
     run = Compute.from_settings(**dict(config.compute), threads=cores)
     libraries = loading_times()
     found = stages.stages(plan, calibrations(plan, run), left, everything)
-    total = stages.totals(found, libraries, cores)
-    free = shutil.disk_usage(args.results if args.results.exists() else ".").free
+    total, free = stages.totals(found, libraries, cores), free_bytes(args.results)
     print(stages.report(plan, found, libraries, cores))
-    where = f"{cores} cores and {run.device.type}"
-    disk = f"{total.bytes / 1e9:.2f} GB of disk at the end, at most {total.peak / 1e9:.2f} GB during the run, {free / 1e9:.1f} GB free"
-    print(f"\n{total.jobs} jobs, about {total.seconds / 60:.0f} minutes on {where}; {disk}")
+    print(f"\n{conclusion(total, run, cores, free)}")
     stages.check_disk(total, free)
 
 

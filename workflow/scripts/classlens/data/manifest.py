@@ -14,11 +14,12 @@ from typing import Any
 import pyarrow as pa
 
 from classlens.data.class_names import class_names
-from classlens.data.class_order import ClassOrder, normal
+from classlens.data.class_order import normal
 from classlens.data.dataset_classes import class_ids, order_of
 from classlens.data.images import IGNORED_ID, check_range, decode, decode_mask, read_bytes
 from classlens.data.layouts import Dataset, Image, imagenet_id
 from classlens.data.made_masks import OBJECT, file_name
+from classlens.data.manifest_classes import order_of as order_of_manifest
 from classlens.errors import InputError, printable
 from classlens.progress import log, progress
 
@@ -58,6 +59,13 @@ def build(dataset: Dataset, split: str, per_class: int | None, shard_size: int, 
     images = dataset.images(split, per_class)
     if dataset.mask_root:
         images = [replace(image, mask_path=f"{split}/{file_name(number)}") for number, image in enumerate(images)]
+    table = of_images(dataset, split, images, shard_size, threads)
+    _say(table)
+    return table
+
+
+def of_images(dataset: Dataset, split: str, images: list[Image], shard_size: int, threads: int) -> pa.Table:
+    """Return a manifest of given images of a split; see `build`."""
     no_images = dataset.left_out(split)
     classes = class_table(dataset, split)
     indices = {normal(class_id): index for index, (class_id, _) in enumerate(classes)}
@@ -80,7 +88,6 @@ def build(dataset: Dataset, split: str, per_class: int | None, shard_size: int, 
     left_out = len(images) - len(rows)
     log.info("split %s: %s", split, printable(str(dataset.folder(split))))
     log.info("%d images of %d classes, %d left out", len(rows), len({row["class_id"] for row in rows}), left_out)
-    _say(order, no_images)
     metadata = {
         "masks": "binary" if dataset.binary_masks else "imagenet_s",
         "classes": json.dumps(classes),
@@ -91,8 +98,9 @@ def build(dataset: Dataset, split: str, per_class: int | None, shard_size: int, 
     return pa.Table.from_pylist(rows, SCHEMA.with_metadata(metadata))
 
 
-def _say(order: ClassOrder, no_images: list[tuple[int, str, str]]) -> None:
+def _say(table: pa.Table) -> None:
     """Log a class order that may be wrong, and the files that are left out."""
+    order = order_of_manifest(table)
     if order.differs:
         log.warning(
             "class indices follow the numbers in the names of class folders (timm's order): class %d is %s, and %s in torchvision's order; "
@@ -105,7 +113,7 @@ def _say(order: ClassOrder, no_images: list[tuple[int, str, str]]) -> None:
             "list all classes in a file (`classes`)",
             order.gap,
         )
-    for count, why, example in no_images:
+    for count, why, example in json.loads(table.schema.metadata[b"left_out"]):
         log.info("left out: %d %s, such as %s", count, why, printable(example))
 
 

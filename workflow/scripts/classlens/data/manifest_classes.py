@@ -17,7 +17,7 @@ def classes_of(manifest: pa.Table) -> list[tuple[str, str]]:
 def order_of(manifest: pa.Table) -> ClassOrder:
     """Return the source of the class indices of a manifest's data set; `list` for a table that does not record it."""
     order = json.loads((manifest.schema.metadata or {}).get(b"class_order", b'{"basis": "list", "differs": null}'))
-    return ClassOrder(order["basis"], tuple(order["differs"]) if order["differs"] else None)
+    return ClassOrder(order["basis"], tuple(order["differs"]) if order["differs"] else None, order.get("gap"))
 
 
 def class_index(wanted: str | int, classes: list[tuple[str, str]], key: str) -> int:

@@ -34,7 +34,7 @@ BY_NAME = ("class_to_idx", "class_to_index", "label2id")
 BY_ROW = ("id2label", "idx_to_class", "index_to_class")
 """Keys of mappings from a row to its class."""
 PLACES = ("args", "cfg", "config", "data", "datamodule_hyper_parameters", "dataset", "hparams", "hyper_parameters", "meta", "metadata",
-          "model_args", "pretrained_cfg")  # fmt: skip
+          "model_args", "model_kwargs", "pretrained_cfg")  # fmt: skip
 """Keys of nested settings that may hold the keys above."""
 PLACEHOLDER = re.compile(r"((label|class) )?\d+")
 """A normalised label that only gives the number of its row."""
@@ -65,29 +65,36 @@ def of_model(architecture: Architecture, checkpoint: Checkpoint, pretrained: boo
         pretrained: whether these are the architecture's own weights, so that the description applies to them.
     """
     config = checkpoint.path.with_name("config.json")
-    sources = [(checkpoint.path.name, checkpoint.facts), (f"{config.name} beside the checkpoint", _json(config))]
+    sources = [(checkpoint.path.name, checkpoint.facts), (f"{config.name} beside the checkpoint", json_of(config))]
     sources += [(f"arch {architecture.name}", architecture.facts)] if pretrained else []
     found = [labels for where, facts in sources for labels in _search(facts, where)]
     return found or (_of_imagenet(architecture) if pretrained else [])
 
 
-def _json(path: Path) -> Any:
+def json_of(path: Path) -> Any:
+    """Return the content of a JSON file, or None if it is missing or damaged."""
     with suppress(OSError, ValueError, RecursionError):
         return json.loads(path.read_text(encoding="utf-8"))
     return None
 
 
-def _search(facts: Any, where: str, depth: int = 3) -> Iterator[Labels]:
-    """Yield the labels in settings and in nested settings."""
+def settings_in(facts: Any, depth: int = 3) -> Iterator[dict[Any, Any]]:
+    """Yield the facts that a checkpoint or config holds, and the settings that are nested in them under one of `PLACES`."""
     facts = vars(facts) if isinstance(facts, argparse.Namespace) else facts
     if not isinstance(facts, dict):
         return
-    for keys, listed in ((ROWS, _listed), (BY_NAME, _inverted), (BY_ROW, _indexed)):
-        for key in keys:
-            if rows := listed(facts.get(key)):
-                yield Labels(f"`{key}` of {where}", _described(rows, facts.get("label_descriptions")))
+    yield facts
     for key in PLACES if depth else ():
-        yield from _search(facts.get(key), where, depth - 1)
+        yield from settings_in(facts.get(key), depth - 1)
+
+
+def _search(facts: Any, where: str) -> Iterator[Labels]:
+    """Yield the labels in settings and in nested settings."""
+    for settings in settings_in(facts):
+        for keys, listed in ((ROWS, _listed), (BY_NAME, _inverted), (BY_ROW, _indexed)):
+            for key in keys:
+                if rows := listed(settings.get(key)):
+                    yield Labels(f"`{key}` of {where}", _described(rows, settings.get("label_descriptions")))
 
 
 def _listed(value: Any) -> list[str] | None:
@@ -138,7 +145,25 @@ def _of_imagenet(architecture: Architecture) -> list[Labels]:
     return [Labels(f"{subset} in timm", [[name, info.label_name_to_description(name)] for name in info.label_names()])]
 
 
-def reorder_head(model: ViT, found: list[Labels], classes: list[Class], order: ClassOrder, name: str) -> str | None:
+@dataclass(frozen=True)
+class RowOrder:
+    """The rows of a head, in the data set's class order, as labels name them.
+
+    Attributes:
+        labels: labels that name every class.
+        rows: row of each class in the checkpoint, [class].
+    """
+
+    labels: Labels
+    rows: list[int]
+
+    def __str__(self) -> str:
+        """Return how the order is known, for model.json."""
+        in_order = self.rows == list(range(len(self.rows)))
+        return f"{'in' if in_order else 'put in'} the data set's order, by {self.labels.where}"
+
+
+def reorder_head(model: ViT, found: list[Labels], classes: list[Class], order: ClassOrder, name: str) -> RowOrder | None:
     """Put the rows of a model's heads in the data set's class order.
 
     Args:
@@ -149,7 +174,7 @@ def reorder_head(model: ViT, found: list[Labels], classes: list[Class], order: C
         name: name of the model in errors.
 
     Returns:
-        How the order of the rows is known, for model.json; None if only the data set's class order says so.
+        The order of the rows; None if no labels name the classes, so that only the data set's class order says it.
 
     Raises:
         InputError: labels contradict each other or name only some of the classes, or nothing determines the order.
@@ -166,11 +191,10 @@ def reorder_head(model: ViT, found: list[Labels], classes: list[Class], order: C
                 f"model {name}: {labels.where} and {other.where} name different rows for the class {printable(classes[row][0])}: remove "
                 "the wrong one"
             )
-    if rows == list(range(len(rows))):
-        return f"in the data set's order, by {labels.where}"
+    known = RowOrder(labels, rows)
     _permute(model, rows)
-    log.info("rows of the head put in the data set's order, by %s", labels.where)
-    return f"put in the data set's order, by {labels.where}"
+    log.info("rows of the head: %s", known)
+    return known
 
 
 def _rows_of(labels: Labels, classes: list[Class], order: ClassOrder, name: str) -> list[int] | None:

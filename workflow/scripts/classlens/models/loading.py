@@ -163,7 +163,7 @@ def describe(
     *,
     transform: dict[str, Any] | None,
     protocol: Protocol,
-    weights: Path,
+    weights: Path | None,
     labels: str | None = None,
     head: dict[str, Any] | None = None,
 ) -> Card:
@@ -176,8 +176,8 @@ def describe(
         source: source of its weights, with the sha256 of their file if there is one.
         transform: the config's transform, or None for the default.
         protocol: determines the default transform.
-        weights: file with the weights.
-        labels: how the class of each row of the head is known (`labels.reorder_head`).
+        weights: file with the weights; None for a model that is not written.
+        labels: how the class of each row of the head is known (`labels.RowOrder`).
         head: how the workflow made the class vectors (`Card.head`).
 
     Raises:
@@ -199,7 +199,7 @@ def describe(
         pooling="mean" if model.global_pool == "avg" else "token",
         transform=transform_of(model, arch, transform, protocol),
         source=source,
-        sha256=sha256(weights),
+        sha256=sha256(weights) if weights else "",
         class_embedding=class_embedding.settings_of(model),
         labels=labels,
         head=head,

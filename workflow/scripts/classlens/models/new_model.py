@@ -10,9 +10,11 @@ import torch
 from classlens.data.manifest_classes import classes_of, order_of
 from classlens.errors import InputError
 from classlens.models import checkpoints, class_embedding, labels, loading, transformers_config
+from classlens.models.card import Card
 from classlens.models.checkpoints import Checkpoint
 from classlens.models.class_embedding import Comparison, Vectors
 from classlens.models.hub import Architecture, Hub
+from classlens.models.labels import RowOrder
 from classlens.protocol import Protocol
 from classlens.storage import parquet
 from classlens.storage.provenance import check_sha256
@@ -66,8 +68,49 @@ class ModelDescription:
         return cls(**{**known, **files, "protocol": Protocol.named(settings["protocol"])})
 
 
+@dataclass(frozen=True)
+class NewModel:
+    """A model that has passed the self-check and is not written yet.
+
+    Attributes:
+        model: the model, in evaluation mode on the CPU.
+        wanted: its description in the config.
+        source: what it was built from.
+        rows: rows of the head as labels name them; None if only the data set's class order says so.
+        vectors: the class vectors that replace its head; None for its own head.
+    """
+
+    model: ViT
+    wanted: ModelDescription
+    source: "Source"
+    rows: RowOrder | None
+    vectors: Vectors | None
+
+    def card(self, weights: Path | None = None) -> Card:
+        """Return the model's card.
+
+        Args:
+            weights: file with the weights; None for a model that is not written.
+
+        Raises:
+            InputError: the model has only one block, or the transform's output does not have the size of the model's input.
+        """
+        architecture = self.source.architecture
+        return loading.describe(
+            self.model,
+            architecture.name,
+            {**architecture.kwargs, **self.wanted.kwargs},
+            self.source.text,
+            transform=self.source.transform,
+            protocol=self.wanted.protocol,
+            weights=weights,
+            labels=None if self.rows is None else str(self.rows),
+            head=self.vectors.facts if self.vectors and not self.wanted.random_vectors else None,
+        )
+
+
 def make(wanted: ModelDescription, hub: Hub, seed: int, weights: Path, card: Path) -> None:
-    """Make a model, check that it meets the method's assumptions, and write it.
+    """Make a model and write it.
 
     Args:
         wanted: description of the model.
@@ -79,23 +122,27 @@ def make(wanted: ModelDescription, hub: Hub, seed: int, weights: Path, card: Pat
     Raises:
         InputError: the model, its weights or its class embedding do not fit.
     """
+    made = build(wanted, hub, seed)
+    loading.save(made.model, weights)
+    made.card(weights).write(card)
+
+
+def build(wanted: ModelDescription, hub: Hub, seed: int) -> NewModel:
+    """Return a model after a check that it meets the method's assumptions.
+
+    Args:
+        wanted: description of the model.
+        hub: source of pretrained weights.
+        seed: seed of random weights.
+
+    Raises:
+        InputError: the model, its weights or its class embedding do not fit.
+    """
     vectors, source = _vectors(wanted), Source.of(wanted, hub)
-    architecture = source.architecture
-    head = (lambda model: _give_head(model, vectors, wanted, architecture)) if vectors else None
+    head = (lambda model: _give_head(model, vectors, wanted, source.architecture)) if vectors else None
     model = source.build(wanted, seed, head, drops_head=wanted.projection == "drop")
-    known = None if vectors or not source.checkpoint else _arrange(model, wanted, architecture, source.checkpoint)
-    loading.save(model, weights)
-    loading.describe(
-        model,
-        architecture.name,
-        {**architecture.kwargs, **wanted.kwargs},
-        source.text,
-        transform=source.transform,
-        protocol=wanted.protocol,
-        weights=weights,
-        labels=known,
-        head=vectors.facts if vectors and not wanted.random_vectors else None,
-    ).write(card)
+    rows = None if vectors or not source.checkpoint else _arrange(model, wanted, source.architecture, source.checkpoint)
+    return NewModel(model, wanted, source, rows, vectors)
 
 
 def make_backbone(wanted: ModelDescription, hub: Hub, seed: int) -> tuple[ViT, dict[str, Any]]:
@@ -201,8 +248,8 @@ def _give_head(model: ViT, vectors: Vectors, wanted: ModelDescription, architect
     class_embedding.attach(model, vectors, comparison, str(wanted.class_embedding))
 
 
-def _arrange(model: ViT, wanted: ModelDescription, architecture: Architecture, checkpoint: Checkpoint) -> str | None:
-    """Put the rows of a model's own head in the data set's class order, and return how this order is known."""
+def _arrange(model: ViT, wanted: ModelDescription, architecture: Architecture, checkpoint: Checkpoint) -> RowOrder | None:
+    """Put the rows of a model's own head in the data set's class order, and return their order if labels name the classes."""
     assert wanted.class_list
     listed = parquet.read_table(wanted.class_list)
     found = labels.of_model(architecture, checkpoint, wanted.weights == "pretrained")

@@ -80,8 +80,13 @@ def converted(weights: dict[str, Tensor], model: ViT) -> dict[str, Tensor]:
     """
     form = format_of(weights)
     if form == "torchvision":
-        return {_renamed(key, TORCHVISION): value for key, value in weights.items()}
+        return of_torchvision(weights)
     return _of_transformers(weights, model) if form else weights
+
+
+def of_torchvision(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return parameters of torchvision under timm's names."""
+    return {_renamed(key, TORCHVISION): value for key, value in weights.items()}
 
 
 def _renamed(name: str, renames: list[tuple[str, str]]) -> str:

@@ -1,0 +1,25 @@
+"""Show where class information arises inside Vision Transformers. The workflow makes the results: snakemake --configfile CONFIG."""
+
+import argparse
+import importlib
+import sys
+
+import cli
+
+COMMANDS = {"check": "check a config before its run, or write one for a checkpoint and an image folder"}
+"""What each command does. A command is a program of this folder."""
+
+
+def main() -> None:
+    """Run the program that the first argument names with the other arguments."""
+    parser = argparse.ArgumentParser(prog="classlens", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.epilog = "\n".join(["commands:", *(f"  {name:8} {what}" for name, what in COMMANDS.items())])
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="a command; `classlens COMMAND --help` lists its arguments")
+    name = parser.parse_args(sys.argv[1:2]).command
+    sys.argv = [f"classlens {name}", *sys.argv[2:]]
+    program = importlib.import_module(name)
+    cli.run(program.main, program.arguments())
+
+
+if __name__ == "__main__":
+    main()
