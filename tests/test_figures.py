@@ -14,6 +14,7 @@ from scipy.stats import mannwhitneyu
 
 from classlens import statistics
 from classlens.figures import (
+    agreement_difference,
     canvas,
     change_rate,
     class_value_agreement,
@@ -287,3 +288,16 @@ def test_classes_weigh_alike_for_models_and_for_twins() -> None:
     frames = [item.frame.filter(tokens="all", block=2).group_by("class_index").agg(pl.col("mlp").mean())["mlp"] for item in series]
     means = [100 * frame.mean() for frame in frames]
     assert [row["mean"], row["twins_low"], row["twins_high"]] == pytest.approx([means[0], *sorted(means[1:])])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"), [(0, "all images are right: nothing to compare"), (7, "all images are wrong: nothing to compare")]
+)
+def test_right_images_are_not_compared_with_none(wrong: int, said: str) -> None:
+    rows = [{"layer": layer, "block": block} for layer in ("attn", "mlp") for block in range(3)]
+    nothing = [pl.lit(None, pl.Float64).alias(name) for name in ("difference", "low", "high", "p")]
+    counts = {"model": "m", "label": "a model", "tokens": "cls", "images_right": 7 - wrong, "images_wrong": wrong}
+    figure = agreement_difference.draw(pl.DataFrame(rows).with_columns(*nothing, **{k: pl.lit(v) for k, v in counts.items()}), 6.0)
+    assert said in [text.get_text() for text in figure.axes[0].texts]
+    assert figure.axes[0].get_xlim() == (0.5, 3.5)
+    assert list(figure.axes[0].get_yticks()) == []

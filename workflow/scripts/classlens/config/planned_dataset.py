@@ -169,9 +169,7 @@ class PlannedDataset:
     def _photographs(self, split: str) -> list[Image]:
         """Return the photographs of the analysed split."""
         if split != self.eval_split:
-            raise InputError(
-                f"config key `datasets.{self.name}.kind` is photos, which has no images to train on: give the model other weights"
-            )
+            raise InputError(f"config key `datasets.{self.name}.kind` is photos, which has no images to train on: choose another data set")
         return photos.images(split)
 
     def _listed(self, split: str) -> list[Image]:
