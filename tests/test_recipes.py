@@ -33,6 +33,14 @@ def write_images(folder: Path) -> None:
         Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(path)
 
 
+def write_table(table: Path) -> None:
+    """A table of the images of one split, with paths relative to its folder."""
+    folder = table.with_suffix("")
+    write_images(folder)
+    rows = [f"{path.relative_to(table.parent)},{path.parent.name}" for path in sorted(folder.glob("validation/*/*.png"))]
+    table.write_text("\n".join(["path,label", *rows]), encoding="utf-8")
+
+
 def write_checkpoint(path: Path, arch: str, **kwargs: Any) -> None:
     save_file(state(arch, {**NARROW, **kwargs}), path)
 
@@ -55,10 +63,11 @@ def with_files(recipe: dict[str, Any], data: Path) -> dict[str, Any]:
     """Return a recipe whose paths are in another folder, with small files at these places, a narrow model and one analysis."""
     recipe = yaml.safe_load(yaml.safe_dump(recipe).replace("/data/", f"{data}/"))
     [(dataset, of_dataset)], [(name, model)] = recipe["datasets"].items(), recipe["models"].items()
-    write_images(Path(of_dataset["root"]))
+    write = {"imagefolder": write_images, "table": write_table}[of_dataset["kind"]]
+    write(Path(of_dataset["root"]))
     weights = Path(model["weights"])
     if weights.suffix == ".safetensors":
-        write_checkpoint(weights, model["arch"], num_classes=len(CLASSES))
+        write_checkpoint(weights, model["arch"], num_classes=0 if "class_embedding" in model else len(CLASSES))
         model["kwargs"] = NARROW
     elif weights.is_absolute():
         write_folder_of_transformers(weights)
