@@ -124,8 +124,8 @@ class Plan:
     # Data sets
 
     def datasets_that(self, fits: Callable[[PlannedDataset], object]) -> list[str]:
-        """Return the names of the data sets for which a function returns something true."""
-        return [name for name, dataset in self.datasets.items() if fits(dataset)]
+        """Return the names of the used data sets for which a function returns something true."""
+        return [dataset.name for dataset in self.used() if fits(dataset)]
 
     def used(self) -> list[PlannedDataset]:
         """Return the data sets that models are analysed on, sorted by name."""
