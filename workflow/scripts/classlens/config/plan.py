@@ -126,12 +126,12 @@ class Plan:
     # Data sets
 
     def made_by(self, rule: str) -> list[str]:
-        """Return the names of the data sets whose image folders a rule creates."""
-        return [name for name, dataset in self.datasets.items() if dataset.made_by == rule]
+        """Return the names of the used data sets whose image folders a rule creates."""
+        return [dataset.name for dataset in self.used() if dataset.made_by == rule]
 
     def with_made_masks(self) -> list[str]:
-        """Return the names of the data sets whose masks the workflow makes."""
-        return [name for name, dataset in self.datasets.items() if dataset.settings.makes_masks]
+        """Return the names of the used data sets whose masks the workflow makes."""
+        return [dataset.name for dataset in self.used() if dataset.settings.makes_masks]
 
     def used(self) -> list[PlannedDataset]:
         """Return the data sets that models are analysed on, sorted by name."""

@@ -412,10 +412,11 @@ class PlannedDataset:
             return None  # a folder that the workflow creates is an input of the rule instead
         layout, images = self.layout, self._listed(split)
         rows = [part for image in images for part in (image.path, image.class_id, str(image.boxes))] if layout.kind == "table" else []
-        names = [*([] if self.is_made else files_of(images)), *(os.path.relpath(file, layout.root) for file in layout.class_files())]
+        names = [] if self.is_made else files_of(images)
         digests = self._fingerprints.of(os.path.join(layout.root, name) for name in names)
         found = [part for name, digest in zip(names, digests, strict=True) if digest for part in (name, digest)]
-        return sha256_of(*found, *rows, *layout.class_folders(split), *(self._class_ids if self.class_splits else ()))
+        lists = map(str, self._fingerprints.of(layout.class_files()))
+        return sha256_of(*found, *rows, *lists, *layout.class_folders(split), *(self._class_ids if self.class_splits else ()))
 
     def unpack_step(self, split: str) -> UnpackStep:
         """Return the settings for unpacking the images that tables store."""

@@ -21,11 +21,11 @@ def parsed(value: Any, place: str) -> tuple[Box, ...]:
     Raises:
         InputError: the field holds something else.
     """
-    if value in (None, "", []):
+    if value is None or len(value) == 0:
         return ()
     try:
         numbers = _numbers(value)
-        boxes = [numbers] if not isinstance(numbers[0], list) else numbers
+        boxes = numbers if isinstance(numbers[0], list) else [numbers]
         found = [tuple(map(float, box)) for box in boxes]
     except (ValueError, TypeError, IndexError, KeyError):
         found = []

@@ -8,7 +8,7 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,14 +32,14 @@ class TableFile:
         columns: names of its columns, or their positions.
         stored: names of the columns that hold images as bytes.
         classes: names of integer labels in their order, by column; the file itself gives them.
-        rows: content of files other than Parquet.
+        values: content of each column of files other than Parquet.
     """
 
     path: Path
     columns: Sequence[Column]
     stored: frozenset[Column] = frozenset()
     classes: dict[Column, list[str]] = field(default_factory=dict)
-    rows: list[dict[Column, Any]] | None = None
+    values: Mapping[Column, Sequence[Any]] | None = None
 
     @classmethod
     def open(cls, path: Path, has_header: bool) -> "TableFile":
@@ -61,10 +61,10 @@ class TableFile:
             case other:
                 raise InputError(f"{path} ends in {other or 'nothing'}: a table must be one of {', '.join(SUFFIXES)}")
 
-    def read(self, column: Column) -> list[Any]:
+    def read(self, column: Column) -> Sequence[Any]:
         """Return the values of a column. Of a column of images, return their names, or None where the file has none."""
-        if self.rows is not None:
-            return [row.get(column) for row in self.rows]
+        if self.values is not None:
+            return self.values[column]
         return _parquet_column(self.path, str(column), column in self.stored)
 
     def stored_bytes(self, columns: Sequence[Column]) -> Iterator[tuple[bytes | None, ...]]:
@@ -88,19 +88,18 @@ class TableFile:
 def _text(path: Path, has_header: bool) -> TableFile:
     """Read a file of lines with separated fields."""
     text = read_text(path)
-    lines = [line for line in lines_of(text) if line]
+    lines = [line for line in lines_of(text) if line and not (path.suffix.lower() == ".txt" and line.startswith("#"))]
     if not lines:
         raise InputError(f"{path} is empty: it needs a row per image")
     separator = max(",;\t", key=lines[0].count)
-    in_words = [line.split() for line in lines if not line.startswith("#")]
-    rows = _separated(path, text, separator) if separator in lines[0] else in_words
-    header: list[Column] = [*map(str.strip, rows.pop(0))] if has_header and rows else [*range(len(rows[0]) if rows else 0)]
+    rows = _separated(path, text, separator) if separator in lines[0] else [line.split() for line in lines]
+    header: list[Column] = [*map(str.strip, rows.pop(0))] if has_header else [*range(len(rows[0]))]
     if len(set(header)) < len(header):
         raise InputError(f"{path} has two columns of one name ({', '.join(map(str, header))}): rename one of them")
     for number, row in enumerate(rows, start=1):
         if len(row) != len(header):
             raise InputError(f"{path}, row {number} has {len(row)} fields and not {len(header)}: correct it")
-    return TableFile(path, header, rows=[dict(zip(header, row, strict=True)) for row in rows])
+    return TableFile(path, header, values=dict(zip(header, zip(*rows, strict=True), strict=True)) if rows else dict.fromkeys(header, ()))
 
 
 def _separated(path: Path, text: str, separator: str) -> list[list[str]]:
@@ -126,7 +125,8 @@ def _of_mappings(path: Path, rows: Any) -> TableFile:
     """Return a table whose rows are JSON mappings."""
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise InputError(f'{path} must hold a JSON mapping per image, such as {{"image": "cat.jpg", "label": "cat"}}: correct it')
-    return TableFile(path, list(dict.fromkeys(name for row in rows for name in row)), rows=rows)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return TableFile(path, names, values={name: [row.get(name) for row in rows] for name in names})
 
 
 def _coco(path: Path, content: dict[str, Any]) -> TableFile:
@@ -137,11 +137,11 @@ def _coco(path: Path, content: dict[str, Any]) -> TableFile:
         pairs = dict.fromkeys((one["image_id"], one["category_id"]) for one in content["annotations"])
         labels = dict(zip(categories, _distinct(list(categories.values()), categories), strict=True))
         numbers = {key: number for number, key in enumerate(labels)}
-        rows: list[dict[Column, Any]] = [{"image": names[image], "label": numbers[category]} for image, category in pairs]
+        values: dict[Column, Any] = {"image": [names[image] for image, _ in pairs], "label": [numbers[category] for _, category in pairs]}
     except (KeyError, TypeError) as error:
         why = f"{type(error).__name__}: {error}"
         raise InputError(f"{path} is not JSON in COCO's form ({why}): it needs images, annotations and categories") from None
-    return TableFile(path, ["image", "label"], classes={"label": list(labels.values())}, rows=rows)
+    return TableFile(path, ["image", "label"], classes={"label": list(labels.values())}, values=values)
 
 
 def _parquet(path: Path) -> TableFile:
@@ -173,7 +173,7 @@ def _class_labels(metadata: dict[bytes, bytes]) -> dict[Column, list[str]]:
         found = {name: one["names"] for name, one in features.items() if isinstance(one, dict) and one.get("_type") == "ClassLabel"}
     except (ValueError, AttributeError, KeyError):
         return {}
-    return {column: _distinct(names, range(len(names))) for column, names in found.items()}
+    return {column: _distinct(names, range(len(names))) for column, names in found.items() if isinstance(names, list)}
 
 
 def _distinct(names: list[str], numbers: Iterable[int]) -> list[str]:

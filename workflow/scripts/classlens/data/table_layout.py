@@ -107,7 +107,7 @@ class TableDataset(Dataset):
             InputError: a row is not usable, unless such rows may be left out.
         """
         if split not in self._known:
-            found = self._of_stored(split) if self.tables.stores_images else self._of_files(split)
+            found = self._of_stored(split) if self.tables.stores_masks or self.tables.stores_images else self._of_files(split)
             usable = [(image, row) for image, row in found if isinstance(image, Image)]
             left_out = [(image, os.path.basename(row.place)) for image, row in found if isinstance(image, str)]
             if left_out and not self.skip:
@@ -139,7 +139,7 @@ class TableDataset(Dataset):
         paths = [self._path(row, split, files) for row in rows]
         labels: dict[str, set[str | None]] = {}
         for path, row in zip(paths, rows, strict=True):
-            labels.setdefault(path or "", set()).add(row.label)
+            labels.setdefault(path or "", set()).update({row.label} - {None})
         masks = [self._mask(path, row, files) if path else None for path, row in zip(paths, rows, strict=True)]
         needs_mask, seen = any(masks), set[str]()
         found: list[tuple[Image | str, Row]] = []
@@ -154,9 +154,14 @@ class TableDataset(Dataset):
         """Return the path of a row's image, relative to the root if it lies there; None if there is no such file."""
         if row.image is None:
             return None
-        folders = (row.folder, self.root, self.root / split) if self.root == self.tables.folder else (self.root,)
-        path = files.find(row.image, [os.path.join(folder, row.image) for folder in folders], listing.IMAGE_SUFFIXES)
+        folders = (row.folder, self.root, os.path.join(self.root, split)) if self._is_beside else (self.root,)
+        path = files.find(row.image, (os.path.join(folder, row.image) for folder in folders), listing.IMAGE_SUFFIXES)
         return path and self._placed(path, row)
+
+    @cached_property
+    def _is_beside(self) -> bool:
+        """Whether the images lie beside their tables."""
+        return self.root == self.tables.folder
 
     def _placed(self, path: str, row: Row) -> str:
         """Return a path relative to the root, or unchanged if the table gives a path elsewhere.
@@ -164,12 +169,19 @@ class TableDataset(Dataset):
         Raises:
             InputError: a relative path leads out of the root.
         """
+        if path.startswith(self._prefix):
+            return path.removeprefix(self._prefix)
         inside = os.path.relpath(path, self.root)
-        if not inside.startswith(os.pardir):
+        if inside != os.pardir and not inside.startswith(f"{os.pardir}/"):
             return inside
         if not os.path.isabs(row.image or ""):
             raise InputError(f"{row.place}: the path {row.image} leads out of {self.root}: set the data set's `images` to a folder above")
         return path
+
+    @cached_property
+    def _prefix(self) -> str:
+        """The start of normal paths in the root."""
+        return f"{os.path.normpath(self.root)}/"
 
     def _mask(self, path: str, row: Row, files: "_Files") -> str | None:
         """Return the path of an image's mask relative to the root, or None if it has none."""
@@ -217,7 +229,7 @@ class _Files:
             folder, last = os.path.split(path)
             if last in self._in(folder):
                 return path
-            found = [other for other in self._stems[folder].get(last, ()) if os.path.splitext(other)[1].lower() in endings]
+            found = [other for other in self._of_stem(folder, last) if os.path.splitext(other)[1].lower() in endings]
             if len(found) > 1:
                 raise InputError(f"{folder} has {found[0]} and {found[1]}, and a table lists {name}: write the ending in the table")
             if found:
@@ -227,11 +239,14 @@ class _Files:
     def _in(self, folder: str) -> set[str]:
         if folder not in self._names:
             self._names[folder] = set(_regular(folder))
-            stems: dict[str, list[str]] = {}
-            for name in sorted(self._names[folder]):
-                stems.setdefault(os.path.splitext(name)[0], []).append(name)
-            self._stems[folder] = stems
         return self._names[folder]
+
+    def _of_stem(self, folder: str, stem: str) -> list[str]:
+        if folder not in self._stems:
+            self._stems[folder] = {}
+            for name in sorted(self._in(folder)):
+                self._stems[folder].setdefault(os.path.splitext(name)[0], []).append(name)
+        return self._stems[folder].get(stem, [])
 
 
 def _regular(folder: str) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -79,7 +79,7 @@ class Tables:
         self.place, self.columns, self._with_boxes = place, columns, with_boxes
         self._rows: dict[str, list[Row]] = {}
 
-    @property
+    @cached_property
     def folder(self) -> Path:
         """The folder of the tables."""
         return self.place if os.path.isdir(self.place) else self.place.parent
@@ -141,12 +141,20 @@ class Tables:
 
     @cached_property
     def stores_masks(self) -> bool:
-        """Whether the tables contain the bytes of masks."""
-        return any(self._column(file, "mask") in file.stored for file in self._open.values())
+        """Whether the tables contain the bytes of masks.
+
+        Raises:
+            InputError: they do, but contain only the paths of the images.
+        """
+        found = any(self._column(file, "mask") in file.stored for file in self._open.values())
+        if found and not self.stores_images:
+            raise InputError(f"{self.place} stores masks, but only the paths of images: store both, or neither")
+        return found
 
     def given_classes(self) -> list[str] | None:
         """Return the class names that the tables themselves list in the order of their integer labels, or None."""
-        lists = [file.classes.get(self._label(file)) for file in self._open.values()]
+        columns = [(file, self._column(file, "label")) for file in self._open.values()]
+        lists = [file.classes.get(column) for file, column in columns if column is not None] or [None]
         if any(found != lists[0] for found in lists):
             raise InputError(f"the tables of {self.place} list different class names: list the classes in a file (`classes`)")
         return lists[0]
@@ -185,18 +193,18 @@ class Tables:
             start += len(rows)
 
     def _rows_of(self, file: TableFile, start: int) -> Iterator[tuple[Row, str | None]]:
-        image, label, mask = self._required(file, "image"), self._label(file), self._column(file, "mask")
+        image, label, mask = self._required(file, "image"), self._required(file, "label"), self._column(file, "mask")
         images, labels = file.read(image), file.read(label)
-        masks = file.read(mask) if mask is not None else [None] * len(images)
-        of_split: list[Any] = self._splits_in(file) if "" in self.files else []
-        boxes, names = self._boxes(file), file.classes.get(label)
+        masks: Sequence[Any] = file.read(mask) if mask is not None else [None] * len(images)
+        of_split: Sequence[Any] = self._splits_in(file) if "" in self.files else []
+        boxes, names, folder = self._boxes(file), file.classes.get(label), file.path.parent
         for index, value in enumerate(images):
             place = f"{file.path}, row {index + 1}"
             yield (
                 Row(
                     number=start + index,
                     place=place,
-                    folder=file.path.parent,
+                    folder=folder,
                     image=_text(value),
                     label=_label(labels[index], names, place),
                     mask=_text(masks[index]),
@@ -205,18 +213,14 @@ class Tables:
                 of_split[index] if of_split else None,
             )
 
-    def _boxes(self, file: TableFile) -> list[Any] | None:
+    def _boxes(self, file: TableFile) -> Sequence[Any] | None:
         """Return the content of the column of boxes, or lists of that of four columns; None if boxes are not used."""
         if not self._with_boxes:
             return None
         if isinstance(self.columns.box, list):
-            return [
-                list(values) for values in zip(*(file.read(_existing(file, column, "box")) for column in self.columns.box), strict=True)
-            ]
+            columns = [file.read(_existing(file, column, "box")) for column in self.columns.box]
+            return list(zip(*columns, strict=True))
         return file.read(self._required(file, "box"))
-
-    def _label(self, file: TableFile) -> Column:
-        return self._required(file, "label")
 
     def _required(self, file: TableFile, role: str) -> Column:
         column = self._column(file, role)
