@@ -301,7 +301,10 @@ def test_every_path_of_a_config_is_made_portable() -> None:
     """No setting that is marked as a path keeps its folder."""
     model = {"arch": "x", "weights": "/secret/x", "class_embedding": "/secret/x"}
     data = {"kind": "imagefolder", **dict.fromkeys(("root", "masks", "classes"), "/secret/x")}
-    config = resolve({"datasets": {"d": data}, "models": {"m": model}, "hub": {"cache": "/secret/x"}, "figures": {"style": "/secret/x"}})
+    text = {"arch": "x", "class_embedding": {"text": "openclip", "weights": "/secret/x"}}
+    config = resolve(
+        {"datasets": {"d": data}, "models": {"m": model, "n": text}, "hub": {"cache": "/secret/x"}, "figures": {"style": "/secret/x"}}
+    )
     assert config.model_dump_json().count("/secret") == paths_of(settings.Config)
     assert "/secret" not in json.dumps(published.portable(config))
 

@@ -81,6 +81,13 @@ def test_a_model_of_timm_classifies_as_open_clip_does(theirs: open_clip.CLIP, we
     assert card.head_text == "class vectors by the text tower tiny, random, 2 prompts"
 
 
+def test_other_braces_in_prompts_are_only_text(theirs: open_clip.CLIP, weights: Path) -> None:
+    found = text_embedding.make(TOWER, Hub(), weights, ["{} {0.__class__} {x}"], [("n3", "dog")])
+    with torch.inference_mode():
+        expected = theirs.encode_text(open_clip.SimpleTokenizer(context_length=16)(["dog {0.__class__} {x}"]), normalize=True)
+    torch.testing.assert_close(found.vectors, expected, rtol=0, atol=1e-6)
+
+
 def test_weights_of_the_hub_come_from_its_cache(weights: Path, tmp_path: Path) -> None:
     target = cached(tmp_path / "cache", "someone/tiny") / "open_clip_model.safetensors"
     target.write_bytes(weights.read_bytes())

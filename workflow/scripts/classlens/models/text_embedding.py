@@ -103,7 +103,7 @@ def make(tower: Tower, hub: Hub, weights: Path | None, prompts: list[str], class
         InputError: the weights are missing or do not fit, or a class has no name in words.
     """
     names = [_words(class_id, name) for class_id, name in classes]
-    log.info("prompts such as %r", prompts[0].format(names[0]))
+    log.info("prompts such as %r", prompts[0].replace("{}", names[0]))
     model = load(tower.config, weights or hub.file(tower.repository, *WEIGHTS))
     tokenizer = _open_clip().SimpleTokenizer(context_length=model.context_length)
     vectors = embed(model, tokenizer, prompts, names)
@@ -163,5 +163,5 @@ def embed(model: Any, tokenizer: Any, prompts: list[str], names: list[str]) -> t
     vectors = []
     for name in progress(names, len(names), "text embeddings", unit="classes"):
         with torch.inference_mode():
-            vectors.append(model.encode_text(tokenizer([prompt.format(name) for prompt in prompts]), normalize=True).mean(dim=0))
+            vectors.append(model.encode_text(tokenizer([prompt.replace("{}", name) for prompt in prompts]), normalize=True).mean(dim=0))
     return functional.normalize(torch.stack(vectors), dim=-1)
