@@ -124,7 +124,6 @@ class PlannedDataset:
         return Path(self.settings.root or "")
 
     @property
-    @property
     def is_stored(self) -> bool:
         """Whether tables store the images, which the workflow then unpacks."""
         return self.settings.kind == "table" and not self._facts and self._tables.stores_images
