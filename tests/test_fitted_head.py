@@ -178,7 +178,8 @@ def described(**changes: Any) -> new_model.ModelDescription:
 
 
 def extracted(home: Path, folder: Path, wanted: new_model.ModelDescription, split: str) -> tuple[Features, str]:
-    model, transform = new_model.make_backbone(wanted, Hub(), 0)
+    made = new_model.backbone(wanted, Hub(), 0)
+    model, transform = made.model, made.transform
     images, path = parquet.read_table(home / f"{split}.parquet"), folder / f"{split}.parquet"
     features.extract(model, images, home / "", transform, compute=CPU, path=path, provenance={})
     values, classes, read_out = features.read(path)
@@ -223,7 +224,8 @@ def test_the_model_gives_the_logits_of_the_fit(home: Path, tmp_path: Path, pool:
 
 def test_features_are_the_input_of_the_head(home: Path, tmp_path: Path) -> None:
     found, _ = extracted(home, tmp_path, described(), "validation")
-    model, transform = new_model.make_backbone(described(), Hub(), 0)
+    made = new_model.backbone(described(), Hub(), 0)
+    model, transform = made.model, made.transform
     images = parquet.read_table(home / "validation.parquet")
     batch = next(batches(images, home, Transform(transform), size=9, workers=1, device=torch.device("cpu")))
     with torch.inference_mode():
@@ -244,7 +246,8 @@ def test_a_checkpoints_own_head_of_other_classes_is_left_out(home: Path, tmp_pat
 
 
 def test_features_that_are_not_finite_are_refused(home: Path, tmp_path: Path) -> None:
-    model, transform = new_model.make_backbone(described(), Hub(), 0)
+    made = new_model.backbone(described(), Hub(), 0)
+    model, transform = made.model, made.transform
     with torch.no_grad():
         model.norm.bias[3] = torch.nan
     images = parquet.read_table(home / "train.parquet")

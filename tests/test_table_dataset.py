@@ -367,6 +367,23 @@ def test_what_makes_a_manifest_stale(tmp_path: Path) -> None:
     assert changed(before, contents(moved / "labels.csv", **{**settings, "names": str(moved / "names.txt")})) == set()
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "stale"),
+    [
+        ("columns", {"label": "other"}, {"manifest", "masks", "classes"}),
+        ("box_format", "xyxy", {"masks"}),
+        ("class_order", "torchvision", {"manifest", "masks", "classes"}),
+        ("on_bad_image", "skip", {"manifest", "masks"}),
+        ("mask_ignored", [3], {"masks"}),
+    ],
+)
+def test_settings_that_make_results_stale(tmp_path: Path, setting: str, value: Any, stale: set[str]) -> None:
+    photos(tmp_path)
+    path = write(tmp_path / "labels.csv", "file,label,other,box\n0.png,a10,x,1 1 3 3\n1.png,a2,y,1 1 3 3\n2.png,a10,x,1 1 3 3\n")
+    before = contents(path, box_format="xywh")
+    assert changed(before, contents(path, **{"box_format": "xywh", setting: value})) == stale
+
+
 def test_a_run_on_stored_images_and_masks(tmp_path: Path) -> None:
     run = Run(tmp_path / "a run")
     values = np.zeros(SIZE[::-1], np.uint8)

@@ -44,7 +44,7 @@ def dataset(args: Namespace, settings: ClassListStep, **further: Any) -> Dataset
     }
     if settings.kind == "table":
         columns = Columns(**dict(settings.columns or ColumnSettings()))
-        return TableDataset(tables=Tables(args.tables, columns, with_boxes=settings.box_format is not None), **found)
+        return TableDataset(tables=Tables(args.tables, columns, with_boxes=getattr(settings, "box_format", None) is not None), **found)
     return Dataset(subset=settings.subset, folders=settings.folders or {}, **found)
 
 

@@ -19,9 +19,9 @@ def arguments() -> cli.Parser:
 def main(args: Namespace, settings: FeaturesStep) -> None:
     compute = model_cli.compute(args, settings.precision)
     wanted = new_model.ModelDescription.of({**settings.model_dump(), "num_classes": 1}, {"checkpoint": args.checkpoint})
-    model, transform = new_model.make_backbone(wanted, Hub(args.hub.cache, args.hub.offline), settings.seed)
+    made = new_model.backbone(wanted, Hub(args.hub.cache, args.hub.offline), settings.seed)
     manifest, provenance = parquet.read_table(args.manifest), cli.provenance(settings)
-    features.extract(model, manifest, args.root, transform, compute=compute, path=args.features, provenance=provenance)
+    features.extract(made.model, manifest, args.root, made.transform, compute=compute, path=args.features, provenance=provenance)
 
 
 if __name__ == "__main__":

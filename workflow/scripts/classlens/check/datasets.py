@@ -18,7 +18,8 @@ def layout(dataset: PlannedDataset) -> Dataset:
 
 def has_images(dataset: PlannedDataset) -> bool:
     """Return whether the analysed images exist; the workflow makes those of a generated or unpacked data set."""
-    return not dataset.is_made or (dataset.layout.home / dataset.eval_split).is_dir()
+    split = dataset.eval_split
+    return not dataset.is_made or dataset.layout.folder(split).is_dir() or (Path(dataset.root) / split).is_dir()
 
 
 def lines(dataset: PlannedDataset) -> Iterator[str]:
@@ -41,7 +42,8 @@ def _images(dataset: PlannedDataset, split: str) -> str:
     count = dataset.image_count(split)
     per_class = dataset.images_per_class()[split]
     chosen = "all" if per_class is None else f"{per_class} per class"
-    uses = {dataset.train_split: "trains models", dataset.probe_split: "fits linear probes", dataset.eval_split: "analysed"}
+    uses: dict[str | None, str] = dict.fromkeys((dataset.train_split, *dataset.fit_splits), "trains models or fits heads")
+    uses |= {dataset.probe_split: "fits linear probes", dataset.eval_split: "analysed"}
     return f"{count} images ({chosen}), {uses[split]}"
 
 

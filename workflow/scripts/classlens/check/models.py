@@ -79,9 +79,12 @@ def build(plan: Plan, name: str) -> Checked:
     dataset = plan.datasets[planned.dataset]
     if planned.weights == "trained":
         settings = {**plan.training_step(name).model_dump(), "weights": "random"}
+    elif plan.makes_class_embedding(name):
+        settings = {**plan.features_step(name).model_dump(), "num_classes": dataset.num_classes}
     else:
         settings = plan.model_step(name).model_dump()
     files = {what: Path(path) if path else None for what, path in plan.files_of_model(name).items() if planned.weights != "trained"}
+    make = new_model.backbone if plan.makes_class_embedding(name) else new_model.build
     hub = Hub(Path(plan.config.hub.cache) if plan.config.hub.cache else None, plan.config.hub.offline)
     with TemporaryDirectory() as folder:
         classes = None
@@ -90,7 +93,7 @@ def build(plan: Plan, name: str) -> Checked:
             files["class_list"] = file = Path(folder) / "classes.parquet"
             parquet.write_table(file, listed, {"protocol": plan.config.protocol})
             classes = list(zip(listed["class_id"].to_pylist(), listed["class_name"].to_pylist(), strict=True))
-        built = new_model.build(ModelDescription.of(settings, files), hub, planned.seed)
+        built = make(ModelDescription.of(settings, files), hub, planned.seed)
     return Checked(planned, built, built.card(), classes)
 
 
@@ -155,7 +158,9 @@ def _facts(checked: Checked) -> Iterator[str]:
 def _classes(checked: Checked) -> Iterator[str]:
     """Yield how the rows of the head and the classes of the data set belong together, with the first of them."""
     rows, replaced = checked.built.rows, checked.built.wanted.class_embedding
-    if replaced:
+    if embedding := _made_head(checked.planned):
+        known = embedding
+    elif replaced:
         known = f"{replaced.name} replaces the head; its names of the rows match"
     elif rows:
         known = f"rows of the head {rows}"
@@ -176,10 +181,20 @@ def _classes(checked: Checked) -> Iterator[str]:
         yield " " * INDENT + f"and {len(checked.classes) - CLASSES} more"
 
 
+def _made_head(planned: Model) -> str | None:
+    """Return in words how the run makes the class embedding of a model, or None if it makes none."""
+    embedding = planned.settings.class_embedding
+    if embedding and embedding.fit:
+        return f"the run fits a head ({embedding.fit}) to the {embedding.split or 'train'} split"
+    return "the run makes the class embedding with a text tower" if embedding and embedding.text else None
+
+
 def _no_accuracy(planned: Model, dataset: PlannedDataset) -> str | None:
     """Return why a model's accuracy is not known before the run, or None if it can be measured."""
     if planned.weights == "trained":
         return "after the training"
     if planned.weights == "random":
         return "that of guessing"
+    if _made_head(planned):
+        return "after the run has made the class embedding"
     return None if datasets.has_images(dataset) else "after the run has made the images"

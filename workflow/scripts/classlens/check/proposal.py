@@ -24,7 +24,7 @@ from classlens.config.paths import escaped
 from classlens.config.plan import Plan
 from classlens.config.reading import resolve
 from classlens.config.settings import DatasetSettings
-from classlens.data import transforms
+from classlens.data import splits, transforms
 from classlens.data.class_order import ORDERS, first_difference, is_plain, normal
 from classlens.data.layouts import imagenet_id
 from classlens.errors import InputError
@@ -163,10 +163,11 @@ def _key(depth: int, key: str, value: Any, why: str) -> str:
 def _dataset(given: Given, class_file: Path | None) -> Iterator[str]:
     found = given.folders
     default = DatasetSettings(kind="imagefolder", root=".")
-    yield _key(1, "kind", "imagefolder", "images in root/SPLIT/CLASS/")
+    yield _key(1, "kind", "imagefolder", "images in root/SPLIT/CLASS/" if found.is_split else "images in root/CLASS/")
     yield _key(1, "root", escaped(str(found.root)), "")
-    others = f"; there are {shown(found.splits)}" if found.splits[1:] else ""
-    yield _key(1, "eval_split", found.analysed, f"the split to analyse{others}")
+    if found.is_split:
+        others = f"; there are {shown(sorted(found.places))}" if len(found.places) > 1 else ""
+        yield _key(1, "eval_split", found.analysed, f"the split to analyse{others}")
     if found.fitted:
         yield _key(1, "probe_split", found.fitted, "fits linear probes")
     fewest = found.fewest(found.analysed)
@@ -261,7 +262,13 @@ def _model(given: Given) -> Iterator[str]:
     if network and network.kwargs:
         yield _key(1, "kwargs", network.kwargs, "by the parameters and the settings beside them")
     if not shape.classes:
-        yield "    # class_embedding: FILE.safetensors  # choose: the checkpoint has no head, so class vectors must replace it"
+        train = [name for name in given.folders.places if name.lower() in splits.TRAIN]
+        fit = (
+            _key(1, "class_embedding", {"fit": "linear", "split": train[0]}, "the checkpoint has no head, so one is fitted")
+            if train
+            else ""
+        )
+        yield fit or "    # class_embedding: FILE.safetensors  # choose: the checkpoint has no head, so class vectors must replace it"
     yield from _transform(given, shape, network)
 
 

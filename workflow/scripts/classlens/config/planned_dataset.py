@@ -9,7 +9,7 @@ from typing import Any
 
 from classlens.config.published import DatasetFacts
 from classlens.config.reading import dataset_of
-from classlens.config.settings import FOUND, SPLITS, ClassEmbeddingSettings, ColumnSettings, Config
+from classlens.config.settings import FOUND, SPLITS, ClassEmbeddingSettings, ColumnSettings, Config, MaskSettings
 from classlens.config.steps import ArchiveStep, ClassListStep, ManifestStep, MaskStep, ShapesStep, Step, UnpackStep
 from classlens.data import dataset_classes, mask_files, photos, splits
 from classlens.data.cifar_layout import ARCHIVES, Archive
@@ -370,7 +370,6 @@ class PlannedDataset:
                 "class_order": self.settings.class_order,
                 "class_splits": self.class_splits,
                 "columns": self.settings.columns,
-                "box_format": self.settings.box_format,
                 "folders": {name: folder for name, folder in self._folders.items() if folder != name and name in self.splits} or None,
                 "protocol": self._run.protocol,
             }
@@ -423,7 +422,8 @@ class PlannedDataset:
 
     def mask_step(self, split: str) -> MaskStep:
         """Return the settings of the masks that the workflow makes."""
-        return self._images_step(MaskStep, split, mask_ids=self.settings.mask_ids, mask_ignored=self.settings.mask_ignored)
+        made_from = {name: getattr(self.settings, name) for name in MaskSettings.settings()}
+        return self._images_step(MaskStep, split, **made_from)
 
     def _images_step(self, kind: type[Step], split: str, **further: Any) -> Step:
         images = {"images_per_class": self.images_per_class()[split], "on_bad_image": self.settings.on_bad_image}

@@ -133,16 +133,16 @@ class TableSettings(Section):
     columns: ColumnSettings | None = None
     """`table`: names of columns that are not found by their usual names (`{image: photo, label: bird}`), or positions from 0 in text files
     without a header (`{image: 0, label: 1}`)."""
-    box_format: Literal["xywh", "xyxy"] | None = None
-    """`table`: make masks from boxes in pixels, `[x, y, width, height]` or `[x0, y0, x1, y1]`; null makes none."""
 
 
 PixelValue = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
-class MaskSettings(TableSettings):
+class MaskSettings(Section):
     """What masks are made from."""
 
+    box_format: Literal["xywh", "xyxy"] | None = None
+    """`table`: make masks from boxes in pixels, `[x, y, width, height]` or `[x0, y0, x1, y1]`; null makes none."""
     mask_ids: list[PixelValue] | dict[str, PixelValue | list[PixelValue]] | None = None
     """For masks with class numbers as pixel values (palette index or grey): values of the object for all classes, or by class id or name
     (`{cat: 8, dog: [12, 13]}`); with masks in COCO's form, numbers of categories. null: the object is where a mask is not 0."""
@@ -174,7 +174,7 @@ class FigureWidthSetting(Section):
 # Sections of a config.
 
 
-class DatasetSettings(ClassSettings, MaskSettings, BadImageSetting, ClassCountSetting):
+class DatasetSettings(ClassSettings, TableSettings, MaskSettings, BadImageSetting, ClassCountSetting):
     """A data set."""
 
     kind: Literal["shapes", "photos", "imagenet_s", "imagefolder", "table", "cifar10", "cifar100"]

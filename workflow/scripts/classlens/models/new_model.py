@@ -86,6 +86,11 @@ class NewModel:
     rows: RowOrder | None
     vectors: Vectors | None
 
+    @property
+    def transform(self) -> dict[str, Any]:
+        """The image transform (`loading.transform_of`)."""
+        return loading.transform_of(self.model, self.source.architecture.name, self.source.transform, self.wanted.protocol)
+
     def card(self, weights: Path | None = None) -> Card:
         """Return the model's card.
 
@@ -145,8 +150,8 @@ def build(wanted: ModelDescription, hub: Hub, seed: int) -> NewModel:
     return NewModel(model, wanted, source, rows, vectors)
 
 
-def make_backbone(wanted: ModelDescription, hub: Hub, seed: int) -> tuple[ViT, dict[str, Any]]:
-    """Return a model whose features a head is fitted to, and its image transform.
+def backbone(wanted: ModelDescription, hub: Hub, seed: int) -> NewModel:
+    """Return a model whose features a head is fitted to.
 
     A random head stands in for the fitted one, so that the model passes the same checks.
 
@@ -164,8 +169,7 @@ def make_backbone(wanted: ModelDescription, hub: Hub, seed: int) -> tuple[ViT, d
         vectors = Vectors(torch.randn(wanted.num_classes, model.num_features), None)
         class_embedding.attach(model, vectors, Comparison(projection=False), f"of {wanted.arch}")
 
-    model = source.build(wanted, seed, stand_in, drops_head=True)
-    return model, loading.transform_of(model, source.architecture.name, source.transform, wanted.protocol)
+    return NewModel(source.build(wanted, seed, stand_in, drops_head=True), wanted, source, None, None)
 
 
 @dataclass(frozen=True)
