@@ -259,7 +259,7 @@ def test_an_open_order_is_tried_and_left_open(photos: Path, weights: dict[str, A
     said, path = written(tmp_path, tmp_path / "plain.pth", photos / "val")
     assert "class 1 is 10 (torchvision) or 2 (timm)" in said and "# the only network of timm with these parameters" in said
     assert re.search(r"# class_order: torchvision +# 32 of 32 images are right", said)
-    assert read(path).datasets["my_photos"].class_order is None
+    assert read(path).datasets["val"].class_order is None
     with pytest.raises(InputError, match="folders can be sorted in two ways"):
         said_of_model(yaml.safe_load(said), "plain")
 
@@ -298,7 +298,7 @@ def test_a_number_of_heads_that_nothing_shows_is_left_open(facts: dict[str, Any]
 @pytest.mark.parametrize(
     ("weights_of", "message"),
     [
-        (lambda: timm.create_model("test_vit", num_classes=0, img_size=SIZE), "# class_embedding: FILE.safetensors  # choose"),
+        (lambda: timm.create_model("test_vit", num_classes=0, img_size=SIZE), 'class_embedding: {"fit": "linear", "split": "train"}'),
         (lambda: timm.create_model("test_vit", num_classes=5, img_size=SIZE), "# classes: FILE  # choose: the head has 5 rows"),
     ],
     ids=["no head", "other classes"],
@@ -318,7 +318,7 @@ def test_what_exists_is_not_overwritten(photos: Path, tmp_path: Path) -> None:
     ("made", "message"),
     [
         ([], "holds no class folders with images"),
-        (["one/a", "two/a"], "holds the splits one, two: give the folder of the one to analyse"),
+        (["one/a", "two/a"], "has class folders in one and in two: set the data set's `root` to one of these folders"),
     ],
 )
 def test_folders_that_are_no_data_set(made: list[str], message: str, tmp_path: Path) -> None:
