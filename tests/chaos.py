@@ -92,7 +92,7 @@ class Chaos:
         self._finished: set[str] = set()
         self._run, calm = Run(folder / "disturbed"), Run(folder / "calm")
         for run in (self._run, calm):
-            run.configure(small_config())
+            run.configure(small_config(hidden_states={"shard_size": 10}))
         calm.complete(*TARGETS, "--configfile", calm.folder / "my config.yaml")
         self._expected = digests(calm)
 

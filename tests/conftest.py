@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm_snakemake
 import yaml
 from fault_page import Fault, page
 from playwright.sync_api import Browser, sync_playwright
@@ -27,7 +28,8 @@ if WORKERS > 1:  # tests side by side share the cores; threads that spin while t
     os.environ |= {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // WORKERS)), "OMP_WAIT_POLICY": "passive"}
 
 
-LONG = ("demo", "test_paper", "test_reliability", "golden")
+# Groups of tests, the longest first, so that no worker begins a long one at the end.
+LONG = ("demo", "test_paper", "test_reliability", "golden", "test_staleness", "test_resources", "test_twins", "test_caching", "test_report")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -72,12 +74,16 @@ class Run:
         path.write_text(yaml.safe_dump(config), encoding="utf-8")
         return path
 
+    def arguments(self, *arguments: str | Path) -> list[str]:
+        """Arguments of Snakemake."""
+        return [str(part) for part in ("--snakefile", self.checkout / "Snakefile", "--directory", self.folder, "--cores", "2", *arguments)]
+
     def command(self, *arguments: str | Path) -> list[str]:
-        program = [sys.executable, "-m", "snakemake", "--snakefile", self.checkout / "Snakefile", "--directory", self.folder]
-        return [str(part) for part in (*program, "--cores", "2", *arguments)]
+        """A command that starts Snakemake anew."""
+        return [sys.executable, "-m", "snakemake", *self.arguments(*arguments)]
 
     def snakemake(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(self.command(*arguments), capture_output=True, text=True, check=False)
+        return warm_snakemake.run(self.arguments(*arguments))
 
     def complete(self, *arguments: str | Path) -> str:
         done = self.snakemake(*arguments)
@@ -116,6 +122,7 @@ def small_config(**changes: Any) -> dict[str, Any]:
         "models": {"m": model},
         "hidden_states": {"shard_size": 5},
         "deletion": {"steps": 3},
+        "figures": {"formats": ["svg"]},
         **changes,
     }
 
@@ -166,7 +173,9 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Run:
         "datasets": {"golden": {"kind": "imagenet_s", "root": str(GOLDEN / "data")}},
         "models": models,
     }
-    run.complete("--configfile", run.configure(config))
+    results = ("perturbations/cls/golden", "deletion/cls/golden", "probes/cls/golden")
+    targets = ("F2", "F3", "F4", "F5", "F7", "F11", *(f"results/golden/{name}.parquet" for name in results))  # what was published
+    run.complete(*targets, "--configfile", run.configure(config))
     return run
 
 

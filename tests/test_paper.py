@@ -27,7 +27,7 @@ TABLES = {
 def shrunk(folder: Path, models: list[str]) -> dict[str, Any]:
     """The paper's config for some of its models, with little of everything, and files of the published structure for what it names."""
     config = yaml.safe_load(yaml.safe_dump(PAPER))
-    config["figures"] = {"formats": ["svg"]}
+    config |= {"figures": {"formats": ["svg"]}, "deletion": {"steps": 3}}
     config["hub"] = {"cache": str(folder / "hub cache"), "offline": True}
     config["datasets"]["imagenet_s"] |= {"root": str(GOLDEN / "data"), "images_per_class": 1, "probe_images_per_class": 2}
     config["datasets"]["cifar100"] |= {"root": str(folder / "cifar"), "images_per_class": 1}

@@ -1,6 +1,7 @@
 """Shared code of all programs: arguments, logs, provenance and errors."""
 
 import argparse
+import atexit
 import gc
 import json
 import logging
@@ -109,6 +110,7 @@ def run(main: Callable[[argparse.Namespace, Any], None], parser: Parser, argumen
         parser: parser of the program's arguments.
         arguments: command line; by default that of this process.
     """
+    gc.freeze()  # imported modules stay, so that garbage collection need not visit them
     gc.enable()
     parsed = parser.parse_args(arguments)
     _start_logging(parsed.log)
@@ -125,6 +127,8 @@ def run(main: Callable[[argparse.Namespace, Any], None], parser: Parser, argumen
     except Exception:
         log.exception("this is a bug in classlens, or a broken installation:")
         sys.exit(1)
+    if STARTED_BY in os.environ:
+        _end_at_once()
 
 
 def run_named(items: tuple[Item, ...], arguments: Callable[[Item], Parser], main: Callable[[Item, argparse.Namespace, Any], None]) -> None:
@@ -145,6 +149,14 @@ def run_named(items: tuple[Item, ...], arguments: Callable[[Item], Parser], main
         _start_logging(None)
         _fail(str(error))
     run(partial(main, item), arguments(item))
+
+
+def _end_at_once() -> NoReturn:
+    """End this process with status 0 without taking its modules apart, which takes a second or two for torch and its compiler."""
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _end_with(parent: int) -> None:
