@@ -242,9 +242,9 @@ def without_prefix(weights: dict[str, Tensor], name: str, prefix: str) -> dict[s
 
 def _other_classes(name: str, have: list[int], want: list[int]) -> InputError:
     return InputError(
-        f"checkpoint {name} has {have[0] if have else 'no'} classes, but `kwargs` or else the data set has {want[0]}: use the data "
-        "set that it was trained on, set the data set's `classes` to a file that lists all of its classes, one folder name per line, or fit a new "
-        "head (`class_embedding: {fit: linear}`)"
+        f"checkpoint {name} has {have[0] if have else 'no'} classes, but `kwargs` or else the data set has {want[0]}: use the data set "
+        "that it was trained on, set the data set's `classes` to a file that lists all of its classes, one folder name per line, or fit a "
+        "new head (`class_embedding: {fit: linear}`)"
     )
 
 
