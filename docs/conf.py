@@ -54,6 +54,6 @@ OTHERS = "torch|np|numpy|pa|pyarrow|pl|polars|matplotlib|PIL|argparse|pathlib|co
 OTHERS += "|pydantic|annotated_types"
 VARIABLES = r"[\w.]+\.(Ranks|Result|Item|Part|Module|Step|Settings|_\w+)"
 LIMITS = "NoneType|FieldInfo|Ge|Gt|Le|MinLen|MaxLen|PathMark|BeforeValidator|AfterValidator|StringConstraints"
-NO_TYPES = r"dict\[str|object_both|rest_both|types\.Annotated"
+NO_TYPES = r"(dict|tuple)\[str|list\[~typing\..*|object_both|rest_both|types\.Annotated.*"
 nitpick_ignore_regex = [("py:.*", rf"({OTHERS})\..*|classlens\.({VARIABLES})|{LIMITS}|{NO_TYPES}")]
 suppress_warnings = ["ref.python"]  # the type `bytes` and attributes of that name

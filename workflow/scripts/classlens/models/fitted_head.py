@@ -142,7 +142,7 @@ def _regressions(solve: Callable[..., Solutions], features: Features, num_classe
 
 
 def linear(features: Features, scale: Scale, num_classes: int, strengths: tuple[float, ...], gradient: float = GRADIENT) -> Solutions:
-    """Return multinomial logistic regressions: the minimum of mean cross-entropy + strength / 2 * |weight|², by L-BFGS.
+    """Return multinomial logistic regressions: the minimum of mean cross-entropy + strength / 2 * ‖weight‖², by L-BFGS.
 
     Args:
         features: features of the split.
@@ -194,7 +194,7 @@ def loss(parameters: np.ndarray, features: Features, scale: Scale, num_classes: 
 
 
 def ridge(features: Features, scale: Scale, num_classes: int, strengths: tuple[float, ...]) -> Solutions:
-    """Return ridge regressions onto 1 for an image's class and 0 for the others: the minimum of mean squared error + strength * |weight|².
+    """Return ridge regressions onto 1 for an image's class and 0 for the others: the minimum of mean squared error + strength * ‖weight‖².
 
     The arguments are those of `linear`.
     """
