@@ -207,7 +207,7 @@ REFUSED: dict[str, tuple[Callable[[Members], Members], str]] = {
     "10^12 images": (said("datasets>d>images>validation", 10**12), "1000000000000 is greater than the maximum"),
     "2 * 10^9 images": (said("datasets>d>images>validation", 2 * 10**9), "set hidden_states.shard_size to"),
     "images as a text": (said("datasets>d>images>validation", "10"), "'10' is not of type 'integer'"),
-    "no images of the split": (said("datasets>d>images", {"test": 1}), "does not describe the data sets of its config"),
+    "no images of the split": (said("datasets>d>images", {"test": 1}), "which no run of this config publishes"),
     "a split that the config has not": (said("datasets>d>images>other", 1), "does not describe the data sets of its config"),
     "a data set more": (said("datasets>e", {"images": {"validation": 1}, "masks": True}), "does not describe the data sets"),
     "no data set": (said("datasets", {}), "does not describe the data sets"),
@@ -300,7 +300,7 @@ def paths_of(section: type[settings.Section]) -> int:
 def test_every_path_of_a_config_is_made_portable() -> None:
     """No setting that is marked as a path keeps its folder."""
     model = {"arch": "x", "weights": "/secret/x", "class_embedding": "/secret/x"}
-    data = {"kind": "imagefolder", **dict.fromkeys(("root", "masks", "classes"), "/secret/x")}
+    data = {"kind": "table", **dict.fromkeys(("root", "images", "masks", "classes", "names"), "/secret/x")}
     text = {"arch": "x", "class_embedding": {"text": "openclip", "weights": "/secret/x"}}
     config = resolve(
         {"datasets": {"d": data}, "models": {"m": model, "n": text}, "hub": {"cache": "/secret/x"}, "figures": {"style": "/secret/x"}}

@@ -305,9 +305,21 @@ def test_every_target_that_is_mentioned_is_there() -> None:
     assert mentioned <= targets
 
 
-@pytest.mark.parametrize("text", blocks("yaml"))
-def test_a_config_is_one(text: str) -> None:
-    assert resolve(yaml.safe_load(text)).run
+def configs() -> list[Any]:
+    """Every block of a config, and every data set that a page shows by itself, on one line in braces or as a block."""
+    found = []
+    for block in blocks("yaml"):
+        text = block.values[0]
+        texts = text.splitlines() if text.startswith("{") else [text]
+        found += [pytest.param(yaml.safe_load(one), id=f"{block.id}-{number}") for number, one in enumerate(texts)]
+    return found
+
+
+@pytest.mark.parametrize("content", configs())
+def test_a_config_is_one(content: dict[str, Any]) -> None:
+    if "kind" in content:
+        content = {"run": "shown", "datasets": {"shown": content}, "models": {"vit": {"arch": "vit_tiny_patch16_224"}}}
+    assert resolve(content).run
 
 
 @pytest.mark.parametrize("text", blocks("python"))

@@ -139,4 +139,5 @@ def test_programs_explain_themselves(monkeypatch: pytest.MonkeyPatch, capsys: py
         with pytest.raises(SystemExit) as stopped:
             runpy.run_path(str(script), run_name="__main__")
         assert stopped.value.code == 0
-        assert capsys.readouterr().out.startswith(f"usage: {script.name}")
+        name = "classlens" if script.stem == "command" else script.name
+        assert capsys.readouterr().out.startswith(f"usage: {name}")

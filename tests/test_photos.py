@@ -59,7 +59,7 @@ def test_the_page_lists_every_photograph_with_its_licence() -> None:
         ({"root": "/data"}, "`datasets.photos.root` is not for kind photos"),
         ({"masks": "/data"}, "`datasets.photos.masks` is not for kind photos"),
         ({"class_order": "timm"}, "`datasets.photos.class_order` is for folders that name the classes"),
-        ({"classes": "imagenet"}, "`datasets.photos.classes` is for kind imagefolder only"),
+        ({"classes": "imagenet"}, "`datasets.photos.classes` is for kinds imagefolder and table only"),
     ],
 )
 def test_settings_that_photographs_do_not_have(changes: dict[str, Any], message: str) -> None:

@@ -110,7 +110,6 @@ def run(main: Callable[[argparse.Namespace, Any], None], parser: Parser, argumen
         parser: parser of the program's arguments.
         arguments: command line; by default that of this process.
     """
-    gc.freeze()  # imported modules stay, so that garbage collection need not visit them
     gc.enable()
     parsed = parser.parse_args(arguments)
     _start_logging(parsed.log)

@@ -263,6 +263,7 @@ def _not_plain(name: str, key: str, kind: str, wanted: torch.dtype) -> InputErro
 
 def _usable(name: str, key: str, value: Tensor, own: Tensor) -> Tensor:
     """Return a parameter's values in the model's dtype; they must be finite numbers of the same kind."""
+    check_plain({key: value}, name)
     if value.is_floating_point() != own.is_floating_point():
         raise _not_plain(name, key, str(value.dtype), own.dtype)
     value = value.detach().to(own.dtype)
