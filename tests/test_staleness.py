@@ -372,12 +372,17 @@ def copied(folder: Run) -> Iterator[Run]:
     shutil.rmtree(run.folder)
 
 
+def give_new_dates(run: Run) -> None:
+    """Make what was written first look newest, by more than what the disk's clock resolves."""
+    now = time.time()
+    for number, path in enumerate(sorted((run.folder / "results/mine").rglob("*"), reverse=True)):
+        os.utime(path, (now + number / 100,) * 2)
+
+
 def test_a_copied_run_is_complete(copied: Run) -> None:
     assert of_user(copied) == set()
     shutil.rmtree(copied.folder / ".snakemake" / "metadata")  # new dates again, and nothing but the run's own record
-    now = time.time()
-    for number, path in enumerate(sorted((copied.folder / "results/mine").rglob("*"), reverse=True)):
-        os.utime(path, (now + number / 100,) * 2)  # further apart than what the disk's clock resolves
+    give_new_dates(copied)
     assert of_user(copied) == set()
 
 
@@ -402,9 +407,7 @@ def adopt_dates(run: Run) -> subprocess.CompletedProcess[str]:
 
 def test_a_copy_with_snakemakes_records_and_new_dates(copied: Run, folder: Run) -> None:
     shutil.copytree(folder.folder / ".snakemake", copied.folder / ".snakemake")
-    now = time.time()
-    for number, path in enumerate(sorted((copied.folder / "results/mine").rglob("*"), reverse=True)):
-        os.utime(path, (now + number / 100,) * 2)  # further apart than what the disk's clock resolves
+    give_new_dates(copied)
     config = str(copied.folder / "my config.yaml")
     by_date = ("--max-checksum-file-size", "0", "--configfile", config)  # as Snakemake does with files of more than a megabyte
     assert planned(copied, *by_date) != set()
