@@ -1,19 +1,23 @@
-# make demo: everything, on generated data.   make test: all checks.   make help: the rest.
+# make demo: everything, on generated data.   make check: what takes two minutes.   make test: all tests.   make help: the rest.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LOCKS := envs/workflow.lock envs/dev.lock
-CODE := workflow/scripts tests docs/conf.py docs/_extensions
+CODE := workflow/scripts tests tools docs/conf.py docs/_extensions
 SMK := Snakefile rules
+PAGE := workflow/scripts/classlens/explorer/page
+PAGE_TOOLS := envs/page
+PAGE_STAMP := $(PAGE_TOOLS)/node_modules/.installed
 FAULTS := $(addprefix tests/test_,reliability.py fuzz.py security.py adoption.py cluster.py models.py data.py storage.py memory.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-cluster lint chaos bench quirks tutorial families reproduction estimate publish adopt adopt-dates docs lock
+.PHONY: help env demo check test test-cluster test-snakemake lint chaos bench quirks tutorial families reproduction estimate publish adopt adopt-dates docs lock node
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+##@ Run
 env: $(STAMP)  ## Make the pinned environment in .venv
 
 $(STAMP): envs/installer.lock $(LOCKS)
@@ -35,7 +39,7 @@ estimate: env  ## Say what a run will take: make estimate CONFIG=config/paper.ya
 
 publish: env  ## Pack the results of a run for others: make publish CONFIG=config/paper.yaml
 	$(BIN)/snakemake --cores all --configfile $(call quoted,CONFIG)
-	$(BIN)/python workflow/scripts/publish.py --configfile $(call quoted,CONFIG) --schema config/schema.yaml
+	$(BIN)/python workflow/scripts/publish.py --configfile $(call quoted,CONFIG)
 
 adopt: env  ## Take over published results: make adopt FILE=results/paper.tar
 	@test -n $(call quoted,FILE) || { echo "error: say which archive: make adopt FILE=paper.tar"; exit 1; }
@@ -45,44 +49,69 @@ adopt-dates: env  ## Take the files of a copied run for what they are, whatever 
 	@test -n $(call quoted,RESULTS) || { echo "error: say which run: make adopt-dates RESULTS=results/demo"; exit 1; }
 	$(BIN)/python workflow/scripts/adopt_dates.py --results $(call quoted,RESULTS)
 
+##@ Check
+check: lint  ## Check style, types, and what needs no run of the workflow, in two minutes
+	$(BIN)/python -m pytest -m "not cluster and not workflow" --numprocesses logical --dist loadgroup --no-loadscope-reorder
+
+lint: env $(PAGE_STAMP)  ## Check style, types and rules
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/snakefmt --check $(SMK)
+	$(BIN)/mypy
+	$(BIN)/snakemake --lint
+	$(PAGE_TOOLS)/node_modules/.bin/eslint --config $(PAGE_TOOLS)/eslint.config.js $(PAGE)
+	$(PAGE_TOOLS)/node_modules/.bin/tsc --project $(PAGE_TOOLS)
+
+$(PAGE_STAMP): $(PAGE_TOOLS)/package-lock.json | node
+	npm ci --silent --prefix $(PAGE_TOOLS)
+	@touch $@
+
+node:
+	@command -v node > /dev/null && command -v npm > /dev/null || { echo "error: the explorer's scripts are checked with Node.js 18 or newer and npm: install them (Debian: nodejs and npm)"; exit 1; }
+
 test: env  ## Run all tests
 	$(BIN)/python -m pytest -rs --numprocesses logical --dist loadgroup --no-loadscope-reorder
 
 test-cluster: env  ## Test runs on a throw-away Slurm cluster (as root, with Slurm installed)
 	$(BIN)/python -m pytest -m cluster -rs tests/test_cluster.py
 
+# The oldest version that pyproject.toml allows, and the newest.
+SNAKEMAKES := snakemake==9.20.0 snakemake<10
+test-snakemake: env  ## Test what Snakemake does not document with the oldest and the newest version
+	for version in $(foreach item,$(SNAKEMAKES),'$(item)'); do \
+	    $(BIN)/uv run --quiet --isolated --no-project --python $(BIN)/python --with "$$version" --with 'pytest<9.2' \
+	        python -m pytest --noconftest tests/test_snakemake_adapter.py || exit 1; \
+	done
+
 chaos: env  ## Kill a run 200 times, try 10,000 broken inputs of each kind and every other fault; writes docs/reliability.md
 	$(BIN)/python -m pytest -m "cluster or not cluster" -rs $(FAULTS) --kills 200 --inputs 10000 --faults docs/reliability.md
 
-lint: env  ## Check style, types and rules
-	$(BIN)/ruff check $(CODE)
-	$(BIN)/ruff format --check $(CODE)
-	$(BIN)/snakefmt --check $(SMK)
-	$(BIN)/mypy
-	$(BIN)/snakemake --lint
-
-bench: demo  ## Measure speed and memory; writes docs/benchmarks.md
-	PYTHONPATH=workflow/scripts $(BIN)/python tests/bench.py --report docs/benchmarks.md
-
-quirks: demo  ## Measure what each quirk of the published code changes; writes docs/quirks.md
-	PYTHONPATH=workflow/scripts $(BIN)/python tests/quirks.py --report docs/quirks.md
-
-tutorial: demo  ## Execute the tutorial on the demo's results; writes docs/tutorial.ipynb
-	$(BIN)/python tests/tutorial.py
-
-reproduction: env  ## Show what was reproduced in the README
-	$(BIN)/python workflow/scripts/readme.py --expected config/expected.yaml --results results --readme README.md
-
+##@ Measure, and write pages of the documentation
 docs: demo  ## Build the documentation; docs/_build/html/index.html is its first page
 	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
 
-families: env  ## Try every family of models; writes docs/families.md
-	PYTHONPATH=workflow/scripts $(BIN)/python tests/families.py --report docs/families.md
+bench: demo  ## Measure speed and memory; writes docs/benchmarks.md
+	PYTHONPATH=workflow/scripts $(BIN)/python tools/bench.py --report docs/benchmarks.md
 
+quirks: demo  ## Measure what each quirk of the published code changes; writes docs/quirks.md
+	PYTHONPATH=workflow/scripts $(BIN)/python tools/quirks.py --report docs/quirks.md
+
+families: env  ## Try every family of models; writes docs/families.md
+	PYTHONPATH=workflow/scripts $(BIN)/python tools/families.py --report docs/families.md
+
+tutorial: demo  ## Execute the tutorial on the demo's results; writes docs/tutorial.ipynb
+	$(BIN)/python tools/tutorial.py
+
+reproduction: env  ## Show what was reproduced in the README
+	$(BIN)/python workflow/scripts/readme.py --expected config/expected.yaml --results results --readme README.md
+
+##@ Maintain
 lock: COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --upgrade --custom-compile-command "make lock"
-lock: env  ## Resolve the newest versions of all packages
+lock: env node  ## Resolve the newest versions of all packages
 	$(COMPILE) pyproject.toml --extra workflow -o envs/workflow.lock
 	$(COMPILE) --group dev -c envs/workflow.lock -o envs/dev.lock
 	echo uv | $(COMPILE) -c envs/dev.lock - -o envs/installer.lock
 	sh envs/conda.sh < envs/workflow.lock > envs/classlens.yaml
+	rm -f $(PAGE_TOOLS)/package-lock.json
+	npm install --silent --package-lock-only --prefix $(PAGE_TOOLS)

@@ -18,6 +18,7 @@ if "models" not in config:
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
 
 
+include: "rules/snakemake_adapter.smk"
 include: "rules/common.smk"
 
 
@@ -42,7 +43,6 @@ include: "rules/report.smk"
 
 
 untime_cached_rules()
-describe_rules()
 
 
 rule all:

@@ -50,8 +50,10 @@ python_maximum_signature_line_length = 100
 
 nitpicky = True
 # Types of other libraries, whose documentation is elsewhere, type variables, and what is read as a type without being one.
-OTHERS = "torch|np|numpy|pa|pyarrow|pl|polars|matplotlib|PIL|argparse|pathlib|collections|contextlib|tarfile|typing"
-VARIABLES = "measures.Ranks|model_run.Result|cli.Item|compute.Module|out_of_memory.Part|out_of_memory.Result"
-NO_TYPES = r"dict\[str|object_both|rest_both"
-nitpick_ignore_regex = [("py:.*", rf"({OTHERS})\..*|classlens\.({VARIABLES})|{NO_TYPES}")]
+OTHERS = "torch|np|numpy|pa|pyarrow|pl|polars|matplotlib|PIL|argparse|pathlib|collections|concurrent|contextlib|tarfile|typing"
+OTHERS += "|pydantic|annotated_types"
+VARIABLES = r"[\w.]+\.(Ranks|Result|Item|Part|Module|Step|Settings|_\w+)"
+LIMITS = "NoneType|FieldInfo|Ge|Gt|Le|MinLen|MaxLen|PathMark|BeforeValidator|AfterValidator|StringConstraints"
+NO_TYPES = r"dict\[str|object_both|rest_both|types\.Annotated"
+nitpick_ignore_regex = [("py:.*", rf"({OTHERS})\..*|classlens\.({VARIABLES})|{LIMITS}|{NO_TYPES}")]
 suppress_warnings = ["ref.python"]  # the type `bytes` and attributes of that name

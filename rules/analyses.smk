@@ -20,13 +20,11 @@ rule identifiability:
         mem_mb=memory(4),
         runtime=60,
     params:
-        protocol=settings["protocol"],
-        code=code("identifiability.py"),
+        **program("identifiability.py", plan.step(steps.ProtocolSetting)),
     message:
         "Measuring class identifiability of {wildcards.model} on {wildcards.dataset}"
     shell:
-        'python "$SCRIPTS"/identifiability.py --log {log:q} --threads {threads} --protocol {params.protocol:q}'
-        " --projections {input.projections:q} --card {input.card:q} --identifiability {output.measures:q} --ranks {output.ranks:q}"
+        COMMAND
 
 
 rule context:
@@ -36,7 +34,7 @@ rule context:
         card="<results>/models/{model}/model.json",
         tokens="<results>/tokens/{model}/{dataset}.parquet",
     output:
-        "<results>/context/{model}/{dataset}.parquet",
+        context="<results>/context/{model}/{dataset}.parquet",
     log:
         "<logs>/context/{model}/{dataset}.log",
     benchmark:
@@ -48,13 +46,11 @@ rule context:
         mem_mb=memory(4),
         runtime=60,
     params:
-        protocol=settings["protocol"],
-        code=code("context.py"),
+        **program("context.py", plan.step(steps.ProtocolSetting)),
     message:
         "Comparing class and context tokens of {wildcards.model} on {wildcards.dataset}"
     shell:
-        'python "$SCRIPTS"/context.py --log {log:q} --threads {threads} --protocol {params.protocol:q}'
-        " --projections {input.projections:q} --card {input.card:q} --tokens {input.tokens:q} --context {output:q}"
+        COMMAND
 
 
 rule building:
@@ -77,11 +73,8 @@ rule building:
         mem_mb=memory(4),
         runtime=60,
     params:
-        protocol=settings["protocol"],
-        code=code("building.py"),
+        **program("building.py", plan.step(steps.ProtocolSetting)),
     message:
         "Measuring how the layers of {wildcards.model} build the class on {wildcards.dataset}"
     shell:
-        'python "$SCRIPTS"/building.py --log {log:q} --threads {threads} --protocol {params.protocol:q}'
-        " --projections {input.projections:q} --card {input.card:q} --tokens {input.tokens:q}"
-        " --changes {output.changes:q} --composition {output.composition:q}"
+        COMMAND

@@ -5,7 +5,7 @@ DRAWN, UNPACKED = plan.made()
 rule shapes:
     """The generated data set of the demo"""
     output:
-        directory("<results>/data/{dataset}/images"),
+        root=directory("<results>/data/{dataset}/images"),
     log:
         "<logs>/shapes/{dataset}.log",
     benchmark:
@@ -19,20 +19,17 @@ rule shapes:
         mem_mb=memory(1),
         runtime=30,
     params:
-        settings=lambda wildcards: of_dataset(wildcards).shapes_settings(),
-        code=code("shapes.py"),
+        **program("shapes.py", lambda wildcards: of_dataset(wildcards).shapes_step()),
     message:
         "Drawing the data set {wildcards.dataset}"
     shell:
-        'python "$SCRIPTS"/shapes.py --log {log:q} --threads {threads}'
-        " --num-classes {params.settings[num_classes]:q} --splits {params.settings[splits]:q} --seed {params.settings[seed]:q}"
-        " --root {output:q}"
+        COMMAND
 
 
 rule cifar:
     """Images of CIFAR, unpacked from the official archive"""
     output:
-        directory("<results>/data/{dataset}/images/{split}"),
+        folder=directory("<results>/data/{dataset}/images/{split}"),
     log:
         "<logs>/cifar/{dataset}/{split}.log",
     benchmark:
@@ -45,17 +42,17 @@ rule cifar:
     resources:
         mem_mb=memory(2),
         runtime=60,
-        archive=lambda wildcards: settings["datasets"][wildcards.dataset]["root"],
-        download=lambda wildcards: str(settings["datasets"][wildcards.dataset]["download"]).lower(),
     params:
-        settings=lambda wildcards: of_dataset(wildcards).archive_settings(wildcards.split),
-        code=code("cifar.py"),
+        **program(
+            "cifar.py",
+            lambda wildcards: of_dataset(wildcards).archive_step(wildcards.split),
+            places=archive,
+            content=lambda wildcards: of_dataset(wildcards).archive_content(),
+        ),
     message:
         "Unpacking the images of {wildcards.dataset}, {wildcards.split}"
     shell:
-        'python "$SCRIPTS"/cifar.py --log {log:q} --threads {threads} --kind {params.settings[kind]:q}'
-        " --archive {resources.archive:q} --download {resources.download:q} --split {wildcards.split:q}"
-        " --images-per-class {params.settings[images_per_class]:q} --folder {output:q}"
+        COMMAND
 
 
 rule manifest:
@@ -63,7 +60,7 @@ rule manifest:
     input:
         made_images,
     output:
-        "<results>/data/{dataset}/{split}/manifest.parquet",
+        manifest="<results>/data/{dataset}/{split}/manifest.parquet",
     log:
         "<logs>/manifest/{dataset}/{split}.log",
     benchmark:
@@ -74,21 +71,17 @@ rule manifest:
     resources:
         mem_mb=memory(2),
         runtime=120,
-        root=root,
-        masks=lambda wildcards: str(of_dataset(wildcards).config["masks"]),
-        classes=lambda wildcards: str(of_dataset(wildcards).config["classes"]),
     params:
-        settings=lambda wildcards: of_dataset(wildcards).manifest_settings(wildcards.split),
-        code=code("manifest.py"),
+        **program(
+            "manifest.py",
+            lambda wildcards: of_dataset(wildcards).manifest_step(wildcards.split),
+            places=layout,
+            content=lambda wildcards: of_dataset(wildcards).manifest_content(wildcards.split),
+        ),
     message:
         "Checking the images of {wildcards.dataset}, {wildcards.split}"
     shell:
-        'python "$SCRIPTS"/manifest.py --log {log:q} --threads {threads} --root {resources.root:q}'
-        " --kind {params.settings[kind]:q} --subset {params.settings[subset]:q} --classes {resources.classes:q}"
-        " --class-order {params.settings[class_order]:q} --class-splits {params.settings[class_splits]:q}"
-        " --split {params.settings[split]:q} --images-per-class {params.settings[images_per_class]:q}"
-        " --masks {resources.masks:q} --on-bad-image {params.settings[on_bad_image]:q}"
-        " --shard-size {params.settings[shard_size]:q} --protocol {params.settings[protocol]:q} --manifest {output:q}"
+        COMMAND
 
 
 rule classes:
@@ -96,7 +89,7 @@ rule classes:
     input:
         made_images,
     output:
-        "<results>/data/{dataset}/{split}/classes.parquet",
+        class_list="<results>/data/{dataset}/{split}/classes.parquet",
     log:
         "<logs>/classes/{dataset}/{split}.log",
     benchmark:
@@ -107,15 +100,14 @@ rule classes:
     resources:
         mem_mb=memory(2),
         runtime=10,
-        root=root,
-        classes=lambda wildcards: str(of_dataset(wildcards).config["classes"]),
     params:
-        settings=lambda wildcards: of_dataset(wildcards).class_settings(),
-        code=code("classes.py"),
+        **program(
+            "classes.py",
+            lambda wildcards: of_dataset(wildcards).class_step(wildcards.split),
+            places=class_layout,
+            content=lambda wildcards: of_dataset(wildcards).class_content(),
+        ),
     message:
         "Listing the classes of {wildcards.dataset}"
     shell:
-        'python "$SCRIPTS"/classes.py --log {log:q} --threads {threads} --root {resources.root:q} --kind {params.settings[kind]:q}'
-        " --subset {params.settings[subset]:q} --classes {resources.classes:q} --split {wildcards.split:q}"
-        " --class-order {params.settings[class_order]:q} --class-splits {params.settings[class_splits]:q}"
-        " --protocol {params.settings[protocol]:q} --class-list {output:q}"
+        COMMAND

@@ -16,7 +16,7 @@ rule explorer_model:
         accuracy=if_analysed({"attention", "tokens"}, "<results>/perturbations/{model}/{dataset}_accuracy.parquet"),
         relevance=if_analysed({"relevance"}, "<results>/relevance/{model}/{dataset}.parquet"),
     output:
-        directory("<results>/explorer/{model}"),
+        folder=directory("<results>/explorer/{model}"),
     log:
         "<logs>/explorer/{model}.log",
     benchmark:
@@ -29,27 +29,25 @@ rule explorer_model:
     resources:
         mem_mb=memory(4),
         runtime=240,
-        root=lambda wildcards: "None" if plan.published else plan.datasets[plan.models[wildcards.model].dataset].root,
     params:
-        protocol=settings["protocol"],
-        code=code("explorer_model.py"),
+        **program(
+            "explorer_model.py",
+            lambda wildcards: plan.step(steps.ExploredStep, name=wildcards.model),
+            places=lambda wildcards: {"root": "" if plan.published else plan.datasets[plan.models[wildcards.model].dataset].root},
+        ),
     message:
         "Packing what is known of the images of {wildcards.model} for the explorer"
     shell:
-        'python "$SCRIPTS"/explorer_model.py --log {log:q} --threads {threads} --protocol {params.protocol:q} --name {wildcards.model:q}'
-        " --root {resources.root:q} --manifest {input.manifest:q} --card {input.card:q} --predictions {input.predictions:q}"
-        " --projections {input.projections:q} --class-logits {input.class_logits:q} --memory-keys {input.memory_keys:q}"
-        " --interpretable-values {input.interpretable_values:q} --tokens {input.tokens:q} --ranks {input.ranks:q}"
-        " --accuracy {input.accuracy:q} --relevance {input.relevance:q} --folder {output:q}"
+        COMMAND
 
 
 rule explorer:
     """A page on which every image, token and layer can be looked at"""
     input:
-        models=expand("<results>/explorer/{model}", model=plan.explored),
-        warnings=rules.sanity.output,
+        explored=expand("<results>/explorer/{model}", model=plan.explored),
+        warnings=rules.sanity.output.warnings,
     output:
-        "<results>/explorer/index.html",
+        page="<results>/explorer/index.html",
     log:
         "<logs>/explorer/index.log",
     benchmark:
@@ -61,10 +59,8 @@ rule explorer:
         mem_mb=memory(1),
         runtime=10,
     params:
-        settings=plan.explorer_settings(),
-        code=code("explorer.py"),
+        **program("explorer.py", plan.explorer_step()),
     message:
         "Writing the page of the explorer"
     shell:
-        'python "$SCRIPTS"/explorer.py --log {log:q} --threads {threads} --protocol {params.settings[protocol]:q}'
-        " --run {params.settings[run]:q} --models {params.settings[models]:q} --warnings {input.warnings:q} --page {output:q}"
+        COMMAND

@@ -15,7 +15,7 @@ rule extract:
         "<logs>/extract/{model}/{dataset}/{split}/{shard}.log",
     benchmark:
         "<benchmarks>/extract/{model}/{dataset}/{split}/{shard}.tsv"
-    cache: CACHING
+    cache: shares_results()
     conda:
         "../envs/classlens.yaml"
     threads: paired(SHARDS)
@@ -23,23 +23,16 @@ rule extract:
         **ON_DEVICE,
         mem_mb=memory(8),
         runtime=240,
-        root=root,
-        batch_size=settings["compute"]["batch_size"],
-        workers=settings["compute"]["workers"],
     params:
-        settings=plan.extraction_settings(),
-        shard=lambda wildcards: wildcards.shard,
-        code=code("extract.py"),
+        **program(
+            "extract.py",
+            lambda wildcards: plan.step(steps.ExtractionStep, asked.hidden_states, shard=wildcards.shard),
+            places=root,
+        ),
     message:
         "Extracting hidden states of {wildcards.model} on {wildcards.dataset}, {wildcards.split}, shard {wildcards.shard}"
     shell:
-        'python "$SCRIPTS"/extract.py --log {log:q} --threads {threads}'
-        " --device {resources.device:q} --jobs-per-gpu {resources.jobs_per_gpu:q} --mem-mb {resources.mem_mb:q}"
-        " --batch-size {resources.batch_size:q} --workers {resources.workers:q} --precision {params.settings[precision]:q}"
-        " --manifest {input.manifest:q} --root {resources.root:q}"
-        ' --model "$(dirname {input.card:q})"'
-        " --shard {params.shard:q} --dtype {params.settings[dtype]:q}"
-        " --protocol {params.settings[protocol]:q} --outputs {output:q}"
+        ON_DEVICE_COMMAND
 
 
 use rule extract as extract_with_memory_keys with:
@@ -50,15 +43,15 @@ use rule extract as extract_with_memory_keys with:
         memory_keys="<results>/memory_keys/{model}/{dataset}/{split}/{shard}.parquet",
     wildcard_constraints:
         model=one_of_analysed(plan.models_with("memories")),
-    cache: CACHING
+    cache: shares_results()
 
 
 rule predictions:
     """What a model predicts for every image"""
     input:
-        shards_of("<results>/predictions/{model}/{dataset}/{split}/{shard}.parquet"),
+        shards=shards_of("<results>/predictions/{model}/{dataset}/{split}/{shard}.parquet"),
     output:
-        "<results>/predictions/{model}/{dataset}/{split}.parquet",
+        predictions="<results>/predictions/{model}/{dataset}/{split}.parquet",
     log:
         "<logs>/predictions/{model}/{dataset}/{split}.log",
     benchmark:
@@ -70,10 +63,8 @@ rule predictions:
         mem_mb=memory(1),
         runtime=10,
     params:
-        protocol=settings["protocol"],
-        code=code("predictions.py"),
+        **program("predictions.py", plan.step(steps.ProtocolSetting)),
     message:
         "Collecting the predictions of {wildcards.model} on {wildcards.dataset}, {wildcards.split}"
     shell:
-        'python "$SCRIPTS"/predictions.py --log {log:q} --threads {threads} --protocol {params.protocol:q}'
-        " --shards {input:q} --predictions {output:q}"
+        COMMAND

@@ -28,15 +28,8 @@ rule memories:
         mem_mb=memory(6),
         runtime=120,
     params:
-        protocol=settings["protocol"],
-        code=code("memories.py"),
+        **program("memories.py", plan.step(steps.ProtocolSetting)),
     message:
         "Asking which classes the memories of {wildcards.model} stand for on {wildcards.dataset}"
     shell:
-        'python "$SCRIPTS"/memories.py --log {log:q} --threads {threads} --protocol {params.protocol:q}'
-        ' --model "$(dirname {input.card:q})"'
-        " --manifest {input.manifest:q} --predictions {input.predictions:q}"
-        " --memory-keys {input.memory_keys:q} --projections {input.projections:q}"
-        " --class-value-agreement {output.class_value_agreement:q} --key-value-agreement {output.key_value_agreement:q}"
-        " --by-class {output.by_class:q} --composition {output.composition:q} --chance {output.chance:q}"
-        " --interpretable-values {output.interpretable_values:q}"
+        COMMAND

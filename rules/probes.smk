@@ -16,7 +16,7 @@ rule probes:
         "<logs>/probes/{model}/{dataset}.log",
     benchmark:
         "<benchmarks>/probes/{model}/{dataset}.tsv"
-    cache: CACHING
+    cache: shares_results()
     conda:
         "../envs/classlens.yaml"
     threads: paired(len(plan.models_with("probes")))
@@ -24,13 +24,8 @@ rule probes:
         mem_mb=memory(8),
         runtime=240,
     params:
-        settings=lambda wildcards: plan.probe_settings(wildcards.dataset),
-        code=code("probe.py"),
+        **program("probe.py", lambda wildcards: plan.probe_step(wildcards.dataset)),
     message:
         "Fitting linear probes to the hidden states of {wildcards.model} on {wildcards.dataset}"
     shell:
-        'python "$SCRIPTS"/probe.py --log {log:q} --threads {threads} --protocol {params.settings[protocol]:q}'
-        " --card {input.card:q} --manifest {input.manifest:q} --states {input.states:q}"
-        " --train-manifest {input.train_manifest:q} --train-states {input.train_states:q}"
-        " --training {params.settings[training]:q} --seed {params.settings[seed]:q}"
-        " --ranks {output.ranks:q} --accuracy {output.accuracy:q}"
+        COMMAND

@@ -16,7 +16,7 @@ rule project:
         "<logs>/project/{model}/{dataset}/{split}/{shard}.log",
     benchmark:
         "<benchmarks>/project/{model}/{dataset}/{split}/{shard}.tsv"
-    cache: CACHING
+    cache: shares_results()
     conda:
         "../envs/classlens.yaml"
     threads: paired(SHARDS)
@@ -25,19 +25,11 @@ rule project:
         mem_mb=memory(8),
         runtime=240,
     params:
-        settings=plan.projection_settings(),
-        shard=lambda wildcards: wildcards.shard,
-        code=code("project.py"),
+        **program("project.py", lambda wildcards: plan.step(steps.ProjectionStep, asked.projection, shard=wildcards.shard)),
     message:
         "Projecting hidden states of {wildcards.model} on {wildcards.dataset}, {wildcards.split}, shard {wildcards.shard}"
     shell:
-        'python "$SCRIPTS"/project.py --log {log:q} --threads {threads}'
-        " --device {resources.device:q} --jobs-per-gpu {resources.jobs_per_gpu:q} --mem-mb {resources.mem_mb:q}"
-        " --manifest {input.manifest:q}"
-        ' --model "$(dirname {input.card:q})"'
-        " --shard {params.shard:q} --states {input.states:q}"
-        " --predictions {input.predictions:q} --top-k {params.settings[top_k]:q} --classes {params.settings[classes]:q}"
-        " --protocol {params.settings[protocol]:q} --projections {output.projections:q} --class-logits {output.class_logits:q}"
+        ON_DEVICE_COMMAND
 
 
 rule tokens:
@@ -46,7 +38,7 @@ rule tokens:
         manifest=eval_manifest,
         card="<results>/models/{model}/model.json",
     output:
-        "<results>/tokens/{model}/{dataset}.parquet",
+        tokens="<results>/tokens/{model}/{dataset}.parquet",
     log:
         "<logs>/tokens/{model}/{dataset}.log",
     benchmark:
@@ -57,12 +49,9 @@ rule tokens:
     resources:
         mem_mb=memory(2),
         runtime=60,
-        root=root,
     params:
-        protocol=settings["protocol"],
-        code=code("tokens.py"),
+        **program("tokens.py", plan.step(steps.ProtocolSetting), places=root),
     message:
         "Labelling the tokens of {wildcards.model} on {wildcards.dataset} by the masks"
     shell:
-        'python "$SCRIPTS"/tokens.py --log {log:q} --threads {threads} --protocol {params.protocol:q}'
-        " --manifest {input.manifest:q} --root {resources.root:q} --card {input.card:q} --tokens {output:q}"
+        COMMAND

@@ -16,7 +16,7 @@ rule relevance:
         "<logs>/relevance/{model}/{dataset}.log",
     benchmark:
         "<benchmarks>/relevance/{model}/{dataset}.tsv"
-    cache: CACHING
+    cache: shares_results()
     conda:
         "../envs/classlens.yaml"
     threads: paired(len(plan.models_with("relevance")))
@@ -24,23 +24,12 @@ rule relevance:
         **ON_DEVICE,
         mem_mb=memory(8),
         runtime=240,
-        root=root,
-        batch_size=settings["compute"]["batch_size"],
-        workers=settings["compute"]["workers"],
     params:
-        settings=plan.relevance_settings(),
-        code=code("relevance.py"),
+        **program("relevance.py", plan.step(steps.RelevanceStep, asked.relevance), places=root),
     message:
         "Making relevance maps of {wildcards.model} on {wildcards.dataset}"
     shell:
-        'python "$SCRIPTS"/relevance.py --log {log:q} --threads {threads}'
-        " --device {resources.device:q} --jobs-per-gpu {resources.jobs_per_gpu:q} --mem-mb {resources.mem_mb:q}"
-        " --batch-size {resources.batch_size:q} --workers {resources.workers:q} --precision {params.settings[precision]:q}"
-        " --manifest {input.manifest:q} --root {resources.root:q}"
-        ' --model "$(dirname {input.card:q})"'
-        " --probes {input.probes:q} --classes {params.settings[classes]:q}"
-        " --images {params.settings[images]:q} --seed {params.settings[seed]:q} --protocol {params.settings[protocol]:q}"
-        " --relevance {output.maps:q} --heads {output.heads:q} --shown {output.shown:q}"
+        ON_DEVICE_COMMAND
 
 
 rule deletion:
@@ -51,12 +40,12 @@ rule deletion:
         card="<results>/models/{model}/model.json",
         relevance="<results>/relevance/{model}/{dataset}.parquet",
     output:
-        "<results>/deletion/{model}/{dataset}_images.parquet",
+        deletion="<results>/deletion/{model}/{dataset}_images.parquet",
     log:
         "<logs>/deletion/{model}/{dataset}.log",
     benchmark:
         "<benchmarks>/deletion/{model}/{dataset}.tsv"
-    cache: CACHING
+    cache: shares_results()
     conda:
         "../envs/classlens.yaml"
     threads: paired(len(plan.models_with("deletion")))
@@ -64,28 +53,18 @@ rule deletion:
         **ON_DEVICE,
         mem_mb=memory(8),
         runtime=1440,
-        root=root,
-        batch_size=settings["compute"]["batch_size"],
-        workers=settings["compute"]["workers"],
     params:
-        settings=plan.deletion_settings(),
-        code=code("deletion.py"),
+        **program("deletion.py", plan.step(steps.DeletionStep, asked.deletion), places=root),
     message:
         "Deleting tokens of {wildcards.model} on {wildcards.dataset} by their relevance"
     shell:
-        'python "$SCRIPTS"/deletion.py --log {log:q} --threads {threads}'
-        " --device {resources.device:q} --jobs-per-gpu {resources.jobs_per_gpu:q} --mem-mb {resources.mem_mb:q}"
-        " --batch-size {resources.batch_size:q} --workers {resources.workers:q} --precision {params.settings[precision]:q}"
-        " --manifest {input.manifest:q} --root {resources.root:q}"
-        ' --model "$(dirname {input.card:q})"'
-        " --relevance {input.relevance:q} --steps {params.settings[steps]:q}"
-        " --seed {params.settings[seed]:q} --protocol {params.settings[protocol]:q} --deletion {output:q}"
+        ON_DEVICE_COMMAND
 
 
 rule deletion_curves:
     """Accuracy over removed tokens, and the areas under it"""
     input:
-        "<results>/deletion/{model}/{dataset}_images.parquet",
+        deletion="<results>/deletion/{model}/{dataset}_images.parquet",
     output:
         curves="<results>/deletion/{model}/{dataset}.parquet",
         area="<results>/deletion/{model}/{dataset}_area.parquet",
@@ -100,13 +79,11 @@ rule deletion_curves:
         mem_mb=memory(2),
         runtime=30,
     params:
-        settings=dict(seed=settings["seed"], protocol=settings["protocol"]),
-        code=code("deletion_curves.py"),
+        **program("deletion_curves.py", plan.step(steps.StatisticsStep)),
     message:
         "Measuring the areas under the deletion curves of {wildcards.model} on {wildcards.dataset}"
     shell:
-        'python "$SCRIPTS"/deletion_curves.py --log {log:q} --threads {threads} --deletion {input:q}'
-        " --seed {params.settings[seed]:q} --protocol {params.settings[protocol]:q} --curves {output.curves:q} --area {output.area:q}"
+        COMMAND
 
 
 rule segmentation:
@@ -116,7 +93,7 @@ rule segmentation:
         card="<results>/models/{model}/model.json",
         relevance="<results>/relevance/{model}/{dataset}.parquet",
     output:
-        "<results>/segmentation/{model}/{dataset}.parquet",
+        segmentation="<results>/segmentation/{model}/{dataset}.parquet",
     log:
         "<logs>/segmentation/{model}/{dataset}.log",
     benchmark:
@@ -128,11 +105,8 @@ rule segmentation:
         mem_mb=memory(4),
         runtime=120,
     params:
-        root=root_unremembered,
-        protocol=settings["protocol"],
-        code=code("segmentation.py"),
+        **program("segmentation.py", plan.step(steps.ProtocolSetting), places=root),
     message:
         "Comparing the relevance maps of {wildcards.model} with the masks of {wildcards.dataset}"
     shell:
-        'python "$SCRIPTS"/segmentation.py --log {log:q} --threads {threads} --protocol {params.protocol:q} --manifest {input.manifest:q}'
-        " --root {params.root:q} --card {input.card:q} --relevance {input.relevance:q} --segmentation {output:q}"
+        COMMAND

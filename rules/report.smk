@@ -1,8 +1,5 @@
 # The report, `snakemake --report report.zip`: tables as pages, and what captions and the front page say of this run.
-import json
-
-from classlens.catalogue import Item
-from classlens.provenance import sha256_of
+from classlens.config.catalogue import Item
 
 
 report: "../workflow/report/summary.rst"
@@ -15,6 +12,9 @@ TABLE_PAGES = [table for table in TABLES if plan.models_of(table)]
 # Figures and tables that were asked for and are not made.
 WITHOUT_MASKS = [f"{item.letter} {item.name} of {name} (no masks)" for name, items in plan.without_masks().items() for item in items]
 COMPARISON = Item("", "reproduction", "Expected numbers and those of this run", "reproduction")
+
+
+REPORTED = [*TABLE_PAGES, *([COMPARISON] if EXPECTED else [])]
 
 
 rule report_pages:
@@ -41,32 +41,30 @@ rule report_pages:
         mem_mb=memory(2),
         runtime=30,
     params:
-        settings=plan.statistics_settings(plan.presented),
-        titles=json.dumps([f"{item.letter} {item.title}".strip() for item in [*TABLE_PAGES, *([COMPARISON] if EXPECTED else [])]]),
-        hashes=json.dumps({"code": sha256_of(*CODE.values()), "lock": LOCK}),
-        benchmarks=f"{results}/benchmarks",
-        without_masks=WITHOUT_MASKS,
-        code=code("report_pages.py"),
+        **program("report_pages.py", plan.report_step(REPORTED, WITHOUT_MASKS, CODE, LOCK), places=benchmarks_of_run),
     message:
         "Writing tables and facts for the report"
     shell:
-        'python "$SCRIPTS"/report_pages.py --log {log:q} --threads {threads} --models {params.settings[models]:q}'
-        " --seed {params.settings[seed]:q} --hashes {params.hashes:q} --benchmarks {params.benchmarks:q}"
-        " --cards {input.cards:q} --manifests {input.manifests:q} --figures {input.figures:q} --tables {input.tables:q}"
-        " --titles {params.titles:q} --pages {output.pages:q} --facts {output.facts:q} --without-masks {params.without_masks:q}"
-        " --warnings {input.warnings:q}" + (" --reproduction {input.reproduction:q}" if EXPECTED else "")
+        COMMAND
 
 
 onsuccess:
     if not plan.published:
         run_record.keep(results, STATE)
-    seconds = time.time() - STARTED
-    figures, tables = ([name for names in items.values() for name in names] for items in (plan.figures(), plan.tables()))
-    same = " ".join(f"--configfile {shlex.quote(str(path))}" for path in workflow.overwrite_configfiles)
-    shell(
-        "python {workflow.basedir:q}/workflow/scripts/summary.py --results {results:q} --seconds {seconds} --figures {figures:q}"
-        " --formats {plan.formats:q} --tables {tables:q} --models {plan.presented:q} --without-masks {WITHOUT_MASKS:q} --arguments={same:q}"
+    made = {
+        kind: [name for names in items.values() for name in names]
+        for kind, items in (("figures", plan.figures()), ("tables", plan.tables()))
+    }
+    said = steps.SummaryStep(
+        **made,
+        seconds=time.time() - STARTED,
+        formats=plan.formats,
+        models=plan.presented,
+        without_masks=WITHOUT_MASKS,
+        arguments=config_arguments(),
     )
+    said = flags(said)
+    shell("python {SCRIPTS:q}/summary.py --results {results:q} {said:q}")
 
 
 onerror:

@@ -18,9 +18,10 @@ def memories_of_twins(model):
     return {name: of_twins(model, f"<results>/memories/{{model}}/{{dataset}}/{name}.parquet") for name in names}
 
 
-def written(names):
-    """The part of a command that names files to write, by argument. A parameter, because a shell text in a loop sees the loop's last round."""
-    return lambda wildcards, output: [part for name in names for part in (f"--{name.replace('_', '-')}", *getattr(output, name))]
+def places_of_twins(model):
+    """Where a model's images, its class embedding and the hub's files are."""
+    embedding = plan.files_of_model(plan.measured_together[model][0])["class_embedding"]
+    return lambda wildcards: {"root": plan.datasets[plan.models[model].dataset].root, "class_embedding": embedding, **hub()}
 
 
 for model, twins in plan.measured_together.items():
@@ -29,10 +30,10 @@ for model, twins in plan.measured_together.items():
         name:
             f"twins_{model}"
         input:
-            of_model(model, "<results>/data/{dataset}/{split}/manifest.parquet"),
+            manifest=of_model(model, "<results>/data/{dataset}/{split}/manifest.parquet"),
         output:
             **memories_of_twins(model),
-            weights_to=of_twins(model, "<results>/models/{model}/model.safetensors"),
+            weights_files=of_twins(model, "<results>/models/{model}/model.safetensors"),
             cards=of_twins(model, "<results>/models/{model}/model.json"),
             predictions=of_twins(model, "<results>/predictions/{model}/{dataset}/{split}.parquet"),
             projections=shards_of_twins(model, "<results>/projections/{model}/{dataset}/{split}/{shard}.parquet", twins),
@@ -50,34 +51,12 @@ for model, twins in plan.measured_together.items():
             **ON_DEVICE,
             mem_mb=memory(8 + len(twins)),
             runtime=480,
-            root=plan.datasets[plan.models[model].dataset].root,
-            batch_size=settings["compute"]["batch_size"],
-            workers=settings["compute"]["workers"],
-            class_embedding=plan.files_of_model(twins[0])["class_embedding"],
-            hub_cache=str(settings["hub"]["cache"]),
-            offline=str(settings["hub"]["offline"]).lower(),
         params:
-            settings=plan.twins_settings(model),
-            written=written(
-                [
-                    *("weights_to", "cards", "predictions", "projections", "class_logits", "identifiability", "ranks"),
-                    *memories_of_twins(model),
-                ]
-            ),
-            code=code("twins.py"),
+            **program("twins.py", plan.twins_step(model), places=places_of_twins(model), content=plan.hashes_of_model(twins[0])),
         message:
             f"Making and measuring the random twins of {model}"
         shell:
-            'python "$SCRIPTS"/twins.py --log {log:q} --threads {threads}'
-            " --device {resources.device:q} --jobs-per-gpu {resources.jobs_per_gpu:q} --mem-mb {resources.mem_mb:q}"
-            " --batch-size {resources.batch_size:q} --workers {resources.workers:q} --precision {params.settings[precision]:q}"
-            " --manifest {input:q} --class-list {input:q} --root {resources.root:q} --seeds {params.settings[seeds]:q} --arch {params.settings[arch]:q}"
-            " --weights {params.settings[weights]:q} --hub-cache {resources.hub_cache:q} --offline {resources.offline:q}"
-            " --class-embedding {resources.class_embedding:q} --normalization {params.settings[normalization]:q}"
-            " --temperature {params.settings[temperature]:q} --projection {params.settings[projection]:q} --kwargs {params.settings[kwargs]:q}"
-            " --transform {params.settings[transform]:q} --num-classes {params.settings[num_classes]:q}"
-            " --dtype {params.settings[dtype]:q} --top-k {params.settings[top_k]:q} --classes {params.settings[classes]:q}"
-            " --protocol {params.settings[protocol]:q} {params.written:q}"
+            ON_DEVICE_COMMAND
 
-    workflow.get_rule(f"twins_{model}").docstring = f"The random twins of {model}, one per seed, made and measured in one job"
-    settings_of_profile(workflow.get_rule(f"twins_{model}"), "twins")
+    describe(f"twins_{model}", f"The random twins of {model}, one per seed, made and measured in one job")
+    follow_profile(f"twins_{model}", "twins")

@@ -7,24 +7,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
-from conftest import REPOSITORY, small_config
+from conftest import small_config
 
-from classlens import config as configs
-from classlens import publication
-from classlens.plan import Plan
-
-SCHEMA = REPOSITORY / "config" / "schema.yaml"
+from classlens.archive import publication
+from classlens.config import reading as configs
+from classlens.config.plan import Plan
+from classlens.config.settings import Config
 
 
-def resolved(**changes: Any) -> dict[str, Any]:
+def resolved(**changes: Any) -> Config:
     """The small run's config with all defaults."""
-    return configs.resolve(small_config(**changes), yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
+    return configs.resolve(small_config(**changes))
 
 
-def write_results(home: Path, config: dict[str, Any]) -> Plan:
+def write_results(home: Path, config: Config) -> Plan:
     """A folder with what a run publishes, and files that it does not; the run's plan."""
-    plan = Plan(config, str(home / config["run"]))
+    plan = Plan(config, str(home / config.run))
     stray = [
         "tables/stray.csv",
         "projections/m/d/validation/00099.parquet",
@@ -33,7 +31,7 @@ def write_results(home: Path, config: dict[str, Any]) -> Plan:
         "secret.txt",
     ]
     for name in [*publication.files(plan), *stray]:
-        path = home / config["run"] / name
+        path = home / config.run / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"contents of {name}\n" * 40, encoding="utf-8")
     return plan
@@ -42,8 +40,8 @@ def write_results(home: Path, config: dict[str, Any]) -> Plan:
 def publish(home: Path, **changes: Any) -> Path:
     """An archive of such results."""
     config = resolved(**changes)
-    archive = home / f"{config['run']}.tar"
-    publication.publish(home / config["run"], write_results(home, config), archive)
+    archive = home / f"{config.run}.tar"
+    publication.publish(home / config.run, write_results(home, config), archive)
     return archive
 
 

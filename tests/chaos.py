@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 from conftest import Run, small_config
 
-from classlens.provenance import sha256
+from classlens.storage.provenance import sha256
 
 TARGETS = ("F13", "T5", "T6")
 LONGEST = 12.0

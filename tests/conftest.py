@@ -43,6 +43,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         shared = [name for name in ("demo", "golden") if name in getattr(item, "fixturenames", ())]
         item.add_marker(pytest.mark.xdist_group(shared[0] if shared else item.path.stem))
+        if shared or hasattr(item.module, "Run"):
+            item.add_marker(pytest.mark.workflow)
     items.sort(key=lambda item: LONG.index(group) if (group := item.get_closest_marker("xdist_group").args[0]) in LONG else len(LONG))
 
 
@@ -98,8 +100,10 @@ def copy_of_checkout(target: Path) -> Path:
     target.mkdir()
     for name in COPIED:
         source = REPOSITORY / name
-        copy: Callable[..., Any] = shutil.copytree if source.is_dir() else shutil.copy2
-        copy(source, target / name)
+        if source.is_dir():
+            shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("node_modules"))
+        else:
+            shutil.copy2(source, target / name)
     return target
 
 

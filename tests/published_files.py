@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from classlens.cifar_layout import ARCHIVES, Archive
+from classlens.data.cifar_layout import ARCHIVES, Archive
 
 
 class _Python2Pickler(pickle._Pickler):

@@ -15,16 +15,16 @@ from archives import Members, member, members, rewrite, with_manifest
 from conftest import REPOSITORY, Run
 from planned_jobs import planned_jobs
 
-from classlens import publication, published
-from classlens.adoption import adopt
-from classlens.config import resolve
-from classlens.config_paths import literal
+from classlens.archive import publication
+from classlens.archive.adoption import adopt
+from classlens.config import published, settings
+from classlens.config.paths import literal
+from classlens.config.plan import Plan
+from classlens.config.reading import resolve, sections_of
 from classlens.errors import InputError
-from classlens.plan import Plan
 
-RULES = yaml.safe_load(archives.SCHEMA.read_text(encoding="utf-8"))
 TABLE = "tables/identifiability.csv"
-ANALYSES = RULES["properties"]["analyses"]["default"]
+ANALYSES = list(settings.ANALYSES)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def adopted(archive: Path, home: Path) -> Path:
-    return adopt(archive, home, archives.SCHEMA)
+    return adopt(archive, home)
 
 
 def refusal(archive: Path, home: Path) -> str:
@@ -63,7 +63,7 @@ def test_what_is_published_is_what_the_plan_names(archive: Path, tmp_path: Path)
 
 def test_adopted_results_are_published_as_the_same_bytes(archive: Path, tmp_path: Path) -> None:
     folder = adopted(archive, tmp_path)
-    config = resolve(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")), RULES)
+    config = resolve(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
     publication.publish(folder, Plan(config, str(folder)), tmp_path / "again.tar")
     assert (tmp_path / "again.tar").read_bytes() == archive.read_bytes()
 
@@ -109,7 +109,7 @@ def test_the_list_of_files_is_what_the_rules_make(tmp_path: Path) -> None:
         made = {output.removeprefix("results/small/") for job in jobs for output in job["outputs"]}
         wanted = {name for name in made if not name.startswith(NOT_PUBLISHED) and not name.endswith((".safetensors", "/images"))}
         wanted = {name for name in wanted if not (name.startswith("predictions/") and name.count("/") == 4)}  # shards of predictions
-        assert set(publication.files(Plan(resolve(config, RULES), "results/small"))) == wanted, config["analyses"]
+        assert set(publication.files(Plan(resolve(config), "results/small"))) == wanted, config["analyses"]
 
 
 def evil(name: str = "evil.sh", **attributes: Any) -> Callable[[Members], Members]:
@@ -194,14 +194,14 @@ REFUSED: dict[str, tuple[Callable[[Members], Members], str]] = {
     "a link first": (instead("published.json", **LINK), "does not begin with published.json"),
     "an empty manifest": (manifest_bytes(b""), "its published.json cannot be read"),
     "a manifest that is cut short": (manifest_bytes(b'{"run": "sm'), "its published.json cannot be read"),
-    "a manifest that is a list": (manifest_bytes(b"[]"), "is not as `make publish` writes it: [] is not of type 'object'"),
+    "a manifest that is a list": (manifest_bytes(b"[]"), "[] is not of type 'object'"),
     "a manifest that is deep": (manifest_bytes(b"[" * 10**6), "its published.json is nested too deeply"),
     "a deep config": (manifest_bytes(b'{"config": ' + b'{"a":' * 900 + b"1" + b"}" * 901), "is not as `make publish` writes it"),
     "a name twice in the manifest": (manifest_bytes(b'{"run": "a", "run": "b"}'), "the name 'run' stands twice"),
     "a manifest in UTF-16": (manifest_bytes("{}".encode("utf-16")), "published.json is not as `make publish` writes it"),
     "a number of 10,000 digits": (manifest_bytes(b'{"run": ' + b"1" * 10_000 + b"}"), "its published.json cannot be read"),
-    "a list for a run": (said("run", []), "in run: [] is not of type 'string'"),
-    "a key more": (said("more", 1), "'more' was unexpected"),
+    "a list for a run": (said("run", []), "`run`: [] is not of type 'string'"),
+    "a key more": (said("more", 1), "`more` is not known"),
     "another run than the config's": (said("run", "other"), "says run 'other', and its config says run 'small'"),
     "a run of another name": (said("config>run", "../x"), "config key `run`"),
     "10^12 images": (said("datasets>d>images>validation", 10**12), "1000000000000 is greater than the maximum"),
@@ -286,20 +286,23 @@ def test_folders_with_any_name_travel_by_that_name(tmp_path: Path, name: str) ->
     archive = archives.publish(tmp_path / "published", datasets={"d": data})
     folder = adopted(archive, tmp_path / "results")
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    assert Path(resolve(config, RULES)["datasets"]["d"]["root"]).name == name
+    assert Path(resolve(config).datasets["d"].root or "").name == name
     assert str(tmp_path) not in (folder / "config.yaml").read_text(encoding="utf-8")
 
 
+def paths_of(section: type[settings.Section]) -> int:
+    """How many settings of a section, and of those in it, are paths."""
+    fields = section.model_fields.values()
+    inner = [kind for field in fields for kind in sections_of(field.annotation)]
+    return sum("PathMark" in f"{field.annotation} {field.metadata}" for field in fields) + sum(map(paths_of, inner))
+
+
 def test_every_path_of_a_config_is_made_portable() -> None:
-    """No key that the schema marks as a path keeps its folder."""
-    config = archives.resolved()
-    for model in config["models"].values():
-        model |= {"weights": "/secret/x", "class_embedding": {"file": "/secret/x", "normalization": "none", "temperature": 1.0}}
-    for dataset in config["datasets"].values():
-        dataset |= dict.fromkeys(("root", "masks", "classes"), "/secret/x")
-    config["hub"]["cache"] = config["figures"]["style"] = "/secret/x"
-    marked = archives.SCHEMA.read_text(encoding="utf-8").count("format: path") - 1  # one stands in the comment at the top
-    assert json.dumps(config).count("/secret") == marked
+    """No setting that is marked as a path keeps its folder."""
+    model = {"arch": "x", "weights": "/secret/x", "class_embedding": "/secret/x"}
+    data = {"kind": "imagefolder", **dict.fromkeys(("root", "masks", "classes"), "/secret/x")}
+    config = resolve({"datasets": {"d": data}, "models": {"m": model}, "hub": {"cache": "/secret/x"}, "figures": {"style": "/secret/x"}})
+    assert config.model_dump_json().count("/secret") == paths_of(settings.Config)
     assert "/secret" not in json.dumps(published.portable(config))
 
 

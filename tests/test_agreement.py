@@ -5,9 +5,9 @@ import polars as pl
 import pytest
 import torch
 
-from classlens import agreement
-from classlens.card import Card
-from classlens.projection_table import Projections
+from classlens.analyses import agreement
+from classlens.analyses.projection_table import Projections
+from classlens.models.card import Card
 from classlens.protocol import CORRECTED, PAPER, PROTOCOLS, Protocol
 
 CLASSES, WIDTH, MEMORIES = 9, 6, 12

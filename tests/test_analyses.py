@@ -6,12 +6,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from classlens import building, context, identifiability
-from classlens.card import Card
-from classlens.groups import LABELS, TokenLabels, by_position
-from classlens.projection_table import SITES, Projections
+from classlens.analyses import building, context, identifiability
+from classlens.analyses.groups import TokenLabels, by_position
+from classlens.analyses.projection_table import Projections
+from classlens.models.card import Card
+from classlens.presentation.series import Series, depth_axis, paired_blocks
 from classlens.protocol import CORRECTED, PAPER, PROTOCOLS, Protocol
-from classlens.series import Series, depth_axis, paired_blocks
+from classlens.vocabulary import PROJECTED_SITES, TOKEN_LABELS
 
 IMAGES, DEPTH, CLASSES = 4, 3, 6
 
@@ -24,7 +25,7 @@ def card(cls_token: bool = True, prefix: int = 1) -> Card:
 
 def projections(known: Card, seed: int = 0) -> Projections:
     rng = np.random.default_rng(seed)
-    shape = (IMAGES, known.tokens, len(SITES), known.depth)
+    shape = (IMAGES, known.tokens, len(PROJECTED_SITES), known.depth)
     ranks, top = rng.integers(0, CLASSES, (2, *shape))
     return Projections(list(range(IMAGES)), ranks, rng.normal(size=shape).astype(np.float32), top[..., None])
 
@@ -33,7 +34,7 @@ def labels(known: Card) -> TokenLabels:
     import pyarrow as pa
 
     codes = np.array([[0, 1, 1, 2], [0, 0, 1, 1], [1, 1, 1, 1]], np.int8)  # the last image has no mask
-    label = pa.DictionaryArray.from_arrays(pa.array(codes.ravel()), pa.array(LABELS))
+    label = pa.DictionaryArray.from_arrays(pa.array(codes.ravel()), pa.array(TOKEN_LABELS))
     return TokenLabels(pa.table({"image_id": np.repeat(np.arange(3, dtype=np.int32), 4), "label": label}), known)
 
 
@@ -99,8 +100,8 @@ def test_building(protocol: Protocol) -> None:
     changes, compositions = building.per_image([batch], labels(known), known, protocol)
     assert set(changes["tokens"]) == {"cls", "image", "class", "context"}
     assert changes["block"].min() == compositions["block"].min() == 1
-    logit = {site: batch.of(batch.logit, site)[1] for site in SITES}
-    top = {site: batch.of(batch.top, site)[1, ..., 0] for site in SITES}
+    logit = {site: batch.of(batch.logit, site)[1] for site in PROJECTED_SITES}
+    top = {site: batch.of(batch.top, site)[1, ..., 0] for site in PROJECTED_SITES}
     for block in (1, 2):
         before = logit["resid_post"][:, block - 1]
         middle = before if protocol is PAPER else logit["resid_mid"][:, block]

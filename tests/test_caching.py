@@ -63,7 +63,7 @@ def test_shards_are_kept_apart(results: dict[str, bytes], first: Run) -> None:
 
 
 def test_a_changed_helper_misses_the_cache(results: dict[str, bytes], second: Run) -> None:
-    helper = second.checkout / "workflow" / "scripts" / "classlens" / "projection.py"
+    helper = second.checkout / "workflow" / "scripts" / "classlens" / "analyses" / "projection.py"
     helper.write_text(helper.read_text(encoding="utf-8") + "\n# changed\n", encoding="utf-8")
     made(second, "theirs")
     assert jobs(second, "theirs") == {"project"}

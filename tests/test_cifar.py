@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from published_files import write_archive
 
-from classlens import cifar
-from classlens.cifar_layout import ARCHIVES
+from classlens.data import cifar
+from classlens.data.cifar_layout import ARCHIVES
 from classlens.errors import InputError
 
 

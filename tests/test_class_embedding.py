@@ -12,11 +12,12 @@ from published_files import cached
 from safetensors.torch import save_file
 from torch.nn import functional
 
-from classlens import agreement, class_embedding, models
-from classlens.class_embedding import Comparison, Vectors
+from classlens.analyses import agreement
 from classlens.errors import InputError
-from classlens.hub import Architecture
 from classlens.lens import Lens
+from classlens.models import class_embedding, loading
+from classlens.models.class_embedding import Comparison, Vectors
+from classlens.models.hub import Architecture
 from classlens.protocol import CORRECTED
 from classlens.trace import ViT
 
@@ -99,11 +100,13 @@ def test_kept_models_have_their_class_embedding(tmp_path: Path, kwargs: dict[str
     def head(model: ViT) -> None:
         class_embedding.attach(model, Vectors(torch.randn(4, width), torch.randn(4)), Comparison(True, 0.1), "text")
 
-    model = models.make_model(Architecture("vit_tiny_patch16_224"), "random", settings, 4, seed=0, head=head)
-    models.save(model, tmp_path / "model.safetensors")
-    card = models.describe(model, "vit_tiny_patch16_224", settings, "random", None, CORRECTED, tmp_path / "model.safetensors")
+    model = loading.make_model(Architecture("vit_tiny_patch16_224"), "random", settings, 4, seed=0, head=head)
+    loading.save(model, tmp_path / "model.safetensors")
+    card = loading.describe(
+        model, "vit_tiny_patch16_224", settings, "random", transform=None, protocol=CORRECTED, weights=tmp_path / "model.safetensors"
+    )
     card.write(tmp_path / "model.json")
-    again, read = models.load_model(tmp_path)
+    again, read = loading.load_model(tmp_path)
     assert read.classes == 4
     torch.testing.assert_close(again(IMAGES), model(IMAGES))
     states = again.forward_features(IMAGES)  # the final norm is in them
@@ -181,11 +184,13 @@ def test_a_kept_model_keeps_its_projection(tmp_path: Path, keep: bool) -> None:
     def head(model: ViT) -> None:
         class_embedding.attach(model, Vectors(torch.randn(4, 24), None), Comparison(projection=keep), "text")
 
-    model = models.make_model(Architecture("vit_tiny_patch16_224"), "random", settings, 4, seed=0, head=head)
-    models.save(model, tmp_path / "model.safetensors")
-    card = models.describe(model, "vit_tiny_patch16_224", settings, "random", None, CORRECTED, tmp_path / "model.safetensors")
+    model = loading.make_model(Architecture("vit_tiny_patch16_224"), "random", settings, 4, seed=0, head=head)
+    loading.save(model, tmp_path / "model.safetensors")
+    card = loading.describe(
+        model, "vit_tiny_patch16_224", settings, "random", transform=None, protocol=CORRECTED, weights=tmp_path / "model.safetensors"
+    )
     card.write(tmp_path / "model.json")
-    again, _ = models.load_model(tmp_path)
+    again, _ = loading.load_model(tmp_path)
     assert (again.head.projection is not None) is keep
     torch.testing.assert_close(again(IMAGES), model(IMAGES))
 
@@ -194,15 +199,15 @@ def test_a_kept_model_keeps_its_projection(tmp_path: Path, keep: bool) -> None:
 def test_vectors_of_clip_stay_behind_its_projection_of_the_same_width(tmp_path: Path, weights: str) -> None:
     """Of the model, and of its random twin: both have a head from 512 to 512, which is no classifier."""
     arch, small = "vit_medium_patch16_clip_224.tinyclip_yfcc15m", {"img_size": 32, "depth": 2, "num_heads": 2}
-    known = models.build(arch, small, None)
+    known = loading.build(arch, small, None)
     assert known.head.weight.shape == (512, 512)
     save_file(known.state_dict(), cached(tmp_path / "cache", f"timm/{arch}") / "model.safetensors")
     write(tmp_path / "text.safetensors", ["n1", "n2", "n3", "n4"], width=512)
     listed = write_classes(tmp_path / "classes.parquet", CLASSES, {"basis": "list", "differs": None})
-    hub = ["--hub-cache", tmp_path / "cache", "--offline", "true", "--class-list", listed]
+    hub = ["--cache", tmp_path / "cache", "--offline", "true", "--class-list", listed]
     asked = ["--arch", arch, "--weights", weights, "--class-embedding", tmp_path / "text.safetensors", "--normalization", "cosine"]
     done = prepare(tmp_path, *asked, *hub, kwargs=small)
     assert done.returncode == 0, done.stderr
-    model, _ = models.load_model(tmp_path)
+    model, _ = loading.load_model(tmp_path)
     assert model.head.projection is not None
     assert weights == "random" or torch.equal(model.head.projection.weight, known.head.weight)

@@ -8,8 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-import yaml
-from conftest import REPOSITORY, Run, small_config
+from conftest import Run, small_config
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -17,16 +16,15 @@ from timm.data.readers.reader_image_folder import find_images_and_targets
 from timm.utils.misc import natural_key as natural_key_of_timm
 from torchvision.datasets import ImageFolder
 
-from classlens import config as configs
-from classlens import manifest
-from classlens.class_order import ClassOrder, first_difference, in_order, natural_key
-from classlens.datasets import Dataset
+from classlens.config import reading as configs
+from classlens.config.plan import Plan
+from classlens.data import manifest
+from classlens.data.class_order import ClassOrder, first_difference, in_order, natural_key
+from classlens.data.layouts import Dataset
+from classlens.data.manifest_classes import class_index, classes_of, order_of
 from classlens.errors import InputError
-from classlens.manifest_classes import class_index, classes_of, order_of
-from classlens.plan import Plan
-from classlens.storage import read_table
+from classlens.storage.parquet import read_table
 
-SCHEMA = yaml.safe_load((REPOSITORY / "config" / "schema.yaml").read_text(encoding="utf-8"))
 NUMBERS = [str(number) for number in range(12)]
 
 
@@ -52,7 +50,7 @@ def planned(root: Path, trained: bool = False, probes: bool = True, **options: A
         "d": {"kind": "imagefolder", "root": str(root), "images_per_class": None, "probe_images_per_class": None, **options}
     }
     config["models"]["m"]["weights"] = "trained" if trained else "random"
-    return Plan(configs.resolve(config, SCHEMA), "results/small")
+    return Plan(configs.resolve(config), "results/small")
 
 
 @given(st.text(max_size=12) | st.from_regex(r"[a-zA-Z]{0,2}[0-9]{1,3}[_ ]?[0-9]{0,3}", fullmatch=True))
@@ -138,7 +136,7 @@ def test_all_splits_number_classes_alike(tmp_path: Path) -> None:
     photos(tmp_path, "c", "d", split="validation")
     plan = planned(tmp_path, trained=True)
     assert plan.datasets["d"].class_splits == ["train", "test", "validation"]
-    assert plan.datasets["d"].num_classes == plan.model_settings("m")["num_classes"] == 4
+    assert plan.datasets["d"].num_classes == plan.training_step("m").num_classes == 4
     tables = [build(tmp_path, split, class_splits=("train", "test", "validation")) for split in ("train", "test", "validation")]
     assert [indices(table) for table in tables] == [{"a": 0, "b": 1, "c": 2, "d": 3}, {"a": 0, "c": 2, "d": 3}, {"c": 2, "d": 3}]
     assert len({table.schema.metadata[b"classes"] for table in tables}) == 1
@@ -196,13 +194,19 @@ def test_the_workflow_hands_all_of_it_to_the_manifest(tmp_path: Path) -> None:
     assert {order_of(table) for table in tables} == {ClassOrder("torchvision")}
 
 
+def manifest_depends_on(plan: Plan) -> Any:
+    """What makes the manifest of the analysed split stale."""
+    dataset = plan.datasets["d"]
+    return dataset.manifest_step("validation"), dataset.manifest_content("validation")
+
+
 def test_the_order_makes_manifests_stale(tmp_path: Path) -> None:
     photos(tmp_path, "a", "b", split="train")
     photos(tmp_path, "a")
-    settings = [planned(tmp_path, True, False, class_order=order).datasets["d"].manifest_settings("validation") for order in (None, "timm")]
+    settings = [manifest_depends_on(planned(tmp_path, True, False, class_order=order)) for order in (None, "timm")]
     assert settings[0] != settings[1]
     photos(tmp_path, "c", split="train")
-    assert planned(tmp_path, True, False).datasets["d"].manifest_settings("validation") != settings[0]
+    assert manifest_depends_on(planned(tmp_path, True, False)) != settings[0]
 
 
 # Lists of classes

@@ -20,7 +20,7 @@ import yaml
 from conftest import REPOSITORY, Run
 from slurm_cluster import Cluster, kill, missing, until
 
-from classlens.catalogue import FIGURES, TABLES
+from classlens.config.catalogue import FIGURES, TABLES
 
 pytestmark = [pytest.mark.cluster, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
 

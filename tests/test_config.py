@@ -4,13 +4,12 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-import yaml
-from conftest import REPOSITORY
 
-from classlens.config import resolve
+from classlens.config.plan import Plan
+from classlens.config.reading import dataset_of, resolve, sections_of
+from classlens.config.settings import Config, Section
 from classlens.errors import InputError
 
-SCHEMA = yaml.safe_load((REPOSITORY / "config" / "schema.yaml").read_text(encoding="utf-8"))
 SMALLEST: dict[str, Any] = {"datasets": {"d": {"kind": "shapes"}}, "models": {"m": {"arch": "vit_tiny_patch16_224"}}}
 
 
@@ -25,18 +24,18 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 
 
 def test_everything_but_data_sets_and_models_has_a_default() -> None:
-    config = resolve(SMALLEST, SCHEMA)
-    assert config["hidden_states"] == {"dtype": "float16", "shard_size": 512, "keep": True}
-    assert config["protocol"] == "corrected"
-    assert config["models"]["m"]["dataset"] == "d"
-    assert config["models"]["m"]["analyses"] == config["analyses"]
-    assert config["datasets"]["d"]["images_per_class"] == 5
+    config = resolve(SMALLEST)
+    assert config.hidden_states.model_dump() == {"dtype": "float16", "shard_size": 512, "keep": True}
+    assert config.protocol == "corrected"
+    assert dataset_of(config.models["m"], config) == "d"
+    assert list(Plan(config, "results/demo").models["m"].analyses) == config.analyses
+    assert config.datasets["d"].images_per_class == 5
 
 
 def test_defaults_are_not_shared() -> None:
-    first, second = resolve(SMALLEST, SCHEMA), resolve(SMALLEST, SCHEMA)
-    first["models"]["m"]["kwargs"]["depth"] = 3
-    assert second["models"]["m"]["kwargs"] == {}
+    first, second = resolve(SMALLEST), resolve(SMALLEST)
+    first.models["m"].kwargs["depth"] = 3
+    assert second.models["m"].kwargs == {}
 
 
 @pytest.mark.parametrize(
@@ -92,22 +91,21 @@ def test_defaults_are_not_shared() -> None:
 )
 def test_errors_are_one_line_that_names_the_key(path: str, value: Any, message: str) -> None:
     with pytest.raises(InputError) as caught:
-        resolve(changed(path, value), SCHEMA)
+        resolve(changed(path, value))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_no_models_at_all() -> None:
     with pytest.raises(InputError, match="`models` is missing"):
-        resolve({"datasets": SMALLEST["datasets"]}, SCHEMA)
+        resolve({"datasets": SMALLEST["datasets"]})
 
 
-def test_every_key_of_the_schema_is_described() -> None:
-    def check(schema: dict[str, Any], path: str) -> None:
-        for key, value in schema.get("properties", {}).items():
-            assert value.get("description"), f"{path}.{key} has no description"
-            check(value, f"{path}.{key}")
-        if isinstance(schema.get("additionalProperties"), dict):
-            check(schema["additionalProperties"], path)
+def test_every_setting_is_described() -> None:
+    def check(section: type[Section]) -> None:
+        for name, field in section.settings().items():
+            assert field.description, f"{section.__name__}.{name} has no description"
+            for inner in sections_of(field.annotation):
+                check(inner)
 
-    check(SCHEMA, "")
+    check(Config)

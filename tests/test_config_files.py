@@ -5,17 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from conftest import REPOSITORY, Run, small_config
+from conftest import Run, small_config
 
-from classlens.config import resolve
-from classlens.config_file import check_plain, load
-from classlens.config_paths import expanded, literal
-from classlens.datasets import shard_names
+from classlens.config.files import check_plain, load
+from classlens.config.paths import expanded, literal
+from classlens.config.plan import Plan
+from classlens.config.reading import resolve
+from classlens.data.layouts import shard_names
 from classlens.errors import InputError
-from classlens.plan import Plan
 
-SCHEMA = yaml.safe_load((REPOSITORY / "config" / "schema.yaml").read_text(encoding="utf-8"))
 SMALLEST = "datasets: {d: {kind: shapes}}\nmodels:\n  m: {arch: vit_tiny_patch16_224, weights: random}\n"
 
 
@@ -30,7 +28,7 @@ def read(folder: Path, text: str | bytes) -> Any:
     """What the workflow makes of a config file."""
     path = folder / "config.yaml"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return resolve(load(path), SCHEMA)
+    return resolve(load(path))
 
 
 def refusal(folder: Path, text: str | bytes) -> str:
@@ -103,8 +101,8 @@ def test_refused_in_one_line(tmp_path: Path, what: str) -> None:
 
 
 def test_what_is_good_yaml_is_read(tmp_path: Path) -> None:
-    assert read(tmp_path, SMALLEST.encode("utf-8-sig"))["models"]["m"]["weights"] == "random"  # with a byte order mark
-    assert read(tmp_path, json.dumps(small_config(), indent="\t"))["run"] == "small"  # which YAML would not take
+    assert read(tmp_path, SMALLEST.encode("utf-8-sig")).models["m"].weights == "random"  # with a byte order mark
+    assert read(tmp_path, json.dumps(small_config(), indent="\t")).run == "small"  # which YAML would not take
     merged = "base: &b {arch: x, label: a}\nmodels: {m: {<<: *b, label: c}, n: *b}\n"
     (tmp_path / "merged.yaml").write_text(merged, encoding="utf-8")
     assert load(tmp_path / "merged.yaml")["models"] == {"m": {"arch": "x", "label": "c"}, "n": {"arch": "x", "label": "a"}}
@@ -145,11 +143,11 @@ def test_paths_begin_at_home_and_hold_variables(monkeypatch: pytest.MonkeyPatch,
         hub={"cache": "~/hub"},
         figures={"style": "~/x.mplstyle"},
     )
-    made = resolve(config, SCHEMA)
-    assert [made["datasets"]["d"][key] for key in ("root", "masks", "classes")] == ["/home/me/images", "/data/masks", "/data/c.txt"]
-    assert (made["models"]["m"]["weights"], made["models"]["m"]["class_embedding"]["file"]) == ("/home/me/w.pt", "/data/e.safetensors")
-    assert (made["hub"]["cache"], made["figures"]["style"]) == ("/home/me/hub", "/home/me/x.mplstyle")
-    assert (made["models"]["n"]["label"], made["models"]["n"]["kwargs"]) == ("$HOME ~", {"a": "$HOME"})  # no paths
+    made = resolve(config)
+    assert [getattr(made.datasets["d"], key) for key in ("root", "masks", "classes")] == ["/home/me/images", "/data/masks", "/data/c.txt"]
+    assert (made.models["m"].weights, made.models["m"].class_embedding.file) == ("/home/me/w.pt", "/data/e.safetensors")
+    assert (made.hub.cache, made.figures.style) == ("/home/me/hub", "/home/me/x.mplstyle")
+    assert (made.models["n"].label, made.models["n"].kwargs) == ("$HOME ~", {"a": "$HOME"})  # no paths
 
 
 def test_shards_have_five_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,12 +159,12 @@ def test_shards_have_five_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(InputError, match="shard_size to 10000100002 or more"):
         shard_names(10**15, 1)  # at once
     data = {"kind": "shapes", "num_classes": 20, "images_per_class": 10**6, "probe_images_per_class": 1}
-    config = resolve(small_config(datasets={"d": data}), SCHEMA)
+    config = resolve(small_config(datasets={"d": data}))
     with pytest.raises(InputError, match=r"^data set d, split validation: 20,000,000 images make 4,000,000 shards of 5"):
         Plan(config, "results/small")
     data |= {"images_per_class": 1, "probe_images_per_class": 10**6}
     with pytest.raises(InputError, match=r"^data set d, split test: 20,000,000 images"):
-        Plan(resolve(small_config(datasets={"d": data}), SCHEMA), "results/small")
+        Plan(resolve(small_config(datasets={"d": data})), "results/small")
 
 
 def test_a_large_config_is_not_refused() -> None:

@@ -11,13 +11,14 @@ import torch
 from conftest import GOLDEN
 from PIL import Image
 
-from classlens import manifest, shapes, tokens
-from classlens.datasets import MERGED_CLASSES, Dataset, shard_names
+from classlens.analyses import tokens
+from classlens.data import manifest, shapes
+from classlens.data.geometry import Geometry
+from classlens.data.images import IGNORED_ID, decode, mask_ids, read_bytes, to_rgb
+from classlens.data.layouts import MERGED_CLASSES, Dataset, shard_names
+from classlens.data.transforms import Transform, default_transform, own_transform
 from classlens.errors import InputError
-from classlens.geometry import Geometry
-from classlens.images import IGNORED_ID, decode, mask_ids, read_bytes, to_rgb
 from classlens.protocol import CORRECTED, PAPER
-from classlens.transforms import Transform, default_transform, own_transform
 
 RNG = np.random.default_rng(0)
 

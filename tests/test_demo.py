@@ -13,9 +13,9 @@ import pytest
 from conftest import Run
 from matplotlib.text import Text
 
-from classlens.catalogue import FIGURES, TABLES, Item
+from classlens.config.catalogue import FIGURES, TABLES, Item
 from classlens.figures import canvas
-from classlens.storage import read_states
+from classlens.storage.hidden_states import read_states
 
 MODELS, SEEDS = ("cls", "pooled"), 5
 TWINS = tuple(f"{model}_random{number}" for model in MODELS for number in ("", "_1", "_2", "_3", "_4"))

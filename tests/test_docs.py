@@ -21,12 +21,12 @@ from playwright.sync_api import Browser
 from sphinx.errors import ConfigError
 
 import classlens
-from classlens.catalogue import FIGURES, TABLES
-from classlens.config import resolve
+from classlens.config.catalogue import FIGURES, TABLES
+from classlens.config.reading import resolve, sections_of
+from classlens.config.settings import Config, Section
 
 DOCS = REPOSITORY / "docs"
 PAGES = [REPOSITORY / "README.md", *sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)]
-SCHEMA = yaml.safe_load((REPOSITORY / "config" / "schema.yaml").read_text(encoding="utf-8"))
 
 
 # The site
@@ -114,18 +114,17 @@ def test_a_figure_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest
         run_results.file_of(SimpleNamespace(config=SimpleNamespace(results=str(tmp_path))), "figures/mean_evolution.svg")
 
 
-def keys(schema: dict[str, Any], path: str = "") -> Iterator[str]:
+def keys(section: type[Section], path: str = "") -> Iterator[str]:
     """Every key that a config may have, with its place."""
-    for name, inner in schema.get("properties", {}).items():
+    for name, field in section.settings().items():
         yield f"{path}{name}"
-        yield from keys(inner, f"{path}{name}.")
-    if isinstance(named := schema.get("additionalProperties"), dict):
-        yield from keys(named, f"{path}NAME.")
+        for inner in sections_of(field.annotation):
+            yield from keys(inner, f"{path}{name}.NAME." if name in ("datasets", "models") else f"{path}{name}.")
 
 
 def test_every_key_of_a_config_is_explained(site: Path) -> None:
     explained = re.findall(r'<dt><code[^>]*><span class="pre">([\w.]+)</span>', (site / "configuration.html").read_text(encoding="utf-8"))
-    assert sorted(explained) == sorted(keys(SCHEMA))
+    assert sorted(explained) == sorted(keys(Config))
     assert "What the products are divided by" in text_of(site, "configuration")
 
 
@@ -302,7 +301,7 @@ def test_every_target_that_is_mentioned_is_there() -> None:
 
 @pytest.mark.parametrize("text", blocks("yaml"))
 def test_a_config_is_one(text: str) -> None:
-    assert resolve(yaml.safe_load(text), SCHEMA)["run"]
+    assert resolve(yaml.safe_load(text)).run
 
 
 @pytest.mark.parametrize("text", blocks("python"))

@@ -11,14 +11,13 @@ import pytest
 import yaml
 from conftest import REPOSITORY, Run
 
-from classlens import estimate
-from classlens.calibration import Calibration
-from classlens.card import Card
-from classlens.config import resolve
-from classlens.estimate import Loading, Stage
-from classlens.plan import Plan
+from classlens.config.plan import Plan
+from classlens.config.reading import resolve
+from classlens.estimate import stages
+from classlens.estimate.calibration import Calibration
+from classlens.estimate.stages import Loading, Stage
+from classlens.models.card import Card
 
-SCHEMA = yaml.safe_load((REPOSITORY / "config" / "schema.yaml").read_text(encoding="utf-8"))
 DEMO = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text(encoding="utf-8"))
 LOADING = Loading(torch=4.0, tables=1.0, figures=2.0)
 CARD = Card("vit", {}, 10, 12, 64, 4, (7, 7), 1, True, "token", {"resize": [112, 112], "crop": None}, "random", "0")
@@ -65,10 +64,10 @@ def test_errors_are_one_line(tmp_path: Path) -> None:
 
 
 def estimated(**changes: Any) -> list[Stage]:
-    plan = Plan(resolve({**DEMO, **changes}, SCHEMA), "results/demo")
+    plan = Plan(resolve({**DEMO, **changes}), "results/demo")
     counts = {"extract": 2, "extract_with_memory_keys": 2, "project": 2, "deletion": 2, "probes": 2, "figure_mean_evolution": 1}
     counts |= {"twins_cls": 1, "twins_pooled": 1}
-    return estimate.stages(plan, {"cls": COST, "pooled": COST}, counts, counts)
+    return stages.stages(plan, {"cls": COST, "pooled": COST}, counts, counts)
 
 
 def stage(found: list[Stage], rule: str) -> Stage:
@@ -85,12 +84,12 @@ def test_times_and_sizes_follow_from_the_calibration() -> None:
     twins = stage(found, "twins_cls")  # five, with the projections of one site of four, and memories compared, which needs two more
     assert twins.bytes == pytest.approx(5 * 2_000_000 + 200 / 4 * (5 * 3000 + 2000))
     each = 0.01 + 3 / 4 * 0.005
-    assert twins.seconds == pytest.approx(200 * (0.02 - 0.01 + 5 * each) + 5 * estimate.SECONDS_PER_TWIN)
+    assert twins.seconds == pytest.approx(200 * (0.02 - 0.01 + 5 * each) + 5 * stages.SECONDS_PER_TWIN)
     assert stage(found, "deletion").seconds == pytest.approx(2 * 200 * 0.01 * 0.5 * (11 * 28 + 2))  # 28 orders at each of 11 steps
 
 
 def test_hidden_states_that_are_not_kept_need_the_disk_for_a_while() -> None:
-    kept, dropped = (estimate.totals(estimated(hidden_states={"keep": keep}), LOADING, 2) for keep in (True, False))
+    kept, dropped = (stages.totals(estimated(hidden_states={"keep": keep}), LOADING, 2) for keep in (True, False))
     assert kept.peak == kept.bytes
     assert dropped.bytes < 0.5 * kept.bytes
     assert dropped.peak == pytest.approx(kept.peak)
@@ -98,15 +97,15 @@ def test_hidden_states_that_are_not_kept_need_the_disk_for_a_while() -> None:
 
 def test_jobs_load_their_libraries_two_at_a_time() -> None:
     found = [Stage("extract", jobs=2, all_jobs=4, seconds=10, bytes=8), Stage("figure_x", jobs=1, all_jobs=1)]
-    total = estimate.totals(found, LOADING, 2)
+    total = stages.totals(found, LOADING, 2)
     assert total.jobs == 3
     assert total.bytes == 4
-    assert total.seconds == pytest.approx(5 + 2 * 4 / 2 + (2 + estimate.FIXED["figure"]) / 2 + 3 * estimate.PER_JOB)
-    assert estimate.totals(found, LOADING, 1).seconds > total.seconds
+    assert total.seconds == pytest.approx(5 + 2 * 4 / 2 + (2 + stages.FIXED["figure"]) / 2 + 3 * stages.PER_JOB)
+    assert stages.totals(found, LOADING, 1).seconds > total.seconds
 
 
 def test_a_disk_that_is_too_small_is_told_with_the_numbers() -> None:
-    total = estimate.totals(estimated(), LOADING, 2)
-    estimate.check_disk(total, free=2 * total.peak)
-    with pytest.raises(estimate.InputError, match=r"needs up to 0\.\d\d GB of disk and 0\.01 GB are free"):
-        estimate.check_disk(total, free=1e7)
+    total = stages.totals(estimated(), LOADING, 2)
+    stages.check_disk(total, free=2 * total.peak)
+    with pytest.raises(stages.InputError, match=r"needs up to 0\.\d\d GB of disk and 0\.01 GB are free"):
+        stages.check_disk(total, free=1e7)

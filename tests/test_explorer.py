@@ -2,9 +2,11 @@
 
 import json
 import shutil
+import subprocess
 import threading
 from collections.abc import Iterator
 from functools import partial
+from graphlib import CycleError
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from conftest import Run, small_config
+from conftest import REPOSITORY, Run, small_config
 from explorer_page import ExplorerPage, cells_of, last_number, number
 from PIL import Image
 from playwright.sync_api import Browser, expect
 from polars import selectors
 
 from classlens.explorer import payload
+from classlens.explorer.page.modules import one_script
 
 SITES = {"resid_post": "residual stream", "attn_out": "attention", "mlp_out": "MLP"}
 IMAGE, TOKENS, DEPTH, CLASSES = 20, 50, 12, 10
@@ -439,3 +442,71 @@ def test_equal_arrays_give_equal_files() -> None:
     assert again == {payload.packed(arrays, facts)}
     assert payload.indices(np.array([70000]), 70001).dtype == np.int32
     assert "</" not in payload.call("model", "</script>\u2028")
+
+
+def modules(folder: Path, **sources: str) -> Path:
+    """Write JavaScript modules, each under its name, and return the path of `main`."""
+    for name, source in sources.items():
+        (folder / f"{name}.js").write_text(source, encoding="utf-8")
+    return folder / "main.js"
+
+
+def test_modules_become_one_script_in_the_order_of_their_imports(tmp_path: Path) -> None:
+    start = modules(
+        tmp_path,
+        main='import { b } from "./b.js";\nimport { a, other } from "./a.js";\nconsole.log(a, b, other);\n',
+        b='// The second.\nimport { a } from "./a.js";\n/** Two. */\nexport const b = a + 1;\n',
+        a="export const a = 1;\nexport async function other() {}\n",
+        unused="export const unused = 1;\n",
+    )
+    expected = [
+        "const a = 1;",
+        "async function other() {}",
+        "",
+        "// The second.",
+        "/** Two. */",
+        "const b = a + 1;",
+        "",
+        "console.log(a, b, other);",
+    ]
+    assert one_script(start).splitlines() == expected
+
+
+def test_modules_must_not_import_each_other(tmp_path: Path) -> None:
+    a, b = 'import { b } from "./b.js";\nexport const a = 1;\n', 'import { a } from "./a.js";\nexport const b = 1;\n'
+    with pytest.raises(CycleError):
+        one_script(modules(tmp_path, main='import { a } from "./a.js";\n', a=a, b=b))
+
+
+@pytest.mark.parametrize("kind", ["const name = 1;", "let name = 1;", "function name() {}", "async function name() {}", "class name {}"])
+@pytest.mark.parametrize("export", ["", "export "])
+def test_modules_must_not_declare_the_same_name(tmp_path: Path, export: str, kind: str) -> None:
+    start = modules(tmp_path, main='import { a } from "./a.js";\nconst name = a;\n', a=f"export const a = 1;\n{export}{kind}\n")
+    with pytest.raises(ValueError, match=r"a\.js and main\.js both declare name: "):
+        one_script(start)
+
+
+@pytest.mark.parametrize(
+    "line", ['import { a as b } from "./a.js";', 'import * as a from "./a.js";', 'import "./a.js";', "export default 1;", "export { a };"]
+)
+def test_modules_import_and_export_in_one_form(tmp_path: Path, line: str) -> None:
+    with pytest.raises(ValueError, match="the page cannot hold"):
+        one_script(modules(tmp_path, main=f"const a = 1;\n{line}\n", a="export const a = 1;\n"))
+
+
+def test_checks_of_scripts_say_what_they_need(tmp_path: Path) -> None:
+    """The path leads to neither Node.js nor npm."""
+    make = [str(shutil.which("make")), "--assume-old=env", "lint"]
+    done = subprocess.run(make, cwd=REPOSITORY, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    needed = "error: the explorer's scripts are checked with Node.js 18 or newer and npm: install them (Debian: nodejs and npm)\n"
+    assert done.stdout == needed
+
+
+def test_checks_of_scripts_are_pinned_without_a_registry() -> None:
+    folder = REPOSITORY / "envs" / "page"
+    wanted = json.loads((folder / "package.json").read_text(encoding="utf-8"))["devDependencies"]
+    packages = json.loads((folder / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+    pinned = {path.removeprefix("node_modules/"): package for path, package in packages.items() if path}
+    assert {name: pinned[name]["version"] for name in wanted} == wanted
+    assert all("integrity" in package and "resolved" not in package for package in pinned.values())

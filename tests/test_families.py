@@ -6,14 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import REPOSITORY
-from families import ACCEPTED, REFUSED, Family, page, reason
 from torch import Tensor
 
-from classlens import agreement, families, kept_tokens, memories, models, relevance
+from classlens.analyses import agreement, memories, relevance
 from classlens.errors import InputError
 from classlens.lens import Lens
+from classlens.models import families, loading, token_pruning
 from classlens.protocol import CORRECTED, PAPER, Protocol
 from classlens.trace import Trace, ViT, unfused
+from families import ACCEPTED, REFUSED, Family, page, reason
 
 DEPTH = 3
 MASKED = [family for family in ACCEPTED if families.takes_masks(family.build())]
@@ -34,7 +35,7 @@ def close(ours: Tensor, theirs: Tensor) -> None:
 @pytest.mark.parametrize("family", ACCEPTED, ids=named)
 def test_sites_sum_to_the_stream_and_the_projection_gives_the_logits(family: Family) -> None:
     model = family.build()
-    models.accept(model, family.arch)
+    loading.accept(model, family.arch)
     names = [f"{site}.{block}" for site in ("resid_pre", "attn_out", "mlp_out", "resid_post") for block in range(DEPTH)]
     with torch.inference_mode(), Trace(model, names) as trace:
         logits = model(images(model))
@@ -77,9 +78,9 @@ def test_attention_weights_times_values_give_the_heads(family: Family) -> None:
 def test_all_tokens_give_the_models_output(family: Family) -> None:
     model = family.build()
     with torch.inference_mode():
-        states = kept_tokens.embed(model, images(model))
-        tokens = kept_tokens.keep(model, states, torch.ones(states.shape[:2], dtype=torch.bool))
-        close(kept_tokens.run(model, Lens.from_model(model), tokens)[1], model(images(model)))
+        states = token_pruning.embed(model, images(model))
+        tokens = token_pruning.keep(model, states, torch.ones(states.shape[:2], dtype=torch.bool))
+        close(token_pruning.run(model, Lens.from_model(model), tokens)[1], model(images(model)))
 
 
 @pytest.mark.parametrize("family", MASKED, ids=named)
@@ -87,12 +88,12 @@ def test_removed_tokens_are_not_attended_to_and_not_pooled(family: Family) -> No
     model = family.build()
     lens, prefix = Lens.from_model(model), model.num_prefix_tokens
     with torch.inference_mode():
-        states = kept_tokens.embed(model, images(model, 4))
+        states = token_pruning.embed(model, images(model, 4))
         kept = torch.rand(states.shape[:2], generator=torch.Generator().manual_seed(0)) < 0.5
         kept[:, : prefix + 1] = True
         kept[0] = True
-        tokens = kept_tokens.keep(model, states, kept)
-        ours, output = kept_tokens.run(model, lens, tokens)
+        tokens = token_pruning.keep(model, states, kept)
+        ours, output = token_pruning.run(model, lens, tokens)
         real = torch.ones_like(tokens.position, dtype=torch.bool) if tokens.real is None else tokens.real
         for image in range(4):
             theirs = alone(model, states[image : image + 1], kept[image])
@@ -123,12 +124,12 @@ def test_tokens_at_positions_are_the_kept_ones(family: Family) -> None:
     model = family.build()
     prefix = model.num_prefix_tokens
     with torch.inference_mode():
-        states = kept_tokens.embed(model, images(model))
+        states = token_pruning.embed(model, images(model))
         position = torch.cat([torch.arange(prefix), torch.tensor([prefix + 1, prefix + 4])]).expand(3, -1)
         kept = torch.zeros(states.shape[:2], dtype=torch.bool).scatter(1, position, True)
         lens = Lens.from_model(model)
-        at = kept_tokens.run(model, lens, kept_tokens.at(model, states, torch.arange(3), position))[1]
-        close(at, kept_tokens.run(model, lens, kept_tokens.keep(model, states, kept))[1])
+        at = token_pruning.run(model, lens, token_pruning.at(model, states, torch.arange(3), position))[1]
+        close(at, token_pruning.run(model, lens, token_pruning.keep(model, states, kept))[1])
 
 
 @pytest.mark.parametrize("protocol", [CORRECTED, PAPER], ids=lambda protocol: protocol.name)
@@ -194,7 +195,7 @@ def test_attention_baselines_of_a_distilled_model_look_at_both_of_its_tokens() -
 def test_a_model_whose_attention_takes_no_known_mask_is_refused_what_needs_one() -> None:
     (family,) = [family for family in ACCEPTED if family not in MASKED]
     with pytest.raises(InputError, match="not defined for VisionTransformerRelPos: leave them out"):
-        kept_tokens.check(family.build(), family.arch)
+        token_pruning.check(family.build(), family.arch)
 
 
 @pytest.mark.parametrize("family", REFUSED, ids=named)

@@ -12,8 +12,8 @@ import pytest
 import torch
 from conftest import GOLDEN, GOLDEN_MODELS, REPOSITORY, Run
 
-from classlens import cli
-from classlens.models import build
+import cli
+from classlens.models.loading import build
 
 KWARGS = {"img_size": 32, "embed_dim": 24, "num_heads": 2, "depth": 2}
 
@@ -116,17 +116,22 @@ def test_a_damaged_shard_is_named_by_its_reader(user: Run) -> None:
 
 
 def test_a_full_disk_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    def main(args: Any) -> None:
+    def main(args: Any, _: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "results/x.parquet")
 
     with pytest.raises(SystemExit) as stopped:
-        cli.run(main, cli.parser("").parse_args([]))
+        cli.run(main, cli.Parser(""), [])
     assert stopped.value.code == 1
     assert capsys.readouterr().err.strip() == "error: results/x.parquet: No space left on device"
 
 
+def programs() -> list[Path]:
+    """All programs, without what they share."""
+    return [path for path in sorted((REPOSITORY / "workflow" / "scripts").glob("*.py")) if "__main__" in path.read_text(encoding="utf-8")]
+
+
 def test_programs_explain_themselves(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    for script in sorted((REPOSITORY / "workflow" / "scripts").glob("*.py")):
+    for script in programs():
         monkeypatch.setattr(sys, "argv", [str(script), "--help"])
         with pytest.raises(SystemExit) as stopped:
             runpy.run_path(str(script), run_name="__main__")

@@ -25,8 +25,8 @@ from classlens.figures import (
     relevance_heads,
     relevance_maps,
 )
+from classlens.presentation.series import Series
 from classlens.protocol import CORRECTED, PAPER, Protocol
-from classlens.series import Series
 
 FILE = "ILSVRC2012_val_00000293.JPEG"
 
@@ -249,7 +249,7 @@ def test_shares_of_tokens_stand_beside_chance_and_twins(module: Any, chance: flo
 def test_memories_of_all_models_have_classes_as_units() -> None:
     series = with_twins(used, 2)
     values = [agreements(0.3, number).to_arrow() for number in range(len(series))]
-    found = memory_comparison.data(series, {"class-value": values, "chance": chances(series)}, CORRECTED, 0)
+    found = memory_comparison.data(series, {"class_value": values, "chance": chances(series)}, CORRECTED, 0)
     assert found.filter(measure="class_value")["classes"].unique().to_list() == [CLASSES]
     share = found.filter(measure="key_value", layer="mlp", block=2).row(0, named=True)
     assert (share["classes"], share["chance"]) == (3, 25)

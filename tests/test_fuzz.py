@@ -23,19 +23,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from classlens import checkpoints, images, labels, models
-from classlens import config as configs
-from classlens.adoption import adopt
-from classlens.class_order import ClassOrder, normal
-from classlens.dataset_classes import class_ids
-from classlens.datasets import Dataset
+from classlens.archive.adoption import adopt
+from classlens.config import reading as configs
+from classlens.config.plan import Plan
+from classlens.data import images
+from classlens.data.class_order import ClassOrder, normal
+from classlens.data.dataset_classes import class_ids
+from classlens.data.layouts import Dataset
 from classlens.errors import InputError, printable
-from classlens.hub import Architecture
-from classlens.plan import Plan
+from classlens.models import checkpoints, labels, loading
+from classlens.models.hub import Architecture
 
 ANSWER = "a result, or what is wrong in one line; never a traceback"
-SCHEMA = REPOSITORY / "config" / "schema.yaml"
-RULES = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
 VALID = [
     small_config(),
     yaml.safe_load((REPOSITORY / "config" / "paper.yaml").read_text(encoding="utf-8")),
@@ -101,12 +100,12 @@ def test_configs(pytestconfig: pytest.Config, tmp_path: Path, monkeypatch: pytes
     @given(changed_configs())
     def plan(config: Any) -> None:
         try:
-            resolved = configs.resolve(config, RULES)
+            resolved = configs.resolve(config)
         except InputError as error:
             one_line(error)
             return
         try:
-            Plan(resolved, f"results/{resolved['run']}")
+            Plan(resolved, f"results/{resolved.run}")
         except InputError as error:  # all that is missing, each in a line of its own
             for line in str(error).split("\n"):
                 one_line(InputError(line))
@@ -124,7 +123,7 @@ def test_config_files(pytestconfig: pytest.Config, tmp_path: Path, note_fault: C
     def read(content: bytes) -> None:
         path.write_bytes(content)
         try:
-            configs.read(path, SCHEMA)
+            configs.read(path)
         except InputError as error:
             one_line(error)
 
@@ -364,7 +363,7 @@ def test_archives(pytestconfig: pytest.Config, tmp_path: Path, note_fault: Calla
     def take(content: bytes) -> None:
         path.write_bytes(content)
         try:
-            folder = adopt(path, home, SCHEMA)
+            folder = adopt(path, home)
         except InputError as error:
             one_line(error)
             assert list(home.iterdir()) == []
@@ -382,7 +381,7 @@ def test_archives(pytestconfig: pytest.Config, tmp_path: Path, note_fault: Calla
 
 TINY = {"img_size": 32, "embed_dim": 4, "num_heads": 1, "depth": 1}
 CLASSES = [("cat", "cat"), ("dog", "dog"), ("1", "1")]
-MODEL = models.build("vit_tiny_patch16_224", TINY, 3)
+MODEL = loading.build("vit_tiny_patch16_224", TINY, 3)
 STATE = {key: value.clone() for key, value in MODEL.state_dict().items()}
 SURPRISING = ("head", "model.head.weight", "encoder.layer.0.attention.x", "a\nb", "\ud800", "")
 PARAMETERS = st.sampled_from([*STATE, *SURPRISING]) | st.text(max_size=6)

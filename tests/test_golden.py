@@ -9,8 +9,8 @@ import pytest
 from conftest import GOLDEN, NAMED_IMAGE, Run
 from scipy.stats import spearmanr
 
-from classlens import agreement, memory_table, projection_table
-from classlens.models import load_model
+from classlens.analyses import agreement, memory_table, projection_table
+from classlens.models.loading import load_model
 from classlens.protocol import PAPER
 
 SITES = ("resid_post", "resid_mid", "attn_out", "mlp_out")

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,12 +11,14 @@ import pytest
 import torch
 from conftest import REPOSITORY
 
-from classlens import compute, gpus
+from classlens.compute import gpus
+from classlens.compute.device import Compute
 from classlens.errors import InputError
 
 HOLD = """
 import logging, sys
-from classlens import gpus
+from classlens.compute import gpus
+from classlens.compute.device import Compute
 logging.basicConfig(level="INFO", format="%(message)s", stream=sys.stdout)
 print(gpus.take(sys.argv[2:], int(sys.argv[1])), flush=True)
 sys.stdin.read()
@@ -124,26 +127,26 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return chosen
 
 
-SETTINGS = {"batch_size": "auto", "workers": "auto", "precision": "float32", "jobs_per_gpu": 1}
+taken = partial(Compute.taken, batch_size="auto", workers="auto", precision="float32", jobs_per_gpu=1, threads=1)
 
 
 @pytest.mark.parametrize(("device", "index"), [("auto", 0), ("cuda", 0), ("cuda:1", 1), ("cuda:0", 0)])
 def test_a_program_takes_the_gpu_that_it_runs_on(cuda: list[int], device: str, index: int) -> None:
-    assert compute.from_settings({**SETTINGS, "device": device}, 1).device == torch.device("cuda", index)
+    assert taken(device=device).device == torch.device("cuda", index)
     assert cuda == [index]
 
 
 def test_a_program_takes_another_gpu_than_that_of_a_running_one(cuda: list[int], hold) -> None:
     assert hold(1, f"{os.getpid()} fake 0").line() == "0"
-    assert compute.from_settings({**SETTINGS, "device": "auto"}, 1).device == torch.device("cuda", 1)
+    assert taken(device="auto").device == torch.device("cuda", 1)
 
 
 def test_a_program_without_a_gpu_takes_none(cuda: list[int]) -> None:
-    assert compute.from_settings({**SETTINGS, "device": "cpu"}, 1).device == torch.device("cpu")
+    assert taken(device="cpu").device == torch.device("cpu")
     assert cuda == []
 
 
 @pytest.mark.parametrize("device", ["cuda:2", "cuda:x", "tpu", "meta"])
 def test_devices_that_are_not_there(cuda: list[int], device: str) -> None:
     with pytest.raises(InputError, match=r"`compute\.device` is"):
-        compute.from_settings({**SETTINGS, "device": device}, 1)
+        taken(device=device)

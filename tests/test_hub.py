@@ -10,10 +10,10 @@ import torch
 from published_files import cached
 from safetensors.torch import save_file
 
-from classlens import checkpoints, models
 from classlens.errors import InputError
-from classlens.hub import Hub
-from classlens.provenance import check_sha256, sha256
+from classlens.models import checkpoints, loading
+from classlens.models.hub import Hub
+from classlens.storage.provenance import check_sha256, sha256
 from classlens.trace import ViT
 
 ARCH = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
@@ -49,7 +49,7 @@ def test_weights_by_the_full_name_in_timm(tmp_path: Path, name: str) -> None:
     save_file(state, folder / name) if name.endswith("safetensors") else torch.save(state, folder / name)
     hub = Hub(tmp_path, offline=True)
     architecture = hub.architecture(ARCH)
-    model = models.make_model(architecture, "pretrained", SMALL, 1000, seed=0, checkpoint=checkpoints.read(hub.weights(architecture)))
+    model = loading.make_model(architecture, "pretrained", SMALL, 1000, seed=0, checkpoint=checkpoints.read(hub.weights(architecture)))
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
 
 
@@ -60,16 +60,22 @@ def test_a_repository_by_its_own_name(tmp_path: Path) -> None:
     save_file(known.state_dict(), folder / "model.safetensors")
     hub = Hub(tmp_path, offline=True)
     architecture = hub.architecture(f"hf-hub:{REPOSITORY}")
-    model = models.make_model(architecture, "pretrained", {}, 7, seed=0, checkpoint=checkpoints.read(hub.weights(architecture)))
+    model = loading.make_model(architecture, "pretrained", {}, 7, seed=0, checkpoint=checkpoints.read(hub.weights(architecture)))
     images = torch.randn(2, 3, 48, 48)
     torch.testing.assert_close(model(images), known(images))
-    models.save(model, tmp_path / "model.safetensors")
-    card = models.describe(
-        model, architecture.name, architecture.kwargs, "pretrained", None, models.Protocol(), tmp_path / "model.safetensors"
+    loading.save(model, tmp_path / "model.safetensors")
+    card = loading.describe(
+        model,
+        architecture.name,
+        architecture.kwargs,
+        "pretrained",
+        transform=None,
+        protocol=loading.Protocol(),
+        weights=tmp_path / "model.safetensors",
     )
     assert card.transform["mean"] == [0.1, 0.2, 0.3]
     card.write(tmp_path / "model.json")
-    again, _ = models.load_model(tmp_path)  # no hub is asked any more
+    again, _ = loading.load_model(tmp_path)  # no hub is asked any more
     torch.testing.assert_close(again(images), known(images))
 
 
@@ -97,7 +103,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"does not fit the model: \d+ missing \(blocks.0.attn.proj.bias, .*1 of another shape \(head.weight"
     ):
-        models.make_model(Hub().architecture(ARCH), "pretrained", SMALL, 1000, seed=0, checkpoint=content)
+        loading.make_model(Hub().architecture(ARCH), "pretrained", SMALL, 1000, seed=0, checkpoint=content)
 
 
 def test_a_pinned_hash_is_checked(tmp_path: Path) -> None:
@@ -116,12 +122,20 @@ def test_what_a_repository_says_of_its_input_is_kept(tmp_path: Path) -> None:
     save_file(known.state_dict(), folder / "model.safetensors")
     hub = Hub(tmp_path, offline=True)
     architecture = hub.architecture(f"hf-hub:{REPOSITORY}")
-    model = models.make_model(architecture, "pretrained", {}, 7, seed=0, checkpoint=checkpoints.read(hub.weights(architecture)))
-    models.save(model, tmp_path / "model.safetensors")
-    card = models.describe(model, architecture.name, architecture.kwargs, "x", None, models.Protocol(), tmp_path / "model.safetensors")
+    model = loading.make_model(architecture, "pretrained", {}, 7, seed=0, checkpoint=checkpoints.read(hub.weights(architecture)))
+    loading.save(model, tmp_path / "model.safetensors")
+    card = loading.describe(
+        model,
+        architecture.name,
+        architecture.kwargs,
+        "x",
+        transform=None,
+        protocol=loading.Protocol(),
+        weights=tmp_path / "model.safetensors",
+    )
     card.write(tmp_path / "model.json")
     images = torch.randn(2, 3, 48, 48)
-    torch.testing.assert_close(models.load_model(tmp_path)[0](images), known(images))
+    torch.testing.assert_close(loading.load_model(tmp_path)[0](images), known(images))
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "workflow" / "scripts" / "classlens"
-PLANNING = ["plan", "config", "catalogue", "protocol", "expected", "published", "publication", "cifar_layout", "gpus"]
-LIGHT = [*PLANNING, "presentation", "statistics", "explorer.model_files", "explorer.page"]
+PLANNING = [f"config.{name}" for name in ("plan", "settings", "catalogue", "expected", "published")]
+PLANNING += ["protocol", "archive.publication", "data.cifar_layout", "compute.gpus"]
+LIGHT = [*PLANNING, "presentation.numbers", "statistics", "explorer.model_files", "explorer.page"]
 LIGHT += [f"figures.{path.stem}" for path in (PACKAGE / "figures").glob("[a-z]*.py")]
 LIGHT += [f"tables.{path.stem}" for path in (PACKAGE / "tables").glob("[a-z]*.py")]
 
@@ -40,10 +41,10 @@ def test_planning_loads_no_table_library(loaded: dict[str, set[str]]) -> None:
 @pytest.mark.parametrize(("variables", "while_importing"), [({}, True), ({"CLASSLENS_STARTED_BY": str(os.getpid())}, False)])
 def test_jobs_look_for_garbage_when_they_have_imported_all(variables: dict[str, str], while_importing: bool) -> None:
     program = """
-import argparse, gc
-from classlens import cli
+import gc
+import cli
 print(gc.isenabled())
-cli.run(lambda args: print(gc.isenabled()), argparse.Namespace(log=None))
+cli.run(lambda args, settings: print(gc.isenabled()), cli.Parser(""), [])
 """
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=PACKAGE.parent, env={**os.environ, **variables})

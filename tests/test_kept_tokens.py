@@ -1,13 +1,16 @@
 """Removing tokens, cutting attention, and deletion curves, on small models."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import timm
 import torch
 
-from classlens import deletion, deletion_curves, kept_tokens, perturbation
+from classlens.analyses import deletion, deletion_curves, perturbation
 from classlens.lens import Lens
-from classlens.models import describe, save
+from classlens.models import token_pruning
+from classlens.models.loading import describe, save
 from classlens.protocol import CORRECTED, PAPER
 
 SMALL = {"img_size": 48, "patch_size": 16, "embed_dim": 24, "num_heads": 2, "depth": 3, "num_classes": 7}
@@ -23,8 +26,8 @@ def build(name: str):
 
 def card_of(model, tmp_path):
     save(model, tmp_path / "model.safetensors")
-    return describe(model, "vit", {}, "random", {"resize": [48, 48], "crop": None, "interpolation": "bilinear", "mean": [0.5] * 3,
-                                                 "std": [0.5] * 3}, CORRECTED, tmp_path / "model.safetensors")  # fmt: skip
+    return describe(model, "vit", {}, "random", transform={"resize": [48, 48], "crop": None, "interpolation": "bilinear", "mean": [0.5] * 3,
+                                                 "std": [0.5] * 3}, protocol=CORRECTED, weights=tmp_path / "model.safetensors")  # fmt: skip
 
 
 @pytest.fixture(params=list(ARCHS))
@@ -37,10 +40,10 @@ def test_self_only_isolates_image_tokens(tmp_path) -> None:
     card = card_of(model, tmp_path)
     mask = perturbation.attention_mask("self_only", card, torch.device("cpu"))
     images = torch.randn(2, 3, 48, 48)
-    states = kept_tokens.embed(model, images)
-    before = kept_tokens.last_states(model, states, mask)
+    states = token_pruning.embed(model, images)
+    before = token_pruning.last_states(model, states, mask)
     states[:, 5] = 10 * torch.randn(24)
-    after = kept_tokens.last_states(model, states, mask)
+    after = token_pruning.last_states(model, states, mask)
     changed = (before - after).abs().amax(dim=2) > 1e-7
     assert changed[:, 0].all()
     assert changed[:, 5].all()
@@ -80,13 +83,14 @@ def test_curves_are_those_of_images_without_the_tokens(name: str) -> None:
     images, classes = torch.randn(3, 3, 48, 48), torch.tensor([0, 1, 2])
     orders = torch.stack([torch.stack([torch.randperm(9) for _ in range(3)]) for _ in range(2)])
     removed = deletion.steps(9, None, lens.pooled, CORRECTED)
-    correct = deletion.correct_after_removal(model, lens, images, classes, orders, removed)
-    states = kept_tokens.embed(model, images)
+    batch = SimpleNamespace(images=images, classes=classes)
+    correct = deletion.correct_after_removal(model, lens, batch, orders, removed)
+    states = token_pruning.embed(model, images)
     for curve in range(2):
         for step, number in enumerate(removed):
             kept = torch.ones(states.shape[:2], dtype=torch.bool)
             kept.scatter_(1, orders[curve, :, :number] + model.num_prefix_tokens, False)
-            output = kept_tokens.run(model, lens, kept_tokens.keep(model, states, kept))[1]
+            output = token_pruning.run(model, lens, token_pruning.keep(model, states, kept))[1]
             assert torch.equal(correct[curve, :, step], output.argmax(dim=1) == classes)
 
 

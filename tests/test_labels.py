@@ -15,12 +15,12 @@ from model_program import SMALL, prepare, write_classes
 from published_files import cached
 from safetensors.torch import load_file, save_file
 
-from classlens import checkpoints, labels, models
-from classlens.checkpoints import Checkpoint
+from classlens.data.manifest_classes import ClassOrder, order_of
 from classlens.errors import InputError
-from classlens.hub import Architecture
-from classlens.labels import Labels
-from classlens.manifest_classes import ClassOrder, order_of
+from classlens.models import checkpoints, labels, loading
+from classlens.models.checkpoints import Checkpoint
+from classlens.models.hub import Architecture
+from classlens.models.labels import Labels
 from classlens.trace import ViT
 
 ARCH = "vit_tiny_patch16_224"
@@ -33,7 +33,7 @@ UNSETTLED = ClassOrder("natural", (2, "2", "10"))
 
 def build(arch: str = ARCH, classes: int = 4) -> ViT:
     torch.manual_seed(1)
-    model = models.build(arch, SMALL, classes)
+    model = loading.build(arch, SMALL, classes)
     torch.nn.init.normal_(model.head.bias)
     return model
 
@@ -178,7 +178,7 @@ def test_a_models_own_labels_are_used(tmp_path: Path, source: str) -> None:
             "hf-hub:someone/insects",
             "--weights",
             "pretrained",
-            "--hub-cache",
+            "--cache",
             tmp_path / "cache",
             "--offline",
             "true",
@@ -192,7 +192,7 @@ def test_a_models_own_labels_are_used(tmp_path: Path, source: str) -> None:
         asked = ["--arch", ARCH, "--weights", "checkpoint", "--checkpoint", path]
     done = prepare(tmp_path, *asked, "--class-list", listed)
     assert done.returncode == 0, done.stderr
-    model, card = models.load_model(tmp_path)
+    model, card = loading.load_model(tmp_path)
     assert torch.equal(model.head.weight, known.head.weight[ROWS])
     assert torch.equal(model.head.bias, known.head.bias[ROWS])
     assert card.labels is not None
@@ -224,5 +224,5 @@ def test_averaged_weights_are_timms_choice_and_said(tmp_path: Path) -> None:
     kept, theirs = load_file(tmp_path / "model.safetensors"), timm.models.load_state_dict(str(tmp_path / "last.pth.tar"))
     assert kept.keys() == theirs.keys()
     assert all(torch.equal(kept[key], theirs[key]) for key in kept)
-    assert models.Card.read(tmp_path / "model.json").source.startswith("last.pth.tar, `state_dict_ema`, sha256 ")
+    assert loading.Card.read(tmp_path / "model.json").source.startswith("last.pth.tar, `state_dict_ema`, sha256 ")
     assert checkpoints.read(tmp_path / "last.pth.tar").facts["args"].lr == 1e-3

@@ -6,10 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from classlens.analyses.identifiability import chance, class_identifiability
 from classlens.errors import InputError
 from classlens.lens import Lens, largest, rank
-from classlens.measures import chance, class_identifiability
-from classlens.models import accept, build
+from classlens.models.loading import accept, build
 from classlens.trace import Trace
 
 

@@ -14,20 +14,20 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-import yaml
 from conftest import REPOSITORY, small_config
 from PIL import Image
 
-from classlens import config as configs
-from classlens import images, manifest, run_facts, storage
-from classlens.datasets import Dataset
+from classlens.analyses.relevance_maps import resolve_classes
+from classlens.config import reading as configs
+from classlens.config.plan import Plan
+from classlens.data import images, manifest
+from classlens.data.layouts import Dataset
+from classlens.data.listing import IMAGE_SUFFIXES
 from classlens.errors import InputError
-from classlens.listing import IMAGE_SUFFIXES
-from classlens.plan import Plan
-from classlens.provenance import Fingerprints
-from classlens.relevance_maps import resolve_classes
+from classlens.report import run_facts
+from classlens.storage import parquet
+from classlens.storage.fingerprints import Fingerprints
 
-SCHEMA = yaml.safe_load((REPOSITORY / "config" / "schema.yaml").read_text(encoding="utf-8"))
 KINDS = {".jpg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".jp2": "JPEG2000", ".j2k": "JPEG2000"}
 KINDS |= {".jpx": "JPEG2000", ".pbm": "PPM", ".pgm": "PPM", ".pnm": "PPM", "": "JPEG"}
 
@@ -83,7 +83,7 @@ def test_files_of_all_kinds_are_used_or_named(tmp_path: Path, caplog: pytest.Log
     assert left_out(table) == expected
     assert "left out: 2 without an ending, such as cat/13" in caplog.text
     path = tmp_path / "results" / "data" / "photos" / "validation" / "manifest.parquet"
-    storage.write_table(path, table, {})
+    parquet.write_table(path, table, {})
     assert list(run_facts.left_out([path], [], [])) == [
         "files of photos, validation: 2 without an ending (cat/13), 1 .txt (cat/notes.txt), 1 a hidden folder (cat/.thumbnails), "
         "1 beside the class folders (loose.jpg), 1 hidden (cat/.hidden.jpg)"
@@ -238,14 +238,15 @@ def test_nested_images_make_manifests_stale(tmp_path: Path) -> None:
     config = small_config(analyses=["identifiability"])
     config["datasets"] = {"d": {"kind": "imagefolder", "root": str(tmp_path), "images_per_class": None}}
 
-    def settings() -> dict[str, Any]:
-        return Plan(configs.resolve(config, SCHEMA), "results/small").datasets["d"].manifest_settings("validation")
+    def settings() -> Any:
+        dataset = Plan(configs.resolve(config), "results/small").datasets["d"]
+        return dataset.manifest_step("validation"), dataset.manifest_content("validation")
 
     before = settings()
     photo(path, 10)
     changed = settings()
     photo(path.with_name("1.png"))
-    assert len({json.dumps(item) for item in (before, changed, settings())}) == 3
+    assert len({str(item) for item in (before, changed, settings())}) == 3
 
 
 def test_images_whose_brightness_is_a_guess(tmp_path: Path) -> None:

@@ -8,18 +8,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-import yaml
-from conftest import REPOSITORY, small_config
+from conftest import small_config
 from PIL import Image
 
-from classlens import config as configs
-from classlens import manifest, tokens
-from classlens.datasets import Dataset
+from classlens.analyses import tokens
+from classlens.config import reading as configs
+from classlens.config.plan import Plan
+from classlens.data import manifest
+from classlens.data.images import IGNORED_ID, decode_mask
+from classlens.data.layouts import Dataset
 from classlens.errors import InputError
-from classlens.images import IGNORED_ID, decode_mask
-from classlens.plan import Plan
 
-SCHEMA = yaml.safe_load((REPOSITORY / "config" / "schema.yaml").read_text(encoding="utf-8"))
 SIDE = 10
 OBJECT = np.zeros((SIDE, SIDE), bool)
 OBJECT[2:6, 1:6] = OBJECT[7, 3:5] = True  # 22 of 100 pixels
@@ -190,7 +189,7 @@ def plan(root: Path, **options: Any) -> Plan:
     config["datasets"] = {
         "d": {"kind": "imagefolder", "root": str(root), "images_per_class": None, "masks": str(root / "masks"), **options}
     }
-    return Plan(configs.resolve(config, SCHEMA), "results/small")
+    return Plan(configs.resolve(config), "results/small")
 
 
 def no_split_level(masks: Path) -> None:
@@ -252,7 +251,7 @@ def test_masks_of_other_splits_are_not_asked_for(tmp_path: Path) -> None:
     config = small_config(analyses=["identifiability", "probes"])
     settings = {"images_per_class": None, "probe_images_per_class": None, "masks": str(tmp_path / "masks")}
     config["datasets"] = {"d": {"kind": "imagefolder", "root": str(tmp_path), **settings}}
-    assert Plan(configs.resolve(config, SCHEMA), "results/small").datasets["d"].splits == ["validation", "test"]
+    assert Plan(configs.resolve(config), "results/small").datasets["d"].splits == ["validation", "test"]
 
 
 def test_masks_among_the_images_are_refused(tmp_path: Path, note_fault: Callable[..., None]) -> None:

@@ -4,6 +4,7 @@ import argparse
 import logging
 import runpy
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ import pytest
 import torch
 from conftest import REPOSITORY
 
-from classlens import compute, memory, out_of_memory, storage, training
-from classlens.compute import Compute
+from classlens.compute import free_memory, out_of_memory
+from classlens.compute.device import Compute
+from classlens.config.settings import TrainingSettings
+from classlens.config.steps import RunSettings, TrainingStep
 from classlens.errors import InputError
+from classlens.models import training
 
 MB = 2**20
 VERSIONS = {
@@ -29,8 +33,8 @@ VERSIONS = {
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The root of a machine with 1000 MiB free, on which this process has 100."""
-    monkeypatch.setattr(memory, "ROOT", tmp_path)
-    monkeypatch.setattr(memory, "_resident", lambda: 100 * MB)
+    monkeypatch.setattr(free_memory, "ROOT", tmp_path)
+    monkeypatch.setattr(free_memory, "_resident", lambda: 100 * MB)
     (tmp_path / "proc" / "self").mkdir(parents=True)
     (tmp_path / "proc" / "meminfo").write_text(f"MemTotal: {9000 * 1024} kB\nMemAvailable:   {1000 * 1024} kB\nHugePages_Total: 0\n")
     return tmp_path
@@ -48,37 +52,37 @@ def limit(machine: Path, version: str, path: str, limit: str, used: int, droppab
 
 
 def test_free_memory_of_a_machine_and_of_a_job(machine: Path) -> None:
-    assert memory.free() == 1000 * MB
-    assert memory.free(job_mb=700) == 600 * MB
-    assert memory.free(job_mb=50) == 0
+    assert free_memory.free() == 1000 * MB
+    assert free_memory.free(job_mb=700) == 600 * MB
+    assert free_memory.free(job_mb=50) == 0
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_control_groups_limit_it(machine: Path, version: str) -> None:
     limit(machine, version, "user/job", str(800 * MB), 500 * MB, 50 * MB)
-    assert memory.free() == 350 * MB
+    assert free_memory.free() == 350 * MB
     limit(machine, version, "user", str(600 * MB), 500 * MB, 100 * MB)
-    assert memory.free() == 200 * MB
+    assert free_memory.free() == 200 * MB
 
 
 def test_a_group_without_a_limit_and_one_that_is_not_shown(machine: Path) -> None:
     limit(machine, "unified", "user/job", "max", 500 * MB, 50 * MB)
-    assert memory.free() == 1000 * MB
+    assert free_memory.free() == 1000 * MB
     (machine / "proc" / "self" / "cgroup").write_text("0::/elsewhere\n")
     limit_of_all = machine / "sys" / "fs" / "cgroup"
     (limit_of_all / "memory.max").write_text(str(300 * MB))
     (limit_of_all / "memory.current").write_text("0")
     (limit_of_all / "memory.stat").write_text("inactive_file 0\n")
-    assert memory.free() == 300 * MB
+    assert free_memory.free() == 300 * MB
 
 
 def test_a_machine_that_does_not_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "ROOT", tmp_path)
-    assert memory.free() > 2**40
+    monkeypatch.setattr(free_memory, "ROOT", tmp_path)
+    assert free_memory.free() > 2**40
 
 
 def freeing(monkeypatch: pytest.MonkeyPatch, megabytes: int) -> None:
-    monkeypatch.setattr(memory, "free", lambda job_mb=None: megabytes * MB)
+    monkeypatch.setattr(free_memory, "free", lambda job_mb=None: megabytes * MB)
 
 
 VIT_B32 = 36 * 50 * 768 * 2  # hidden states of an image
@@ -116,9 +120,9 @@ def test_batches_on_a_gpu_fit_both_memories(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(("free", "workers"), [(20000, 8), (2000, 3), (10, 1)])
 def test_workers_fit_threads_and_memory(monkeypatch: pytest.MonkeyPatch, free: int, workers: int) -> None:
     freeing(monkeypatch, free)
-    settings = {"device": "cpu", "jobs_per_gpu": 1, "batch_size": "auto", "workers": "auto", "precision": "float32"}
-    assert compute.from_settings(settings, 8).workers == workers
-    assert compute.from_settings({**settings, "workers": 5}, 8).workers == 5
+    taken = partial(Compute.taken, device="cpu", jobs_per_gpu=1, batch_size="auto", precision="float32", threads=8)
+    assert taken(workers="auto").workers == workers
+    assert taken(workers=5).workers == 5
 
 
 def failing_above(most: int, attempts: list[list[int]]) -> Callable[[list[int]], list[int]]:
@@ -169,16 +173,16 @@ def test_a_model_that_does_not_fit() -> None:
 
 
 def test_training_names_its_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    def train(*arguments: Any) -> None:
+    def train(*arguments: Any, **keywords: Any) -> None:
         raise torch.OutOfMemoryError
 
     program = runpy.run_path(str(REPOSITORY / "workflow" / "scripts" / "train.py"), run_name="loaded")
     monkeypatch.setattr(training, "train", train)
     monkeypatch.setattr(training, "load_images", lambda *arguments: (None, None))
-    monkeypatch.setattr(storage, "read_table", lambda path: None)
-    settings = {"device": "cpu", "jobs_per_gpu": 1, "batch_size": "auto", "workers": "auto", "precision": "float32", "threads": 1}
-    recipe = {"epochs": 1, "batch_size": 512, "learning_rate": 0.1, "weight_decay": 0.1}
+    monkeypatch.setattr("classlens.storage.parquet.read_table", lambda path: None)
     small = {"arch": "vit_tiny_patch16_224", "kwargs": {"img_size": 32, "embed_dim": 12, "num_heads": 2, "depth": 1}, "num_classes": 2}
-    rest = {"transform": None, "seed": 0, "protocol": "corrected", "recipe": recipe, "manifest": None, "root": None}
+    recipe = TrainingSettings(epochs=1, batch_size=512, learning_rate=0.1, weight_decay=0.1)
+    settings = TrainingStep(**small, training=recipe)
+    args = argparse.Namespace(run=RunSettings(device="cpu"), threads=1, manifest=None, root=None, settings=settings)
     with pytest.raises(InputError, match=r"lower the model's `training\.batch_size`"):
-        program["main"](argparse.Namespace(**settings, **small, **rest))
+        program["main"](args, settings)

@@ -9,12 +9,12 @@ import torch
 from conftest import GOLDEN, GOLDEN_MODELS
 from safetensors.torch import load_file, save_file
 
-from classlens import checkpoints, models
-from classlens.card import Card
 from classlens.errors import InputError
-from classlens.hub import Architecture
+from classlens.models import checkpoints, loading
+from classlens.models.card import Card
+from classlens.models.hub import Architecture
 from classlens.protocol import CORRECTED, PAPER
-from classlens.provenance import sha256
+from classlens.storage.provenance import sha256
 from classlens.trace import ViT
 
 SMALL: dict[str, Any] = {"img_size": 32, "embed_dim": 48, "num_heads": 3, "depth": 2}
@@ -23,7 +23,7 @@ ARCH = "vit_tiny_patch16_224"
 
 def load(checkpoint: Path | None, weights: str = "checkpoint", num_classes: int = 7, **options: Any) -> ViT:
     content = checkpoints.read(checkpoint) if checkpoint else None
-    return models.make_model(Architecture(ARCH), weights, SMALL, num_classes, seed=0, checkpoint=content, **options)
+    return loading.make_model(Architecture(ARCH), weights, SMALL, num_classes, seed=0, checkpoint=content, **options)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_damaged_checkpoints(tmp_path: Path, suffix: str) -> None:
 
 
 def test_random_weights_follow_the_seed() -> None:
-    first, again, other = (models.make_model(Architecture(ARCH), "random", SMALL, 7, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (loading.make_model(Architecture(ARCH), "random", SMALL, 7, seed=seed) for seed in (1, 1, 2))
     assert same(first, again.state_dict())
     assert not same(first, other.state_dict())
 
@@ -160,20 +160,28 @@ def test_random_weights_follow_the_seed() -> None:
 )
 def test_refusals_say_why(arch: str, kwargs: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
-        models.make_model(Architecture(arch), "random", kwargs, 7, seed=0)
+        loading.make_model(Architecture(arch), "random", kwargs, 7, seed=0)
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_model_of_one_block_has_no_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has one block, .*: at least two are needed"):
-        models.describe(models.build(ARCH, {**SMALL, "depth": 1}, 3), ARCH, {}, "random", None, CORRECTED, tmp_path / "model.safetensors")
+        loading.describe(
+            loading.build(ARCH, {**SMALL, "depth": 1}, 3),
+            ARCH,
+            {},
+            "random",
+            transform=None,
+            protocol=CORRECTED,
+            weights=tmp_path / "model.safetensors",
+        )
 
 
 def test_a_head_of_zeros_is_accepted_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    model = models.make_model(Architecture(ARCH), "random", {**SMALL, "weight_init": "jax"}, 7, seed=0)
+    model = loading.make_model(Architecture(ARCH), "random", {**SMALL, "weight_init": "jax"}, 7, seed=0)
     assert not model.head.weight.any()
-    models.save(model, tmp_path / "model.safetensors")
-    models.describe(model, ARCH, SMALL, "random", None, CORRECTED, tmp_path / "model.safetensors")
+    loading.save(model, tmp_path / "model.safetensors")
+    loading.describe(model, ARCH, SMALL, "random", transform=None, protocol=CORRECTED, weights=tmp_path / "model.safetensors")
     assert "all classes have the same logit, and every rank is chance" in caplog.text
 
 
@@ -250,37 +258,39 @@ def test_other_weights_in_the_file_are_told(tmp_path: Path, state: dict[str, tor
 
 def test_loading_what_is_no_model_of_a_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
-        models.load_model(tmp_path)
+        loading.load_model(tmp_path)
     facts = {"classes": 5, "depth": 1, "width": 1, "heads": 1, "grid": (7, 7), "prefix_tokens": 0, "cls_token": False, "pooling": "mean"}
-    model = models.build("resnet18", {}, 5)
-    models.save(model, tmp_path / "model.safetensors")
+    model = loading.build("resnet18", {}, 5)
+    loading.save(model, tmp_path / "model.safetensors")
     Card("resnet18", {}, **facts, transform={}, source="x", sha256=sha256(tmp_path / "model.safetensors")).write(tmp_path / "model.json")
     with pytest.raises(InputError, match="model resnet18 is refused: it is not a Vision Transformer"):
-        models.load_model(tmp_path)
+        loading.load_model(tmp_path)
 
 
 def test_parallel_blocks_are_refused() -> None:
     from timm.models.vision_transformer import ParallelScalingBlock
 
     with pytest.raises(InputError, match="do not add an attention and an MLP contribution"):
-        models.make_model(Architecture(ARCH), "random", {**SMALL, "block_fn": ParallelScalingBlock}, 7, seed=0)
+        loading.make_model(Architecture(ARCH), "random", {**SMALL, "block_fn": ParallelScalingBlock}, 7, seed=0)
 
 
 @pytest.mark.parametrize("name", GOLDEN_MODELS)
 def test_kept_models_are_what_was_loaded(tmp_path: Path, name: str) -> None:
     known = GOLDEN_MODELS[name]
     path = GOLDEN / f"{name}.safetensors"
-    model = models.make_model(Architecture(known["arch"]), "checkpoint", known["kwargs"], 1000, seed=0, checkpoint=checkpoints.read(path))
-    models.save(model, tmp_path / "model.safetensors")
-    card = models.describe(model, known["arch"], known["kwargs"], path.name, None, PAPER, tmp_path / "model.safetensors")
+    model = loading.make_model(Architecture(known["arch"]), "checkpoint", known["kwargs"], 1000, seed=0, checkpoint=checkpoints.read(path))
+    loading.save(model, tmp_path / "model.safetensors")
+    card = loading.describe(
+        model, known["arch"], known["kwargs"], path.name, transform=None, protocol=PAPER, weights=tmp_path / "model.safetensors"
+    )
     card.write(tmp_path / "model.json")
-    again, read = models.load_model(tmp_path)
+    again, read = loading.load_model(tmp_path)
     assert same(again, load_file(path))
     assert read.transform == card.transform
     assert (read.image_tokens, read.prefix_tokens, read.pooling) == {"cls": (49, 1, "token"), "gap": (196, 0, "mean")}[name]
     (tmp_path / "model.safetensors").write_bytes(path.read_bytes()[:-4] + b"\0\0\0\1")
     with pytest.raises(InputError, match=r"not the file that model\.json describes"):
-        models.load_model(tmp_path)
+        loading.load_model(tmp_path)
 
 
 def test_a_damaged_card_is_named(tmp_path: Path) -> None:
@@ -291,9 +301,9 @@ def test_a_damaged_card_is_named(tmp_path: Path) -> None:
 
 def test_transform_must_end_in_the_models_size(state: dict[str, torch.Tensor]) -> None:
     model = load(None, "random")
-    own = models.transform_of(model, ARCH, None, CORRECTED)
+    own = loading.transform_of(model, ARCH, None, CORRECTED)
     assert own["crop"] == [32, 32]
     wrong = {"resize": 40, "crop": None, "interpolation": "bilinear", "mean": [0.5] * 3, "std": [0.5] * 3}
     with pytest.raises(InputError, match="does not end in the model's 32 x 32 pixels"):
-        models.transform_of(model, ARCH, wrong, CORRECTED)
-    assert models.transform_of(model, ARCH, {**wrong, "crop": 32}, CORRECTED)["crop"] == [32, 32]
+        loading.transform_of(model, ARCH, wrong, CORRECTED)
+    assert loading.transform_of(model, ARCH, {**wrong, "crop": 32}, CORRECTED)["crop"] == [32, 32]

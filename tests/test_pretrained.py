@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import timm
 import torch
-from families import ACCEPTED, SMALL, Family
 
-from classlens import models
-from classlens.checkpoints import Checkpoint
 from classlens.errors import InputError
-from classlens.hub import Architecture
+from classlens.models import loading
+from classlens.models.checkpoints import Checkpoint
+from classlens.models.hub import Architecture
 from classlens.trace import ViT
+from families import ACCEPTED, SMALL, Family
 
 ARCH = "vit_tiny_patch16_224"
 TINY: dict[str, Any] = {"img_size": 32, "embed_dim": 24, "num_heads": 2, "depth": 2}
@@ -28,12 +28,12 @@ def load(model: ViT, kwargs: dict[str, Any], arch: str = ARCH, classes: int = 4,
     cfg = {"num_classes": model.num_classes, "input_size": (3, *size), "first_conv": "patch_embed.proj", "classifier": classifier}
     architecture = Architecture(arch, {"num_classes": model.num_classes, "img_size": size}, {**cfg, "source": ""}, "someone/vit", cfg)
     checkpoint = Checkpoint(Path("model.safetensors"), weights)
-    return models.make_model(architecture, "pretrained", kwargs, classes, seed=5, checkpoint=checkpoint, **options)
+    return loading.make_model(architecture, "pretrained", kwargs, classes, seed=5, checkpoint=checkpoint, **options)
 
 
 def small(**kwargs: Any) -> ViT:
     torch.manual_seed(1)
-    model = models.build(ARCH, {**TINY, **kwargs}, 4)
+    model = loading.build(ARCH, {**TINY, **kwargs}, 4)
     for parameter in model.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
     return model
@@ -102,9 +102,9 @@ def test_ignored_keys_and_a_class_of_background(caplog: pytest.LogCaptureFixture
     cfg = {"num_classes": 4, "label_offset": 1, "classifier": "head", "input_size": (3, 32, 32), "source": ""}
     architecture, checkpoint = Architecture(ARCH, {}, cfg), Checkpoint(Path("m"), weights)
     with pytest.raises(InputError, match=r"1 left over \(attn_pool.latent\)"):
-        models.make_model(architecture, "pretrained", TINY, 4, 0, checkpoint)
+        loading.make_model(architecture, "pretrained", TINY, 4, 0, checkpoint=checkpoint)
     with caplog.at_level(logging.INFO, "classlens"):
-        loaded = models.make_model(architecture, "pretrained", TINY, 4, 0, checkpoint, ignore_keys=["attn_pool.*"])
+        loaded = loading.make_model(architecture, "pretrained", TINY, 4, 0, checkpoint=checkpoint, ignore_keys=["attn_pool.*"])
     assert "the first 1 rows of head.weight are no classes" in caplog.text
     assert torch.equal(loaded.head.weight, model.head.weight)
 
@@ -112,8 +112,13 @@ def test_ignored_keys_and_a_class_of_background(caplog: pytest.LogCaptureFixture
 def test_weights_without_a_grid_are_taken_to_be_square_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     model = small()
     cfg = {"num_classes": 4, "classifier": "head", "input_size": (3, 224, 224), "source": ""}
-    models.make_model(
-        Architecture(ARCH, {}, cfg), "pretrained", {**TINY, "img_size": 64}, 4, 0, Checkpoint(Path("m"), dict(model.state_dict()))
+    loading.make_model(
+        Architecture(ARCH, {}, cfg),
+        "pretrained",
+        {**TINY, "img_size": 64},
+        4,
+        0,
+        checkpoint=Checkpoint(Path("m"), dict(model.state_dict())),
     )
     assert "its grid is taken to be square" in caplog.text
 
@@ -121,10 +126,10 @@ def test_weights_without_a_grid_are_taken_to_be_square_with_a_warning(caplog: py
 def clip(name: str, kwargs: dict[str, Any], weights: str = "pretrained", of: str = CLIP) -> ViT:
     known = timm.get_pretrained_cfg(name).to_dict()
     torch.manual_seed(0)
-    state = models.build(of, {**TINY, "patch_size": 16}, known["num_classes"]).state_dict()
+    state = loading.build(of, {**TINY, "patch_size": 16}, known["num_classes"]).state_dict()
     architecture = Architecture(name, repository=known["hf_hub_id"], facts=known)
     options = {**TINY, "patch_size": 16, "img_size": 32, **kwargs}
-    return models.make_model(architecture, weights, options, known["num_classes"], 0, Checkpoint(Path("m"), state))
+    return loading.make_model(architecture, weights, options, known["num_classes"], 0, checkpoint=Checkpoint(Path("m"), state))
 
 
 def test_weights_that_were_trained_with_quickgelu_need_it(caplog: pytest.LogCaptureFixture) -> None:

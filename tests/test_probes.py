@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from classlens.analyses.probes import ALPHA, Probe, Split, folds, probe_ranks, ranks
 from classlens.errors import InputError
 from classlens.lens import rank
-from classlens.probes import ALPHA, Probe, Split, folds, probe_ranks, ranks
 from classlens.protocol import CORRECTED, PAPER
 
 

@@ -10,8 +10,9 @@ import pytest
 import yaml
 from conftest import REPOSITORY, Run, small_config
 
-from classlens import run_folder
-from classlens.catalogue import FIGURES, TABLES
+from classlens.config import run_folder
+from classlens.config.catalogue import FIGURES, TABLES
+from classlens.config.reading import resolve
 
 SLURM = REPOSITORY / "profiles" / "slurm"
 
@@ -39,5 +40,5 @@ def test_a_file_system_without_locks_is_no_obstacle(
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    run_folder.claim(tmp_path / "results", {"run": "mine", "protocol": "corrected"})
+    run_folder.claim(tmp_path / "results", resolve(small_config(run="mine")))
     assert "nothing keeps a second run from writing there" in capsys.readouterr().err

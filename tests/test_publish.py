@@ -29,10 +29,10 @@ def program(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[st
 
 def publish(demo: Run, home: Path) -> Path:
     """The archive of the demo's results, made in a folder of its own."""
-    config, schema = demo.checkout / "config" / "config.yaml", demo.checkout / "config" / "schema.yaml"
+    config = demo.checkout / "config" / "config.yaml"
     home.mkdir()
     (home / "demo").symlink_to(demo.folder / "results" / "demo")
-    done = program("publish.py", "--configfile", config, "--schema", schema, "--results", home)
+    done = program("publish.py", "--configfile", config, "--results", home)
     assert done.returncode == 0, done.stderr
     return home / "demo.tar"
 

@@ -6,7 +6,7 @@ import timm
 import torch
 from torch.nn import functional
 
-from classlens import deletion, relevance, relevance_maps, segmentation
+from classlens.analyses import deletion, relevance, relevance_maps, segmentation
 from classlens.errors import InputError
 from classlens.lens import Lens
 from classlens.protocol import CORRECTED, PAPER

@@ -22,8 +22,8 @@ from chaos import Chaos, digests
 from conftest import REPOSITORY, Run
 from PIL import Image
 
-from classlens import storage
-from classlens.provenance import Fingerprints
+from classlens.storage import parquet
+from classlens.storage.fingerprints import Fingerprints
 
 LIBRARY = REPOSITORY / "workflow" / "scripts"
 
@@ -201,7 +201,7 @@ def test_damage_is_found_by_name_and_mended(victim: Victim, note_fault: Callable
 
 def test_harmful_names_are_names(calm: Run) -> None:
     assert not [path for path in calm.folder.parent.rglob("*") if path.name == "OWNED"]
-    manifest = storage.read_table(calm.folder / MANIFEST).to_pylist()
+    manifest = parquet.read_table(calm.folder / MANIFEST).to_pylist()
     assert {row["class_id"] for row in manifest} == set(CLASSES)
     for path in calm.folder.glob("results/mine/figures/*.svg"):
         assert not xml.etree.ElementTree.parse(path).getroot().findall(".//{*}script")
@@ -250,8 +250,9 @@ def test_a_results_folder_of_another_run(victim: Victim, note_fault: Callable[..
 
 def test_two_start_the_same_run(victim: Victim, note_fault: Callable[..., None]) -> None:
     victim.file(CHAIN[-1]).unlink()
-    program = f"import sys, time; sys.path.insert(0, {str(LIBRARY)!r}); from classlens import run_folder\n"
-    program += "run_folder.claim('results/mine', {'run': 'mine', 'protocol': 'corrected'}); print('mine', flush=True); time.sleep(600)"
+    program = f"import sys, time, types; sys.path.insert(0, {str(LIBRARY)!r}); from classlens.config import run_folder\n"
+    program += "config = types.SimpleNamespace(run='mine', protocol='corrected')\n"
+    program += "run_folder.claim('results/mine', config); print('mine', flush=True); time.sleep(600)"
     first = subprocess.Popen([sys.executable, "-c", program], cwd=victim.run.folder, stdout=subprocess.PIPE)
     assert first.stdout is not None
     assert first.stdout.readline() == b"mine\n"
@@ -358,11 +359,11 @@ def test_nothing_in_a_config_is_executed(victim: Victim) -> None:
 
 SLEEPER = """
 import sys, time
-from classlens import cli
-def main(args):
+import cli
+def main(args, settings):
     print("begun", flush=True)
     time.sleep(600)
-cli.run(main, cli.parser("").parse_args([]))
+cli.run(main, cli.Parser(""), [])
 """
 
 

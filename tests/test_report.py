@@ -14,9 +14,9 @@ from conftest import Run, small_config
 from PIL import Image
 from playwright.sync_api import Browser, FloatRect, Locator, Page
 
-from classlens import report, run_facts
-from classlens.card import Card
-from classlens.catalogue import CATEGORIES, FIGURES, TABLES
+from classlens.config.catalogue import CATEGORIES, FIGURES, TABLES
+from classlens.models.card import Card
+from classlens.report import pages, run_facts
 
 
 class Report:
@@ -232,7 +232,7 @@ def _box(element: Locator) -> FloatRect:
 
 def test_intervals_of_a_table_wrap_where_there_is_little_room(page: Page) -> None:
     columns = {f"x{index}{end}": [12.34] for index in range(5) for end in ("", "_low", "_high")}
-    page.set_content(report.page("A table", pl.DataFrame(columns)))
+    page.set_content(pages.page("A table", pl.DataFrame(columns)))
     wide = _box(page.locator("table"))
     page.set_viewport_size({"width": 640, "height": 480})
     assert wide["width"] > 640 >= _box(page.locator("table"))["width"]
@@ -252,14 +252,14 @@ def test_rows_of_classes_have_no_number_of_images(images: list[int | None], said
     frame = pl.DataFrame(rows, schema_overrides={"images": pl.Int64, "classes": pl.Int64})
     facts: dict[str, Any] = {"arch": "a", "kwargs": {}, "width": 8, "heads": 2, "transform": {}, "source": "s", "sha256": "0"}
     card = Card(classes=5, depth=2, grid=(2, 2), prefix_tokens=0, cls_token=False, pooling="mean", **facts)
-    assert report.facts_of(frame, {"m": card}, []).replace("\\", "").startswith(f"**n**: {said}")
+    assert pages.facts_of(frame, {"m": card}, []).replace("\\", "").startswith(f"**n**: {said}")
 
 
 def test_an_interval_goes_behind_what_it_is_of() -> None:
     frame = pl.DataFrame(
         {"x": [1.23456, 2.0], "x_low": [1.0, None], "x_high": [2.0, None], "y": [0.5, 0.25], "low": [0.0, 0.1], "n": [3, 4]}
     )
-    assert report.compact(frame).to_dict(as_series=False) == {
+    assert pages.compact(frame).to_dict(as_series=False) == {
         "x": ["1.235 [1,\N{NO-BREAK SPACE}2]", "2"],
         "y": [0.5, 0.25],
         "low": [0.0, 0.1],
@@ -276,8 +276,8 @@ def test_an_interval_goes_behind_what_it_is_of() -> None:
 )
 def test_a_transform_in_words(resize: int | list[int], crop: list[int] | None, said: str) -> None:
     settings = {"resize": resize, "crop": crop, "interpolation": "bilinear", "mean": [0.485, 0.456, 0], "std": [0.229, 1.0, 0.225]}
-    assert report.transform(settings) == f"{said}; mean 0.485, 0.456, 0; std 0.229, 1, 0.225"
-    covering = report.transform({**settings, "resize": [71, 35], "keep_ratio": True, "crop": [64, 32]})
+    assert pages.transform(settings) == f"{said}; mean 0.485, 0.456, 0; std 0.229, 1, 0.225"
+    covering = pages.transform({**settings, "resize": [71, 35], "keep_ratio": True, "crop": [64, 32]})
     assert covering.startswith("resize to cover 71×35, centre crop 64×32, bilinear")
 
 

@@ -8,8 +8,9 @@ import pytest
 import yaml
 from conftest import REPOSITORY, Run
 
-from classlens import expected, reproduction
+from classlens.config import expected
 from classlens.errors import InputError
+from classlens.report import reproduction
 
 EXPECTED = REPOSITORY / "config" / "expected.yaml"
 GROUP: dict[str, Any] = {
@@ -25,7 +26,7 @@ TABLE = pl.DataFrame({"model": ["a", "a"], "order": ["x", "y"], "rate": [10.4, 3
 
 def compared(table: pl.DataFrame | None = TABLE, **changes: Any) -> dict[str, Any]:
     tables = {} if table is None else {"identifiability": table}
-    (row,) = reproduction.compare([{**GROUP, **changes}], tables).iter_rows(named=True)
+    (row,) = reproduction.compare([expected.Group.model_validate({**GROUP, **changes})], tables).iter_rows(named=True)
     return row
 
 
@@ -64,7 +65,6 @@ def test_a_column_that_no_table_has() -> None:
 )
 def test_a_broken_file_is_told_in_a_line(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     (tmp_path / "expected.yaml").write_text(yaml.safe_dump({"run": [{**GROUP, **changes}]}))
-    (tmp_path / "expected.schema.yaml").write_text(EXPECTED.with_suffix(".schema.yaml").read_text())
     with pytest.raises(InputError) as error:
         expected.of_run(tmp_path / "expected.yaml", "run")
     assert message in str(error.value)
@@ -72,10 +72,10 @@ def test_a_broken_file_is_told_in_a_line(tmp_path: Path, changes: dict[str, Any]
 
 
 def test_every_published_number_is_expected() -> None:
-    rows = [row["value"] for group in expected.of_run(EXPECTED, "paper") for row in group["rows"]]
+    rows = [row.value for group in expected.of_run(EXPECTED, "paper") for row in group.rows]
     assert len(rows) == 3 * 7 + 2 * 2 + 2 + 2 * 2 + 2 * 3 + 1
     models = yaml.safe_load((REPOSITORY / "config" / "paper.yaml").read_text())["models"]
-    named = {row["model"].removesuffix("_random") for group in expected.of_run(EXPECTED, "paper") for row in group["rows"]}
+    named = {row.model.removesuffix("_random") for group in expected.of_run(EXPECTED, "paper") for row in group.rows}
     assert named == set(models)
 
 
@@ -85,7 +85,7 @@ def test_nothing_is_expected_of_other_runs() -> None:
 
 def test_the_demo_gives_what_it_should(demo: Run) -> None:
     frame = pl.read_csv(demo.folder / "results" / "demo" / "reproduction.csv")
-    assert len(frame) == sum(len(group["rows"]) for group in expected.of_run(EXPECTED, "demo"))
+    assert len(frame) == sum(len(group.rows) for group in expected.of_run(EXPECTED, "demo"))
     assert frame.filter(pl.col("status") != "pass").to_dicts() == []
     count = f"{len(frame)} of {len(frame)} numbers within tolerance"
     assert count in (demo.folder / "log.txt").read_text(encoding="utf-8")
@@ -95,5 +95,5 @@ def test_the_readme_shows_every_number() -> None:
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     for run in ("paper", "demo"):
         for group in expected.of_run(EXPECTED, run):
-            for row in group["rows"]:
-                assert f"`{row['model']}` | {row['value']:g} |" in text, "run `make reproduction`"
+            for row in group.rows:
+                assert f"`{row.model}` | {row.value:g} |" in text, "run `make reproduction`"

@@ -20,7 +20,8 @@ import pytest
 from conftest import REPOSITORY, Run, small_config
 from polars.testing import assert_frame_equal
 
-from classlens import gpus, storage
+from classlens.compute import gpus
+from classlens.storage import hidden_states, parquet
 
 SCRIPTS = REPOSITORY / "workflow" / "scripts"
 KEYS = ("method", "order", "draw", "condition", "image_id", "class_index", "token", "block", "head")
@@ -210,11 +211,11 @@ def test_programs_go_on_with_smaller_batches_and_the_same_results(finished: Fini
 
 def table_of(path: Path, in_order: bool) -> pl.DataFrame:
     """The rows of a table, sorted by what they are about unless their order does not depend on batches; hidden states as numbers."""
-    table = storage.read_table(path)
+    table = parquet.read_table(path)
     columns: dict[str, Any] = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
         binary = isinstance(column.type, pa.FixedSizeBinaryType)
-        columns[name] = storage.states_of(table, name) if binary else pl.Series(column)
+        columns[name] = hidden_states.states_of(table, name) if binary else pl.Series(column)
     frame = pl.DataFrame(columns)
     return (
         frame if in_order else frame.cast({pl.Categorical: pl.String, pl.Enum: pl.String}).sort([name for name in KEYS if name in columns])

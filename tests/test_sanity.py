@@ -10,9 +10,9 @@ from conftest import Run
 from PIL import Image
 from safetensors.torch import save_file
 
-from classlens import sanity
-from classlens.models import build
-from classlens.sanity import Answers
+from classlens.models.loading import build
+from classlens.report import sanity
+from classlens.report.sanity import Answers
 
 
 def manifest(classes: int, **columns: list) -> pa.Table:

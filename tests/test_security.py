@@ -19,26 +19,29 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-import yaml
 from conftest import REPOSITORY, Run, copy_of_checkout, small_config
 from docutils.core import publish_parts
+from markupsafe import Markup
 from PIL import Image
 from planned_jobs import planned_jobs
 from safetensors.torch import save_file
 from snakemake.parser import parse
 from snakemake.sourcecache import LocalSourceFile
 
-from classlens import cli, report, storage
-from classlens import config as configs
-from classlens.config_paths import literal
+import cli
+from classlens.config import reading as configs
+from classlens.config.paths import literal
+from classlens.config.steps import RunSettings
 from classlens.errors import InputError
 from classlens.explorer import page
-from classlens.models import build
+from classlens.models.loading import build
+from classlens.presentation import templates
+from classlens.report import pages
+from classlens.storage import parquet
 
-SCHEMA = yaml.safe_load((REPOSITORY / "config" / "schema.yaml").read_text(encoding="utf-8"))
 RULES = [REPOSITORY / "Snakefile", *sorted((REPOSITORY / "rules").glob("*.smk"))]
-NUMBERS = {"threads", "seconds"}
-"""What a shell text may hold without quotes."""
+HARMLESS = {"threads", "seconds", "params.files"}
+"""What a shell text may hold without quotes: numbers, and `UnhashedArguments` of the Snakemake adapter, which quotes itself."""
 
 HARMFUL = [
     "$(touch OWNED)",
@@ -64,6 +67,18 @@ HARMFUL = [
 ]
 
 
+def commands() -> dict[str, str]:
+    """The commands that rules share, by name."""
+    code = (REPOSITORY / "rules" / "programs.smk").read_text(encoding="utf-8")
+    lines = [line for line in code.splitlines() if re.match(r"[A-Z_]*COMMAND = ", line)]
+    known: dict[str, Any] = {"RunSettings": RunSettings}
+    exec("\n".join(lines), known)
+    return {name: value for name, value in known.items() if name.endswith("COMMAND")}
+
+
+COMMANDS = commands()
+
+
 def shell_texts(file: Path) -> Iterator[str]:
     """Every text that a file of rules gives to a shell: of rules, of `shell(...)` calls and of the prefix of all commands."""
     workflow = SimpleNamespace(sourcecache=SimpleNamespace(open=lambda _: io.StringIO(file.read_text(encoding="utf-8"))))
@@ -72,12 +87,13 @@ def shell_texts(file: Path) -> Iterator[str]:
         name = getattr(call.func, "attr", getattr(call.func, "id", ""))
         if name in ("shell", "shellcmd"):
             yield from (node.value for node in ast.walk(call) if isinstance(node, ast.Constant) and isinstance(node.value, str))
+            yield from (COMMANDS[node.id] for node in ast.walk(call) if isinstance(node, ast.Name) and node.id in COMMANDS)
 
 
 def unquoted(text: str) -> list[str]:
     """What a shell text puts into a command, or takes from one, without quotes."""
     found = [name or "" for _, name, spec, conversion in string.Formatter().parse(text) if name is not None and (spec != "q" or conversion)]
-    return [name for name in found if name not in NUMBERS] + re.findall(r'(?<!")\$\([^)]*\)|`[^`]*`|\$\([^)]*\)(?!")', text)
+    return [name for name in found if name not in HARMLESS] + re.findall(r'(?<!")\$\([^)]*\)|`[^`]*`|\$\([^)]*\)(?!")', text)
 
 
 def test_rules_quote_everything_that_they_hand_to_a_shell() -> None:
@@ -137,7 +153,7 @@ def at(config: Any, path: tuple[Any, ...]) -> Any:
 
 def replaced(path: tuple[Any, ...], value: Any) -> dict[str, Any]:
     """The full config with another value in a place."""
-    config = configs.resolve(full_config(), SCHEMA)
+    config = configs.resolve(full_config()).model_dump(mode="json")
     at(config, path[:-1])[path[-1]] = value
     return config
 
@@ -154,7 +170,7 @@ def renamed(path: tuple[Any, ...], name: str) -> dict[str, Any]:
 def outcome(config: dict[str, Any]) -> str | None:
     """What is wrong with a config, which is one short line; None for nothing."""
     try:
-        configs.resolve(config, SCHEMA)
+        configs.resolve(config)
     except InputError as error:
         assert len(str(error)) <= 420
         assert str(error).isprintable()
@@ -176,7 +192,7 @@ FREE_KEYS = {"models.m.kwargs.key", "relevance.images.validation/class/name.png"
 
 
 def test_every_leaf_of_a_config_takes_harmful_values_or_refuses_them_in_one_line() -> None:
-    leaves = [path for path in places(configs.resolve(full_config(), SCHEMA)) if path[-1] != "key"]
+    leaves = [path for path in places(configs.resolve(full_config()).model_dump(mode="json")) if path[-1] != "key"]
     taken: dict[str, set[str]] = {value: set() for value in HARMFUL}
     for path in [*leaves, ("models", "m", "kwargs", "key")]:
         for value in HARMFUL:
@@ -229,6 +245,11 @@ def harmful_config(name: str) -> dict[str, Any]:
     return config
 
 
+def as_json(value: Any) -> str:
+    """A value as programs get it."""
+    return json.dumps(value).replace("<", "\\u003c")
+
+
 def test_commands_hand_programs_each_value_as_it_is(tmp_path: Path, note_fault: Callable[..., None]) -> None:
     """The commands of every job, given to bash with a program in place of Python that notes its arguments."""
     names = [name for name in HARMFUL if len(name) < 50 and "/" not in name and outcome(harmful_config(name)) is None]
@@ -251,15 +272,15 @@ def test_commands_hand_programs_each_value_as_it_is(tmp_path: Path, note_fault: 
             subprocess.run(["bash", "-c", command], cwd=file.parent, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
             arguments = (tmp_path / "arguments").read_text(encoding="utf-8").split("\0")
             assert arguments[0] == f"{checkout}/workflow/scripts/{Path(arguments[0]).name}"
-            arrived |= set(arguments)
+            arrived |= {*arguments, *(value for argument in arguments if (value := argument.partition("=")[2]))}
             run += 1
         folder = file.parent / name if name.startswith("-") else name
         expected = {
             f"{folder}/{part}" for part in ("images", "masks", "classes.txt", "weights.safetensors", "embedding.safetensors", "cache")
         }
-        expected |= {f"--key-prefix={name}", json.dumps([name]), json.dumps({f"validation/{name}/{name} 0.png": [name]})}
+        expected |= {f"--key-prefix={name}", as_json([name]), as_json({f"validation/{name}/{name} 0.png": [name]})}
         assert expected <= arrived
-        assert any(json.dumps(name).replace("<", "\\u003c") in argument for argument in arrived if '"label"' in argument)
+        assert any(as_json(name) in argument for argument in arrived if '"label"' in argument)
     assert run > 30 * len(names)
     assert list(tmp_path.rglob("OWNED")) == []
     note_fault(
@@ -292,7 +313,7 @@ def test_a_run_with_harmful_names_everywhere(tmp_path: Path) -> None:
     run.complete("T1", "--configfile", run.configure(config))
     table = (run.folder / "results/small/tables/identifiability.csv").read_text(encoding="utf-8")
     assert REAL.replace('"', '""') in table
-    manifest = storage.read_table(run.folder / "results/small/data/d/validation/manifest.parquet").to_pylist()
+    manifest = parquet.read_table(run.folder / "results/small/data/d/validation/manifest.parquet").to_pylist()
     assert {row["class_id"] for row in manifest} == {"class", REAL}
     model["kwargs"][REAL] = REAL
     done = run.snakemake("T1", "--configfile", run.configure(config))
@@ -321,7 +342,7 @@ def test_tables_of_others_cannot_write_into_a_caption() -> None:
     """Numbers of an adopted table that are texts instead, of any column that a caption names."""
     frame = pl.DataFrame({name: [RAW] for name in ("model", "label", "images", "permutations", "resamples", "protocol", "seed")})
     card = SimpleNamespace(image_tokens=4, cls_token=False)
-    html = publish_parts(report.facts_of(frame, {RAW: card}, []), writer="html5")["body"]
+    html = publish_parts(pages.facts_of(frame, {RAW: card}, []), writer="html5")["body"]
     assert "alert" in html
     assert "<script" not in html
 
@@ -329,7 +350,7 @@ def test_tables_of_others_cannot_write_into_a_caption() -> None:
 def test_facts_of_others_cannot_write_into_the_front_page() -> None:
     texts = dict.fromkeys(("name", "label", "arch", "weights", "sha256", "accuracy", "dataset", "images", "left_out", "jobs", "time"), RAW)
     lists = {"models": [texts], "transforms": {RAW: [RAW]}, "splits": [texts], "left_out": [RAW], "stages": [texts]}
-    facts = report.in_one_line({"seed": RAW, **lists, "expected": {RAW: 1}, "versions": {RAW: RAW}, "hashes": {RAW: RAW}})
+    facts = pages.in_one_line({"seed": RAW, **lists, "expected": {RAW: 1}, "versions": {RAW: RAW}, "hashes": {RAW: RAW}})
     template = jinja2.Template((REPOSITORY / "workflow" / "report" / "summary.rst").read_text(encoding="utf-8"))
     text = template.render(snakemake={"config": {"run": EVIL, "report": {"summary": facts, "protocol": EVIL}}})
     html = publish_parts(text, writer="html5")["body"]
@@ -339,17 +360,25 @@ def test_facts_of_others_cannot_write_into_the_front_page() -> None:
 
 @pytest.mark.parametrize("title", ["x", EVIL])
 def test_tables_of_others_are_escaped_in_their_pages(title: str) -> None:
-    html = report.page(title, pl.DataFrame({"model": ["m"], "label": [EVIL], EVIL: [EVIL], "x": [RAW]}))
+    html = pages.page(title, pl.DataFrame({"model": ["m"], "label": [EVIL], EVIL: [EVIL], "x": [RAW]}))
     assert html.count("alert(1)") > 2
     assert "<script" not in html
+
+
+def test_templates_escape_what_they_are_given_and_know_every_name() -> None:
+    assert (
+        templates.filled("{{ text }} {{ made }}\n", text='<b a="b">\'&', made=Markup("<b>")) == "&lt;b a=&quot;b&quot;&gt;&#x27;&amp; <b>\n"
+    )
+    with pytest.raises(jinja2.UndefinedError):
+        templates.filled("{{ text }}")
 
 
 def test_errors_move_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
     """Names of files may hold what a terminal obeys."""
 
-    def main(_: Any) -> None:
+    def main(_: Any, __: Any) -> None:
         raise InputError("image a\x1b[2J\x07\nb cannot be decoded")
 
     with pytest.raises(SystemExit):
-        cli.run(main, cli.parser("").parse_args([]))
+        cli.run(main, cli.Parser(""), [])
     assert capsys.readouterr().err == "error: image a\\x1b[2J\\x07 b cannot be decoded\n"

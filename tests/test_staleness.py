@@ -13,7 +13,7 @@ import pytest
 import yaml
 from conftest import Run, planned
 
-from classlens import catalogue
+from classlens.config import catalogue
 
 FIGURES = {f"figure_{item.name}" for item in catalogue.FIGURES}
 TABLES = {f"table_{item.name}" for item in catalogue.TABLES}
@@ -71,30 +71,32 @@ def changing(demo: Run) -> Callable[[str, str], None]:
 
 CHANGED_FILES = {
     "comment in a script": ("workflow/scripts/project.py", PROJECTED),
-    "module used by one stage": (f"{LIBRARY}/shapes.py", EVERYTHING),
-    "module used by projection only": (f"{LIBRARY}/projection.py", PROJECTED | TWINS),
+    "module used by one stage": (f"{LIBRARY}/data/shapes.py", EVERYTHING),
+    "module used by projection only": (f"{LIBRARY}/analyses/projection.py", PROJECTED | TWINS),
     "module of one figure": (f"{LIBRARY}/figures/change_rate.py", {"figure_change_rate"}),
     "module of all figures": (f"{LIBRARY}/figures/canvas.py", FIGURES),
     "module of one table": (f"{LIBRARY}/tables/identifiability.py", {"table_identifiability"}),
     "statistics": (f"{LIBRARY}/statistics.py", {"deletion_curves"} | SHOWN - WITHOUT_STATISTICS),
-    "memories": (f"{LIBRARY}/agreement.py", {"memories"} | TWINS | shown("memories", "identifiability") | EXPLORED),
-    "perturbation": (f"{LIBRARY}/perturbation.py", PERTURBED),
-    "relevance": (f"{LIBRARY}/relevance.py", EXPLAINED),
-    "deletion": (f"{LIBRARY}/deletion.py", DELETED),
-    "masks of maps": (f"{LIBRARY}/segmentation.py", {"segmentation", "figure_segmentation_scores", "table_segmentation_scores"}),
-    "probes": (f"{LIBRARY}/probes.py", {"probes"} | EXPLAINED),
-    "signs of something else": (f"{LIBRARY}/sanity.py", {"sanity", "explorer"}),
-    "training": (f"{LIBRARY}/training.py", OF_TRAINING),
+    "memories": (f"{LIBRARY}/analyses/agreement.py", {"memories"} | TWINS | shown("memories", "identifiability") | EXPLORED),
+    "perturbation": (f"{LIBRARY}/analyses/perturbation.py", PERTURBED),
+    "relevance": (f"{LIBRARY}/analyses/relevance.py", EXPLAINED),
+    "deletion": (f"{LIBRARY}/analyses/deletion.py", DELETED),
+    "masks of maps": (f"{LIBRARY}/analyses/segmentation.py", {"segmentation", "figure_segmentation_scores", "table_segmentation_scores"}),
+    "probes": (f"{LIBRARY}/analyses/probes.py", {"probes"} | EXPLAINED),
+    "signs of something else": (f"{LIBRARY}/report/sanity.py", {"sanity", "explorer"}),
+    "training": (f"{LIBRARY}/models/training.py", OF_TRAINING),
     "style of the figures": (f"{LIBRARY}/figures/classlens.mplstyle", FIGURES),
     "files of the explorer": (f"{LIBRARY}/explorer/tables.py", EXPLORED),
     "style of the explorer": (f"{LIBRARY}/explorer/page/style.css", {"explorer"}),
-    "comparison with expected numbers": (f"{LIBRARY}/reproduction.py", {"reproduction"}),
-    "pages of the report": (f"{LIBRARY}/report.py", {"report_pages"}),
+    "comparison with expected numbers": (f"{LIBRARY}/report/reproduction.py", {"reproduction"}),
+    "scripts of the explorer": (f"{LIBRARY}/explorer/page/main.js", {"explorer"}),
+    "pages of the report": (f"{LIBRARY}/report/pages.py", {"report_pages"}),
+    "templates of pages": (f"{LIBRARY}/presentation/templates.py", {"explorer", "report_pages"}),
     "caption in the report": ("workflow/report/figures/change_rate.rst", set()),
     "comment beside the expected numbers": ("config/expected.yaml", set()),
-    "module of the plan": (f"{LIBRARY}/plan.py", set()),
+    "module of the plan": (f"{LIBRARY}/config/plan.py", set()),
     "summary": ("workflow/scripts/summary.py", set()),
-    "description in the schema": ("config/schema.yaml", set()),
+    "help of a setting": (f"{LIBRARY}/config/settings.py", set()),
     "lock": ("envs/workflow.lock", EVERYTHING),
     "lock of the tests' tools": ("envs/dev.lock", set()),
 }
@@ -207,7 +209,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Run:
     from PIL import Image
     from safetensors.torch import save_file
 
-    from classlens.models import build
+    from classlens.models.loading import build
 
     home = tmp_path_factory.mktemp("a user's files")
     for name in ("cat; rm -rf x", "dog 'n' \"roll\""):

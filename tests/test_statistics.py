@@ -2,12 +2,12 @@
 
 from itertools import product
 
-import interval_coverage
 import numpy as np
 import polars as pl
 import pytest
 from scipy import stats
 
+import interval_coverage
 from classlens import statistics
 from classlens.protocol import CORRECTED, PAPER
 

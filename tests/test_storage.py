@@ -18,26 +18,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from classlens import extraction, models, storage
+from classlens.analyses import extraction
+from classlens.data.images import read_unchanged
 from classlens.errors import InputError
-from classlens.images import read_unchanged
 from classlens.lens import Lens, rank
-from classlens.provenance import Fingerprints, _imported_files, code_sha256, sha256
+from classlens.models import loading
+from classlens.storage import hidden_states, parquet, provenance
+from classlens.storage.atomic_write import atomic_write
+from classlens.storage.fingerprints import Fingerprints
+from classlens.storage.provenance import _imported_files, sha256
 from classlens.trace import Trace
 
 SCRIPTS = REPOSITORY / "workflow" / "scripts"
 
 
-def states(path: Path, dtype: str = "float16", form: str = storage.STATES_FORMAT) -> np.ndarray:
+def states(path: Path, dtype: str = "float16", form: str = hidden_states.STATES_FORMAT) -> np.ndarray:
     """Write a shard of three row groups with one site and block, rows of very different size, and return its states."""
-    values = np.arange(24, dtype=storage.NUMPY_DTYPES[dtype]).reshape(6, 4)
+    values = np.arange(24, dtype=hidden_states.NUMPY_DTYPES[dtype]).reshape(6, 4)
     exponents = np.array([0, -100, 100, -20, 3, 0], np.int8)
     schema = pa.schema([("x.0", pa.binary(4 * values.itemsize))], metadata={"dtype": dtype, "D": "4", "format": form})
     if dtype == "float16":
         schema = schema.append(pa.field("x.0.exponent", pa.int8()))
-    with storage.table_writer(path, schema, {}) as write:
+    with parquet.table_writer(path, schema, {}) as write:
         for rows in (slice(start, start + 2) for start in range(0, 6, 2)):
-            arrays = [storage.fixed_binary(values[rows]), pa.array(exponents[rows])]
+            arrays = [hidden_states.fixed_binary(values[rows]), pa.array(exponents[rows])]
             write(pa.RecordBatch.from_arrays(arrays[: len(schema)], schema=schema))
     return values if dtype == "float32" else (values.astype(np.float64) * 2.0 ** exponents[:, None]).astype(np.float32)
 
@@ -45,20 +49,20 @@ def states(path: Path, dtype: str = "float16", form: str = storage.STATES_FORMAT
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_states_come_back(tmp_path: Path, dtype: str) -> None:
     values = states(tmp_path / "s.parquet", dtype=dtype)
-    np.testing.assert_array_equal(storage.read_states(tmp_path / "s.parquet", "x.0"), values)
+    np.testing.assert_array_equal(hidden_states.read_states(tmp_path / "s.parquet", "x.0"), values)
     group = pq.ParquetFile(tmp_path / "s.parquet").read_row_group(1)
-    np.testing.assert_array_equal(storage.states_of(group, "x.0"), values[2:4])
-    np.testing.assert_array_equal(storage.states_of(group.slice(1), "x.0"), values[3:4])
-    kept = storage.read_stored_states(tmp_path / "s.parquet", "x.0").reshape(3, 2)
+    np.testing.assert_array_equal(hidden_states.states_of(group, "x.0"), values[2:4])
+    np.testing.assert_array_equal(hidden_states.states_of(group.slice(1), "x.0"), values[3:4])
+    kept = hidden_states.read_stored_states(tmp_path / "s.parquet", "x.0").reshape(3, 2)
     np.testing.assert_array_equal(kept[:, 1], values.reshape(3, 2, 4)[:, 1])
-    assert kept.values.dtype == storage.NUMPY_DTYPES[dtype]
-    both = storage.StoredStates.concatenated([kept, kept])
+    assert kept.values.dtype == hidden_states.NUMPY_DTYPES[dtype]
+    both = hidden_states.StoredStates.concatenated([kept, kept])
     np.testing.assert_array_equal(both[3:], values.reshape(3, 2, 4))
 
 
 def test_the_documented_line_reads_states(tmp_path: Path) -> None:
     values = states(tmp_path / "s.parquet")
-    (line,) = [line.strip() for line in str(storage.__doc__).splitlines() if line.strip().startswith("np.")]
+    (line,) = [line.strip() for line in str(hidden_states.__doc__).splitlines() if line.strip().startswith("np.")]
     np.testing.assert_array_equal(eval(line, {"np": np, "t": pq.read_table(tmp_path / "s.parquet"), "c": "x.0"}), values)
     assert f"states = {line}\n" in (REPOSITORY / "docs" / "results.md").read_text(encoding="utf-8")
 
@@ -67,17 +71,17 @@ def test_the_documented_line_reads_states(tmp_path: Path) -> None:
 def test_shards_of_another_format_are_refused(tmp_path: Path, form: str) -> None:
     states(tmp_path / "s.parquet", form=form)
     with pytest.raises(InputError, match=rf"s\.parquet holds hidden states in format {form}; this version reads format 2: delete it"):
-        storage.read_states(tmp_path / "s.parquet", "x.0")
+        hidden_states.read_states(tmp_path / "s.parquet", "x.0")
 
 
 def test_unknown_columns_and_damaged_shards_are_named(tmp_path: Path) -> None:
     path = tmp_path / "s.parquet"
     states(path)
     with pytest.raises(InputError, match=r"no column 'y.0': its columns are x.0, x.0.exponent"):
-        storage.read_states(path, "y.0")
+        hidden_states.read_states(path, "y.0")
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(InputError, match=r"s\.parquet cannot be read .* delete it"):
-        storage.read_states(path, "x.0")
+        hidden_states.read_states(path, "x.0")
 
 
 SCHEMA = pa.schema(
@@ -95,10 +99,10 @@ SCHEMA = pa.schema(
 def shard(path: Path, compression: str = "zstd") -> pa.Table:
     """A small table with a column of every kind, in two row groups."""
     rng = np.random.default_rng(0)
-    with storage.table_writer(path, SCHEMA, {}, compression=compression) as write:
+    with parquet.table_writer(path, SCHEMA, {}, compression=compression) as write:
         for start in (0, 2):
             layers = pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int8()), pa.array(["attn", "mlp"]))
-            states = [storage.fixed_binary(rng.normal(size=(2, 4)).astype("<f2")) for _ in range(2)]
+            states = [hidden_states.fixed_binary(rng.normal(size=(2, 4)).astype("<f2")) for _ in range(2)]
             top = pa.FixedSizeListArray.from_arrays(pa.array(rng.integers(0, 9, 4), pa.int32()), 2)
             write(pa.RecordBatch.from_arrays([pa.array([start, start + 1], pa.int32()), layers, *states, top], schema=SCHEMA))
     return pq.read_table(path)
@@ -109,13 +113,13 @@ def test_every_flipped_bit_is_found(tmp_path: Path, compression: str) -> None:
     path = tmp_path / "s.parquet"
     whole = shard(path, compression)
     content = path.read_bytes()
-    assert storage.read_table(path).equals(whole, check_metadata=True)
+    assert parquet.read_table(path).equals(whole, check_metadata=True)
     for bit in range(8 * len(b"PAR1"), 8 * len(content)):  # before that, there is nothing that anybody reads
         damaged = bytearray(content)
         damaged[bit // 8] ^= 1 << bit % 8
         path.write_bytes(damaged)
         with pytest.raises(InputError, match=r"s\.parquet cannot be read \(.*\): delete it and run the workflow again"):
-            storage.read_table(path)
+            parquet.read_table(path)
 
 
 def test_every_truncation_is_found(tmp_path: Path) -> None:
@@ -125,7 +129,7 @@ def test_every_truncation_is_found(tmp_path: Path) -> None:
     for length in range(len(content)):
         path.write_bytes(content[:length])
         with pytest.raises(InputError, match="cannot be read"):
-            storage.StoredTable(path)
+            parquet.StoredTable(path)
 
 
 def test_only_what_is_read_is_checked(tmp_path: Path) -> None:
@@ -134,10 +138,10 @@ def test_only_what_is_read_is_checked(tmp_path: Path) -> None:
     content = path.read_bytes()
     place = content.index(values[3].as_py())
     path.write_bytes(content[:place] + b"\xff" + content[place + 1 :])
-    assert storage.read_table(path, ["x.10", "top5", "layer"]).num_columns == 3
+    assert parquet.read_table(path, ["x.10", "top5", "layer"]).num_columns == 3
     with pytest.raises(InputError, match=r"its column x\.1 does not have"):
-        storage.read_states(path, "x.1")
-    groups = storage.StoredTable(path).groups(["x.1"])
+        hidden_states.read_states(path, "x.1")
+    groups = parquet.StoredTable(path).groups(["x.1"])
     assert next(groups).num_rows == 2
     with pytest.raises(InputError, match=r"its column x\.1 does not have"):
         next(groups)
@@ -146,30 +150,30 @@ def test_only_what_is_read_is_checked(tmp_path: Path) -> None:
 def test_tables_of_another_model_or_protocol_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "s.parquet"
     shard(path)
-    assert storage.read_table(path, model="abc").num_rows == 4
+    assert parquet.read_table(path, model="abc").num_rows == 4
     with pytest.raises(InputError, match=r"made with another model \(abc, and this is def\): delete it"):
-        storage.read_states(path, "x.1", model="def")
-    with storage.reading("paper"):
-        assert storage.read_table(path).num_rows == 4
-    with storage.reading("corrected"), pytest.raises(InputError, match="made with another protocol"):
-        storage.read_table(path)
+        hidden_states.read_states(path, "x.1", model="def")
+    with parquet.reading("paper"):
+        assert parquet.read_table(path).num_rows == 4
+    with parquet.reading("corrected"), pytest.raises(InputError, match="made with another protocol"):
+        parquet.read_table(path)
 
 
 def test_drafts_of_killed_processes_are_removed(tmp_path: Path) -> None:
     others = [tmp_path / name for name in (".out.0123abcd.csv", ".out[1].0123abcd.txt", "out.txt")]
     for path in [*others, tmp_path / ".out.0123abcd.txt"]:
         path.touch()
-    with storage.whole(tmp_path / "out.txt") as draft:
+    with atomic_write(tmp_path / "out.txt") as draft:
         draft.write_text("all")
     assert sorted(tmp_path.iterdir()) == sorted(others)
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), storage.whole(tmp_path / "out.txt") as draft:
+    with pytest.raises(RuntimeError), atomic_write(tmp_path / "out.txt") as draft:
         draft.write_text("half")
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
-    with storage.whole(tmp_path / "deep" / "out.txt") as draft:
+    with atomic_write(tmp_path / "deep" / "out.txt") as draft:
         draft.write_text("all")
     assert (tmp_path / "deep" / "out.txt").read_text() == "all"
 
@@ -194,7 +198,7 @@ def test_float16_keeps_eleven_bits_of_the_largest_value_whatever_its_size(mantis
     assert exponent is not None
     largest = np.abs(values.numpy().astype(np.float64)).max(axis=1)
     assert ((largest >= 1) & (largest < 2) | (np.abs(rows).max(axis=1) < 2.0**-126)).all()
-    back = storage.StoredStates(values.numpy(), np.ldexp(np.float32(1), exponent.numpy()))[:]
+    back = hidden_states.StoredStates(values.numpy(), np.ldexp(np.float32(1), exponent.numpy()))[:]
     assert (np.abs(back.astype(np.float64) - rows).max(axis=1) <= 2.0**-11 * np.abs(rows).max(axis=1) + 2.0**-149).all()
 
 
@@ -210,7 +214,7 @@ def test_the_largest_value_of_a_row_that_rounds_up_stays_below_two() -> None:
 def test_storage_does_not_change_the_ranks_of_models_with_a_small_layer_scale(arch: str, kwargs: dict) -> None:
     """Without exponents, 61 % of DeiT-III's `attn_out` ranks and 45 % of its `mlp_out` ranks changed."""
     torch.manual_seed(0)
-    model = models.build(arch, {"img_size": 64, "embed_dim": 48, "num_heads": 3, "depth": 3, **kwargs}, 100)
+    model = loading.build(arch, {"img_size": 64, "embed_dim": 48, "num_heads": 3, "depth": 3, **kwargs}, 100)
     names, images = extraction.columns(3), torch.randn(8, 3, 64, 64)
     with torch.inference_mode(), Trace(model, names) as trace:
         model(images)
@@ -218,7 +222,7 @@ def test_storage_does_not_change_the_ranks_of_models_with_a_small_layer_scale(ar
         for name in names:
             values, exponent = extraction.stored(trace[name], name, torch.float16)
             assert exponent is not None
-            back = storage.StoredStates(values.numpy(), np.ldexp(np.float32(1), exponent.numpy()))[:]
+            back = hidden_states.StoredStates(values.numpy(), np.ldexp(np.float32(1), exponent.numpy()))[:]
             ranks = [rank(lens(states.view(8, -1, 48)), classes) for states in (trace[name], torch.from_numpy(back))]
             assert (ranks[0] != ranks[1]).float().mean() < 0.03, name
 
@@ -234,8 +238,8 @@ def test_code_hash_follows_imports_and_nothing_else(tmp_path: Path) -> None:
     def digest() -> str:
         program = f"""if True:
             from pathlib import Path
-            from classlens import provenance
-            provenance.PACKAGE = Path({str(package)!r})
+            from classlens.storage import provenance
+            provenance.SCRIPTS = Path({str(package.parent)!r})
             print(provenance.code_sha256({str(script)!r}))"""
         return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=SCRIPTS).stdout
 
@@ -246,23 +250,33 @@ def test_code_hash_follows_imports_and_nothing_else(tmp_path: Path) -> None:
     assert digest() != before
 
 
-def test_every_script_imports_what_its_hash_covers() -> None:
-    """The hash sees every module of the library that a script really loads."""
+def test_every_script_imports_what_its_hash_covers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The walk over imports that the hash follows sees every module of the library that a script really loads.
+
+    The hash leaves out the settings, whose values reach programs as parameters, and what they alone import.
+    """
     program = """if True:
         import runpy, sys
         from pathlib import Path
         for script in sorted(Path(".").glob("*.py")):
-            for name in [name for name in sys.modules if name.startswith("classlens")]:
+            for name in [name for name in sys.modules if name.split(".")[0] in ("classlens", "cli")]:
                 del sys.modules[name]  # other libraries stay: loading them anew takes minutes
             runpy.run_path(str(script), run_name="loaded")
-            print(script, *(module.__file__ for name, module in sys.modules.items() if name.startswith("classlens") and module.__file__))
+            ours = [module for name, module in sys.modules.items() if name.split(".")[0] in ("classlens", "cli")]
+            print(script, *(module.__file__ for module in ours if module.__file__))
     """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=SCRIPTS)
     loaded = {line.split()[0]: {Path(name).resolve() for name in line.split()[1:]} for line in done.stdout.splitlines()}
     assert set(loaded) == {script.name for script in SCRIPTS.glob("*.py")}
+    settings = set((SCRIPTS / "classlens" / "config").iterdir())
+    hashed = {name: _imported_files(SCRIPTS / name) for name in loaded}
+    monkeypatch.setattr(provenance, "SETTINGS", "nothing")
+    provenance._direct_imports.cache_clear()
     for name, files in loaded.items():
-        assert files <= _imported_files(SCRIPTS / name), name
-        assert len(code_sha256(SCRIPTS / name)) == 64
+        walked = _imported_files(SCRIPTS / name)
+        assert files <= walked, name
+        assert hashed[name] < walked if walked & settings else hashed[name] == walked, name
+    provenance._direct_imports.cache_clear()
 
 
 def test_fingerprints_are_remembered_and_follow_content(tmp_path: Path) -> None:

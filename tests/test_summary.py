@@ -4,19 +4,18 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
-import yaml
 from conftest import REPOSITORY, Run, small_config
 
-from classlens.card import Card
-from classlens.catalogue import FIGURES, TABLES
-from classlens.config import resolve
-from classlens.plan import Plan
-from classlens.storage import write_table
-
-SCHEMA = yaml.safe_load((REPOSITORY / "config" / "schema.yaml").read_text(encoding="utf-8"))
+from classlens.config.catalogue import FIGURES, TABLES
+from classlens.config.plan import Plan
+from classlens.config.reading import resolve
+from classlens.config.steps import SummaryStep, flags
+from classlens.models.card import Card
+from classlens.storage.parquet import write_table
 
 
 @pytest.fixture
@@ -39,25 +38,27 @@ def results(tmp_path: Path) -> Path:
     return folder
 
 
-def summary(results: Path, *arguments: str) -> str:
+def summary(results: Path, **changes: Any) -> str:
+    said = {"seconds": 75.0, "figures": [], "formats": ["png", "pdf"], "tables": [], "models": [], "without_masks": [], **changes}
+    arguments = flags(SummaryStep(**said))
     command = [
         sys.executable,
         REPOSITORY / "workflow/scripts/summary.py",
         "--results",
         results,
-        "--seconds",
-        "75",
-        "--formats",
-        "png",
-        "pdf",
     ]
     done = subprocess.run([str(part) for part in (*command, *arguments)], capture_output=True, text=True, check=True)
     return done.stdout.replace(f"{results}/", "")
 
 
 def test_the_end_of_a_run_says_what_was_made_and_what_was_not(results: Path) -> None:
-    figures, without_masks = ("--figures", "one", "three", "two"), ("--without-masks", "F4 of photos (no masks)")
-    said = summary(results, *figures, "--models", "pooled", *without_masks, "--arguments=--configfile my.yaml")
+    said = summary(
+        results,
+        figures=["one", "three", "two"],
+        models=["pooled"],
+        without_masks=["F4 of photos (no masks)"],
+        arguments="--configfile my.yaml",
+    )
     assert said.strip().splitlines() == [
         "Done (1.2 min). What there is of the run mine:",
         "Figures (png, pdf; numbers as csv):",
@@ -75,7 +76,7 @@ def test_the_end_of_a_run_says_what_was_made_and_what_was_not(results: Path) -> 
 
 
 def test_a_run_of_which_everything_is_there_is_complete(results: Path) -> None:
-    assert summary(results, "--figures", "one", "two").strip().startswith("The run mine is complete (1.2 min).")
+    assert summary(results, figures=["one", "two"]).strip().startswith("The run mine is complete (1.2 min).")
 
 
 def test_what_needs_masks_is_left_out_only_where_there_are_none(tmp_path: Path) -> None:
@@ -83,9 +84,9 @@ def test_what_needs_masks_is_left_out_only_where_there_are_none(tmp_path: Path) 
     (tmp_path / "validation" / "cat" / "0.png").touch()
     photos = {"kind": "imagefolder", "root": str(tmp_path), "images_per_class": None}
     config = small_config(analyses=["identifiability", "context", "building"])
-    small = Plan(resolve(config, SCHEMA), "results/small")
+    small = Plan(resolve(config), "results/small")
     assert small.without_masks() == {}
-    mine = Plan(resolve({**config, "datasets": {"photos": photos}}, SCHEMA), "results/small")
+    mine = Plan(resolve({**config, "datasets": {"photos": photos}}), "results/small")
     assert {name: [item.letter for item in items] for name, items in mine.without_masks().items()} == {"photos": ["F4", "T4"]}
 
 

@@ -4,9 +4,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from classlens import deletion_curves, perturbation_rates, segmentation_scores
+from classlens.analyses import deletion_curves, segmentation_scores
+from classlens.presentation.series import Series
 from classlens.protocol import CORRECTED, PAPER
-from classlens.series import Series
+from classlens.tables import perturbation_rates
 
 METADATA = {"prefix_tokens": "1", "cls_token": "true", "classes": "5", "grid": "[1, 3]"}
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from classlens.models import build
+from classlens.models.loading import build
 from classlens.trace import SITES, Trace, ViT
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))

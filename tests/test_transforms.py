@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from classlens import models, transforms
+from classlens.data import transforms
+from classlens.data.geometry import Geometry
+from classlens.data.transforms import Transform, own_transform
 from classlens.errors import InputError
-from classlens.geometry import Geometry
+from classlens.models import loading
 from classlens.protocol import CORRECTED
-from classlens.transforms import Transform, own_transform
 
 MODULES = ("vision_transformer", "deit", "beit", "eva", "vision_transformer_relpos", "vision_transformer_hybrid")
 SIZES = st.sampled_from([(24, 24), (24, 16), (16, 40), (33, 32)])
@@ -69,9 +70,9 @@ def test_masks_follow(published: tuple[str, float, str], size: tuple[int, int], 
 @pytest.mark.parametrize("size", [[64, 32], [32, 64], 48])
 def test_a_models_own_transform_is_timms_for_its_size(size: int | list[int]) -> None:
     kwargs = {"img_size": size, "embed_dim": 24, "num_heads": 2, "depth": 1}
-    model = models.build("vit_tiny_patch16_224", kwargs, 3)
+    model = loading.build("vit_tiny_patch16_224", kwargs, 3)
     config = {**timm.data.resolve_data_config(model=model), "input_size": (3, *model.patch_embed.img_size)}
-    ours, theirs = Transform(models.transform_of(model, "vit_tiny_patch16_224", None, CORRECTED)), timm.data.create_transform(**config)
+    ours, theirs = Transform(loading.transform_of(model, "vit_tiny_patch16_224", None, CORRECTED)), timm.data.create_transform(**config)
     for shape in ((90, 60), (60, 90), (50, 50), (200, 20)):
         assert torch.equal(ours(picture(*shape, 0)), theirs(picture(*shape, 0)))
 

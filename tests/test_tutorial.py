@@ -6,11 +6,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
-import tutorial
 from conftest import Run
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 from published_files import write_hub_model
+
+import tutorial
 
 MOST_BYTES = 1_500_000
 FOLDER = re.compile(r"/(home|root|tmp|usr|var|Users)/")

@@ -11,29 +11,32 @@ import pyarrow.compute as pc
 import pytest
 import torch
 import yaml
-from conftest import REPOSITORY, Run, planned
+from conftest import Run, planned
 from PIL import Image
 from polars.testing import assert_frame_equal
 
-from classlens import agreement, extraction, identifiability, models, projection, projection_table, provenance, storage, twins
-from classlens.agreement import MemoryUse
-from classlens.card import Card
-from classlens.compute import Compute
-from classlens.config import resolve
+from classlens.analyses import agreement, extraction, identifiability, projection, projection_table, twins
+from classlens.analyses.agreement import MemoryUse
+from classlens.analyses.model_run import ModelRun
+from classlens.compute.device import Compute
+from classlens.config.plan import Plan, twin_seed
+from classlens.config.reading import resolve
+from classlens.data.manifest import SCHEMA as MANIFEST
+from classlens.data.transforms import Transform
 from classlens.errors import InputError
 from classlens.lens import Lens
-from classlens.manifest import SCHEMA as MANIFEST
-from classlens.plan import Plan, twin_seed
+from classlens.models import loading
+from classlens.models.card import Card
 from classlens.protocol import CORRECTED, PAPER, Protocol
+from classlens.storage import parquet, provenance
 
-SCHEMA = yaml.safe_load((REPOSITORY / "config" / "schema.yaml").read_text(encoding="utf-8"))
 ARCH = "vit_tiny_patch16_224"
 SMALL = {"arch": ARCH, "kwargs": {"img_size": 32, "embed_dim": 16, "num_heads": 2, "depth": 2}}
 
 
 def plan(models: dict[str, dict[str, Any]], **changes: Any) -> Plan:
     config = {"datasets": {"d": {"kind": "shapes"}}, "models": models, **changes}
-    return Plan(resolve(config, SCHEMA), "results/x")
+    return Plan(resolve(config), "results/x")
 
 
 def trained(**changes: Any) -> dict[str, Any]:
@@ -64,7 +67,7 @@ def test_a_model_has_as_many_twins_as_seeds(asked: Any, protocol: str, number: i
     seeds = [found.models[name].seed for name in names]
     assert seeds[:1] == [7][:number]  # the first has the weights that the run's seed gives
     assert len(set(seeds)) == number
-    assert [found.model_settings(name)["seed"] for name in names] == seeds
+    assert [found.model_step(name).seed for name in names] == seeds
 
 
 def test_seeds_of_two_runs_have_nothing_in_common() -> None:
@@ -88,14 +91,13 @@ def test_twins_need_memories_where_a_model_that_they_are_compared_with_has_them(
     borrowing = {"m": trained(analyses=["identifiability"]), "n": trained(random_twin="m", analyses=["memories"])}
     found = plan(borrowing)
     assert found.twins_need_memories("m")
-    figures = {item: found.files_of((item,)) for item in (f6(),)}
-    assert figures
+    assert found.files_of((f6(),))
     assert found.models_of(f6()) == [*found.models["m"].twins, "n"]
     assert not plan({"m": trained(analyses=["identifiability"])}).twins_need_memories("m")
 
 
 def f6() -> Any:
-    from classlens.catalogue import FIGURES
+    from classlens.config.catalogue import FIGURES
 
     return next(item for item in FIGURES if item.name == "class_value_agreement")
 
@@ -156,11 +158,13 @@ def manifest_of(folder: Path, shards: list[int]) -> pa.Table:
 
 def twin_in(folder: Path, seed: int, arch: str, protocol: Protocol) -> None:
     torch.manual_seed(seed)
-    model = models.build(arch, SMALL["kwargs"], 7)
+    model = loading.build(arch, SMALL["kwargs"], 7)
     folder.mkdir(parents=True)
-    models.save(model, folder / "model.safetensors")
+    loading.save(model, folder / "model.safetensors")
     transform = {"resize": [32, 32], "crop": None, "interpolation": "bilinear", "mean": [0.5] * 3, "std": [0.5] * 3}
-    models.describe(model, arch, SMALL["kwargs"], "random", transform, protocol, folder / "model.safetensors").write(folder / "model.json")
+    loading.describe(
+        model, arch, SMALL["kwargs"], "random", transform=transform, protocol=protocol, weights=folder / "model.safetensors"
+    ).write(folder / "model.json")
 
 
 @pytest.mark.parametrize(
@@ -175,7 +179,7 @@ def test_all_twins_at_once_give_what_each_gives_step_by_step(
     together, apart = [], []
     for number in range(2):
         twin_in(tmp_path / f"{number}", number, arch, protocol)
-        model, card = models.load_model(tmp_path / f"{number}")
+        model, card = loading.load_model(tmp_path / f"{number}")
         paths = [tmp_path / f"{name}.{number}" for name in ("p", "q0", "q1", "c0", "c1")]
         use = MemoryUse(agreement.of_model(model), card, of_image, protocol)
         together.append(twins.Twin(model, card, paths[0], paths[1:3], [] if number else paths[3:], use, {"model_sha256": card.sha256}))
@@ -203,23 +207,25 @@ def test_all_twins_at_once_give_what_each_gives_step_by_step(
 
 
 def read(*paths: Path) -> pl.DataFrame:
-    return pl.concat([pl.DataFrame(storage.read_table(path)).with_columns(pl.col(pl.Categorical).cast(pl.String)) for path in paths])
+    return pl.concat([pl.DataFrame(parquet.read_table(path)).with_columns(pl.col(pl.Categorical).cast(pl.String)) for path in paths])
 
 
 def step_by_step(
     folder: Path, model_folder: Path, manifest: pa.Table, root: Path, run: Compute, dtype: str, classes: list[int], protocol: Protocol
 ) -> dict[str, Any]:
     """What extraction, projection and memories make of a model."""
-    model, card = models.load_model(model_folder)
+    model, card = loading.load_model(model_folder)
     layers = agreement.of_model(model)
     found: dict[str, Any] = {"predictions": [], "projections": [], "class_logits": []}
     shards = []
     for shard in ("00000", "00001"):
         part = manifest.filter(pc.field("shard") == shard)
         states, predictions, keys, projections, logits = (folder / f"{shard}.{name}" for name in ("s", "p", "k", "q", "c"))
-        extraction.extract(model, card, part, root, run, dtype, states, predictions, keys, protocol, {})
-        interest = projection.classes_of_interest(part, storage.read_table(predictions), classes)
-        projection.project(Lens.from_model(model), card, states, interest, 5, run, protocol, projections, logits, {})
+        images = ModelRun(model, Lens.from_model(model), card, part, root, Transform(card.transform), run, protocol, {})
+        extraction.extract(images, dtype, extraction.Outputs(states, predictions, keys))
+        interest = projection.classes_of_interest(part, parquet.read_table(predictions), classes)
+        project = projection.Projector(Lens.from_model(model), card, 5, run, protocol)
+        project.shard(states, interest, projection.Outputs(projections, logits), {})
         for name, path in zip(found, (predictions, projections, logits), strict=True):
             found[name].append(path)
         shards.append((keys, projection_table.read([projections], card)))
@@ -230,8 +236,8 @@ def step_by_step(
 
 
 def test_a_layer_with_too_few_memories_is_refused(tmp_path: Path) -> None:
-    model = models.build(ARCH, {"img_size": 32, "embed_dim": 4, "num_heads": 1, "depth": 1}, 3)
-    from classlens import memories
+    model = loading.build(ARCH, {"img_size": 32, "embed_dim": 4, "num_heads": 1, "depth": 1}, 3)
+    from classlens.analyses import memories
 
     with pytest.raises(InputError, match="has 4 memories and a token uses 5: leave `memories` out"):
         memories.sites(model, CORRECTED)
@@ -252,7 +258,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
             Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(path)
     for classes, name in ((1, "one"), (2, "two")):
         torch.manual_seed(classes)
-        torch.save(models.build(ARCH, SMALL["kwargs"], classes).state_dict(), home / f"{name}.pt")
+        torch.save(loading.build(ARCH, SMALL["kwargs"], classes).state_dict(), home / f"{name}.pt")
     datasets = {name: {"kind": "imagefolder", "root": f"../images/{name}", "images_per_class": None} for name in ("one", "two")}
     config = {
         "run": "small",
@@ -293,7 +299,7 @@ def test_twins_have_what_the_results_promise_and_no_hidden_states(run: Run) -> N
         assert set(projections["site"]) == {"resid_post"}
         assert len(projections) == 6 * card.tokens * card.depth
         for path in (f"predictions/{name}/two/validation", f"identifiability/{name}/two", f"identifiability/{name}/two_ranks"):
-            assert len(storage.read_table(results / f"{path}.parquet", model=card.sha256))
+            assert len(parquet.read_table(results / f"{path}.parquet", model=card.sha256))
     assert sorted(path.name for path in (results / "explorer").iterdir() if path.is_dir()) == ["one", "one_random", "two", "two_random"]
 
 
@@ -340,4 +346,4 @@ def test_a_profile_speaks_of_the_twins_of_all_models_at_once(run: Run) -> None:
     shown = run.complete("--dry-run", "--printshellcmds", *given, "--configfile", config)
     commands = [line for line in shown.splitlines() if "/twins.py" in line]
     assert len(commands) == 2
-    assert all("--threads 1 " in line and "--mem-mb 777 " in line for line in commands)
+    assert all("--threads 1 " in line and "--mem-mb=777" in line for line in commands)

@@ -1,72 +1,75 @@
-"""The directive `configuration`: every key of a config with type, default and meaning, from `config/schema.yaml`."""
+"""The directive `configuration`: every key of a config with type, default and meaning, from `classlens.config.settings`."""
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
-import yaml
 from docutils import nodes
+from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-SCHEMA = Path(__file__).parent.parent.parent / "config" / "schema.yaml"
+from classlens.config import settings
+from classlens.config.reading import alternatives, sections_of
+from classlens.config.settings import Config, Section
+
 NAME = "NAME"
 """Stands for a name that the config chooses, in `models.NAME.arch`."""
 
-Schema = dict[str, Any]
 
-
-def sections(schema: Schema, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Schema]]:
+def sections(section: type[Section], path: tuple[str, ...] = ()) -> Iterator[tuple[str, type[Section]]]:
     """Every part of a config that holds keys, outermost first, with its path."""
-    yield ".".join(path), schema
-    for name, inner in schema["properties"].items():
-        of_names = inner.get("additionalProperties")
-        if "properties" in inner:
-            yield from sections(inner, (*path, name))
-        elif isinstance(of_names, dict) and "properties" in of_names:
-            yield from sections(of_names, (*path, name, NAME))
+    yield ".".join(path), section
+    for name, field in section.settings().items():
+        is_mapping = any(get_origin(kind) is dict for kind in alternatives(field.annotation))
+        for inner in sections_of(field.annotation):
+            yield from sections(inner, (*path, name, NAME) if is_mapping else (*path, name))
 
 
-def kind(schema: Schema) -> str:
-    """What a value may be, in words."""
+def in_words(schema: dict[str, Any]) -> str:
+    """A JSON schema in words."""
+    if "$ref" in schema or "properties" in schema:
+        return "keys of its own"
     if "enum" in schema:
         return "one of " + ", ".join(f"`{choice}`" for choice in schema["enum"])
     if "const" in schema:
         return f"`{schema['const']}`"
     if choices := schema.get("anyOf") or schema.get("oneOf"):
-        return " or ".join(map(kind, choices))
-    types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    return " or ".join(_of_type(name, schema) for name in types)
+        return " or ".join(dict.fromkeys(map(in_words, choices)))
+    return _of_type(schema.get("type", "value"), schema)
 
 
-def _of_type(name: str, schema: Schema) -> str:
+def _of_type(name: str, schema: dict[str, Any]) -> str:
     if name == "array":
-        return f"list of {schema['minItems']} x {kind(schema['items'])}" if "minItems" in schema else f"list ({kind(schema['items'])})"
+        length = f"{schema['minItems']} x " if schema.get("minItems") == schema.get("maxItems", 0) else ""
+        return f"list of {length}{in_words(schema['items'])}" if length else f"list ({in_words(schema['items'])})"
     if name == "object":
-        return "keys of its own" if "properties" in schema else "mapping"
+        return "mapping"
     bounds = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most"}
     limits = [f"{words} {schema[key]}" for key, words in bounds.items() if key in schema]
     limits += [f"`{schema['pattern']}`"] if name == "string" and "pattern" in schema else []
     return name + (f" ({', '.join(limits)})" if limits else "")
 
 
-def default(name: str, schema: Schema, required: list[str]) -> str:
+def default(field: FieldInfo) -> str:
     """What holds where the config says nothing."""
-    if name in required:
+    if field.is_required():
         return "required"
-    return f"default `{json.dumps(schema['default'])}`"
+    value = field.get_default(call_default_factory=True)
+    return f"default `{json.dumps({} if isinstance(value, Section) else to_jsonable_python(value))}`"
 
 
-def markdown(schema: Schema) -> str:
+def markdown() -> str:
     """A heading for each part of a config, and under it each key."""
     lines: list[str] = []
-    for path, part in sections(schema):
+    for path, section in sections(Config):
         lines += [f"## {path or 'The whole config'}", ""]
-        for name, inner in part["properties"].items():
+        schemas = section.model_json_schema()["properties"]
+        for name, field in section.settings().items():
             key = f"{path}.{name}" if path else name
-            lines += [f"`{key}`", f": {kind(inner)}; {default(name, inner, part.get('required', []))}\n"]
-            lines += [f"  {inner['description'].removesuffix('.')}.", ""]
+            said = " ".join((field.description or "").split()).removesuffix(".")
+            lines += [f"`{key}`", f": {in_words(schemas[name])}; {default(field)}\n", f"  {said}.", ""]
     return "\n".join(lines)
 
 
@@ -74,8 +77,8 @@ class Configuration(SphinxDirective):
     """Every key of a config."""
 
     def run(self) -> list[nodes.Node]:
-        self.env.note_dependency(str(SCHEMA))
-        return self.parse_text_to_nodes(markdown(yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))), allow_section_headings=True)
+        self.env.note_dependency(settings.__file__)
+        return self.parse_text_to_nodes(markdown(), allow_section_headings=True)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

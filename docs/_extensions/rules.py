@@ -35,8 +35,8 @@ def program(rule: Any) -> str | None:
     """The script that a rule runs, where it runs one."""
     if rule.shellcmd is None:
         return None
-    named = re.search(r"\w+\.py", rule.shellcmd)
-    return named[0] if named else rule.params["script"]
+    named = rule.params["program"]
+    return named if isinstance(named, str) else named[0]
 
 
 def described(workflow: Any, config: dict[str, Any]) -> list[dict[str, Any]]:

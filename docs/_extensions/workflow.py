@@ -13,7 +13,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from _extensions import rule_graph
 from _extensions.rule_graph import anchor
-from classlens.catalogue import FIGURES, TABLES
+from classlens.config.catalogue import FIGURES, TABLES
 
 REPOSITORY = Path(__file__).parent.parent.parent
 LETTERS = {f"{kind}_{item.name}": item.letter for kind, items in (("figure", FIGURES), ("table", TABLES)) for item in items}

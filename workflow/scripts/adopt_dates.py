@@ -1,18 +1,16 @@
 """Give the files of a copied run the dates that they had, so that nothing in the copy looks newer than what was made from it."""
 
-import argparse
-from pathlib import Path
+from argparse import Namespace
 
-from classlens import cli, run_record
-
-
-def arguments() -> argparse.Namespace:
-    parser = cli.parser(__doc__, protocol=False)
-    parser.add_argument("--results", type=Path, required=True, help="folder of the run's results, such as results/demo")
-    return parser.parse_args()
+import cli
+from classlens.config import run_record
 
 
-def main(args: argparse.Namespace) -> None:
+def arguments() -> cli.Parser:
+    return cli.Parser(__doc__).one(results="folder of the run's results, such as results/demo")
+
+
+def main(args: Namespace, _: cli.NoSettings) -> None:
     print(f"{args.results}: {run_record.put_back_dates(args.results)} files have the dates that the run gave them")
 
 

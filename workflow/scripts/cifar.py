@@ -1,27 +1,22 @@
 """Unpack a split of the official archive of CIFAR-10 or CIFAR-100 into folders of images."""
 
-import argparse
-from pathlib import Path
+from argparse import Namespace
 
-from classlens import cifar, cli
-from classlens.cifar_layout import ARCHIVES
-
-
-def arguments() -> argparse.Namespace:
-    parser = cli.parser(__doc__, protocol=False)
-    parser.add_argument("--kind", choices=sorted(ARCHIVES), required=True, help="which data set")
-    parser.add_argument("--archive", type=Path, required=True, help="folder of the archive, or the one that holds it")
-    parser.add_argument("--download", type=cli.json_argument, default=False, help="fetch it if it is not there (true or false)")
-    parser.add_argument("--split", required=True, help="train or test")
-    parser.add_argument("--images-per-class", type=cli.optional_int, help="images of each class, None for all")
-    parser.add_argument("--folder", type=Path, required=True, help="folder to write")
-    return parser.parse_args()
+import cli
+from classlens.config.steps import ArchiveStep, DownloadSetting
+from classlens.data import cifar
+from classlens.data.cifar_layout import ARCHIVES
 
 
-def main(args: argparse.Namespace) -> None:
-    if args.download and ARCHIVES[args.kind].home(args.archive) is None:
-        cifar.download(args.kind, args.archive)
-    cifar.unpack(args.kind, args.archive, args.split, args.images_per_class, args.folder)
+def arguments() -> cli.Parser:
+    parser = cli.Parser(__doc__, ArchiveStep, network=DownloadSetting)
+    return parser.one(archive="folder of the archive, or the one that holds it", folder="folder to write")
+
+
+def main(args: Namespace, settings: ArchiveStep) -> None:
+    if args.network.download and ARCHIVES[settings.kind].home(args.archive) is None:
+        cifar.download(settings.kind, args.archive)
+    cifar.unpack(settings.kind, args.archive, settings.split, settings.images_per_class, args.folder)
 
 
 if __name__ == "__main__":

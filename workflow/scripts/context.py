@@ -1,28 +1,26 @@
 """Measure how identifiable the class is at class and at context tokens, per image and block."""
 
-import argparse
-from pathlib import Path
+from argparse import Namespace
 
-from classlens import cli, context, projection_table, storage
-from classlens.card import Card
-from classlens.groups import TokenLabels
-
-
-def arguments() -> argparse.Namespace:
-    parser = cli.parser(__doc__)
-    parser.add_argument("--projections", type=Path, nargs="+", required=True, help="projections of the shards, in order")
-    parser.add_argument("--card", type=Path, required=True, help="model.json of the model")
-    parser.add_argument("--tokens", type=Path, required=True, help="token labels")
-    parser.add_argument("--context", type=Path, required=True, help="measures per image to write")
-    return parser.parse_args()
+import cli
+from classlens.analyses import context, projection_table
+from classlens.analyses.groups import TokenLabels
+from classlens.config.settings import ProtocolSetting
+from classlens.models.card import Card
+from classlens.storage import parquet
 
 
-def main(args: argparse.Namespace) -> None:
+def arguments() -> cli.Parser:
+    parser = cli.Parser(__doc__, ProtocolSetting).many(projections="projections of the shards, in order")
+    return parser.one(card="model.json of the model", tokens="token labels", context="measures per image to write")
+
+
+def main(args: Namespace, settings: ProtocolSetting) -> None:
     card = Card.read(args.card)
-    labels = TokenLabels(storage.read_table(args.tokens), card)
+    labels = TokenLabels(parquet.read_table(args.tokens), card)
     measures = context.per_image(projection_table.read(args.projections, card), labels, card)
-    metadata = {**cli.provenance(args, card.sha256), **card.metadata}
-    storage.write_table(args.context, measures.to_arrow(), metadata)
+    metadata = {**cli.provenance(settings, card.sha256), **card.metadata}
+    parquet.write_table(args.context, measures.to_arrow(), metadata)
 
 
 if __name__ == "__main__":

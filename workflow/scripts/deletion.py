@@ -1,42 +1,42 @@
 """Remove image tokens in the order of each relevance map, and see whether the model is still right."""
 
-import argparse
 import json
-from pathlib import Path
+from argparse import Namespace
 
 import numpy as np
 import pyarrow as pa
 import torch
 
-from classlens import cli, deletion, model_run, relevance_table, storage
-from classlens.batches import Batch
+import cli
+import model_cli
+from classlens.analyses import deletion, relevance_table
+from classlens.config.steps import DeletionStep
+from classlens.data.batches import Batch
+from classlens.models import token_pruning
+from classlens.storage import parquet
 
 
-def arguments() -> argparse.Namespace:
-    parser = cli.parser(__doc__)
-    model_run.add_arguments(parser)
-    parser.add_argument("--relevance", type=Path, required=True, help="relevance maps")
-    parser.add_argument("--steps", type=cli.optional_int, help="numbers of removed tokens, evenly spread; all if left out")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the random orders")
-    parser.add_argument("--deletion", type=Path, required=True, help="correctness per image to write")
-    return parser.parse_args()
+def arguments() -> cli.Parser:
+    parser = model_cli.ModelParser(__doc__, DeletionStep).of_images()
+    return parser.one(relevance="relevance maps", deletion="correctness per image to write")
 
 
-def main(args: argparse.Namespace) -> None:
-    run = model_run.from_arguments(args)
+def main(args: Namespace, settings: DeletionStep) -> None:
+    run = model_cli.model_run(args)
+    token_pruning.check(run.model, run.card.arch)
     maps = relevance_table.true_class_maps(args.relevance, run.classes, run.card.sha256)
     tied = {method for method, (_, values) in maps.items() if deletion.has_ties(values)}
-    removed = deletion.steps(run.card.image_tokens, args.steps, run.lens.pooled, run.protocol)
+    removed = deletion.steps(run.card.image_tokens, settings.steps, run.lens.pooled, run.protocol)
 
     def work(batch: Batch) -> pa.RecordBatch:
         of_batch = {method: values[np.searchsorted(ids, batch.image_ids)] for method, (ids, values) in maps.items()}
-        curves = deletion.curves(of_batch, batch.image_ids, tied, args.seed, run.protocol)
+        curves = deletion.curves(of_batch, batch.image_ids, tied, settings.seed, run.protocol)
         orders = torch.from_numpy(np.stack([curve.removal for curve in curves])).to(run.compute.device)
-        correct = deletion.correct_after_removal(run.model, run.lens, batch.images, batch.classes, orders, removed)
+        correct = deletion.correct_after_removal(run.model, run.lens, batch, orders, removed)
         return deletion.table(curves, batch.image_ids, correct.cpu().numpy())
 
-    metadata = {**run.provenance, "removed": json.dumps(removed)}
-    with storage.table_writer(args.deletion, deletion.schema(len(removed)), metadata) as write:
+    metadata = {**run.metadata, "removed": json.dumps(removed)}
+    with parquet.table_writer(args.deletion, deletion.schema(len(removed)), metadata) as write:
         run.each("deletion", run.card.tokens * run.card.width * 4, work, write)
 
 

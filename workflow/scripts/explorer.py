@@ -1,27 +1,24 @@
 """Write the page of the explorer, which loads the files that `explorer_model` has written beside it."""
 
-import argparse
-from pathlib import Path
+from argparse import Namespace
 
-from classlens import cli, run_facts, storage
+import cli
+from classlens.config.steps import ExplorerStep
 from classlens.explorer import page
+from classlens.report import run_facts
+from classlens.storage.atomic_write import atomic_write
 
 
-def arguments() -> argparse.Namespace:
-    parser = cli.parser(__doc__)
-    parser.add_argument("--run", required=True, help="name of the run")
-    parser.add_argument(
-        "--models", type=cli.json_argument, required=True, help="name, label, dataset and twin_of of each model, as a JSON list"
-    )
-    parser.add_argument("--warnings", type=Path, required=True, help="signs that something else was measured than was meant")
-    parser.add_argument("--page", type=Path, required=True, help="page to write")
-    return parser.parse_args()
+def arguments() -> cli.Parser:
+    parser = cli.Parser(__doc__, ExplorerStep)
+    parser.many(explored="folders of the models, beside the page").one(warnings="signs that something else was measured than was meant")
+    return parser.one(page="page to write")
 
 
-def main(args: argparse.Namespace) -> None:
+def main(args: Namespace, settings: ExplorerStep) -> None:
     warnings = run_facts.warnings(args.warnings)
-    facts = {"run": args.run, "protocol": args.protocol, "models": args.models, "warnings": warnings}
-    with storage.whole(args.page) as draft:
+    facts = {"run": settings.run, "protocol": settings.protocol, "models": settings.models, "warnings": warnings}
+    with atomic_write(args.page) as draft:
         draft.write_text(page.complete(facts), encoding="utf-8")
 
 

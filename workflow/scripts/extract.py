@@ -1,43 +1,26 @@
 """Extract hidden states, memory keys and predictions of one shard of images, in one forward pass per image."""
 
-import argparse
-from pathlib import Path
+from argparse import Namespace
+from dataclasses import replace
 
 import pyarrow.compute as pc
 
-from classlens import cli, compute, extraction, models, storage
-from classlens.protocol import Protocol
+import cli
+import model_cli
+from classlens.analyses import extraction
+from classlens.config.steps import ExtractionStep
 
 
-def arguments() -> argparse.Namespace:
-    parser = cli.parser(__doc__)
-    compute.add_arguments(parser)
-    parser.add_argument("--manifest", type=Path, required=True, help="manifest of the split")
-    parser.add_argument("--root", type=Path, required=True, help="folder of the data set")
-    parser.add_argument("--model", type=Path, required=True, help="folder of the model")
-    parser.add_argument("--shard", required=True, help="name of the shard")
-    parser.add_argument("--dtype", choices=list(extraction.DTYPES), default="float16", help="type in which hidden states are stored")
-    outputs = "hidden states and predictions to write, and, where they are wanted, memory keys"
-    parser.add_argument("--outputs", type=Path, nargs="+", metavar="PARQUET", required=True, help=outputs)
-    return parser.parse_args()
+def arguments() -> cli.Parser:
+    parser = model_cli.ModelParser(__doc__, ExtractionStep).of_images()
+    parser.one(states="hidden states to write", predictions="predictions to write")
+    return parser.maybe(memory_keys="memory keys to write, if they are wanted")
 
 
-def main(args: argparse.Namespace) -> None:
-    model, card = models.load_model(args.model)
-    manifest = storage.read_table(args.manifest)
-    extraction.extract(
-        model,
-        card,
-        manifest.filter(pc.field("shard") == args.shard),
-        args.root,
-        compute.from_arguments(args),
-        args.dtype,
-        args.outputs[0],
-        args.outputs[1],
-        args.outputs[2] if len(args.outputs) > 2 else None,
-        Protocol.named(args.protocol),
-        cli.provenance(args, card.sha256),
-    )
+def main(args: Namespace, settings: ExtractionStep) -> None:
+    run = model_cli.model_run(args)
+    shard = replace(run, manifest=run.manifest.filter(pc.field("shard") == settings.shard))
+    extraction.extract(shard, settings.dtype, extraction.Outputs(args.states, args.predictions, args.memory_keys))
 
 
 if __name__ == "__main__":

@@ -1,29 +1,27 @@
 """Measure how identifiable the class is at each token, per image and block."""
 
-import argparse
-from pathlib import Path
+from argparse import Namespace
 
-from classlens import cli, identifiability, projection_table, storage
-from classlens.card import Card
+import cli
+from classlens.analyses import identifiability, projection_table
+from classlens.config.settings import ProtocolSetting
+from classlens.models.card import Card
 from classlens.protocol import Protocol
+from classlens.storage import parquet
 
 
-def arguments() -> argparse.Namespace:
-    parser = cli.parser(__doc__)
-    parser.add_argument("--projections", type=Path, nargs="+", required=True, help="projections of the shards, in order")
-    parser.add_argument("--card", type=Path, required=True, help="model.json of the model")
-    parser.add_argument("--identifiability", type=Path, required=True, help="measures per image to write")
-    parser.add_argument("--ranks", type=Path, required=True, help="counts of ranks to write")
-    return parser.parse_args()
+def arguments() -> cli.Parser:
+    parser = cli.Parser(__doc__, ProtocolSetting).many(projections="projections of the shards, in order")
+    return parser.one(card="model.json of the model", measures="measures per image to write", ranks="counts of ranks to write")
 
 
-def main(args: argparse.Namespace) -> None:
+def main(args: Namespace, settings: ProtocolSetting) -> None:
     card = Card.read(args.card)
     batches = projection_table.read(args.projections, card)
-    measures, ranks = identifiability.per_image(batches, card, Protocol.named(args.protocol))
-    metadata = {**cli.provenance(args, card.sha256), **card.metadata}
-    storage.write_table(args.identifiability, measures.to_arrow(), metadata)
-    storage.write_table(args.ranks, ranks.to_arrow(), metadata)
+    measures, ranks = identifiability.per_image(batches, card, Protocol.named(settings.protocol))
+    metadata = {**cli.provenance(settings, card.sha256), **card.metadata}
+    parquet.write_table(args.measures, measures.to_arrow(), metadata)
+    parquet.write_table(args.ranks, ranks.to_arrow(), metadata)
 
 
 if __name__ == "__main__":

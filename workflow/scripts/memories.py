@@ -1,40 +1,36 @@
 """Measure what the memories of attention and MLP layers have to do with classes."""
 
-import argparse
-from pathlib import Path
+from argparse import Namespace
 
 import polars as pl
 
-from classlens import agreement, cli, models, projection_table, storage
-from classlens.manifest_classes import classes_of
+import cli
+from classlens.analyses import agreement, projection_table
+from classlens.config.settings import ProtocolSetting
+from classlens.data.manifest_classes import classes_of
+from classlens.models import loading
 from classlens.protocol import Protocol
+from classlens.storage import parquet
 
 
-def arguments() -> argparse.Namespace:
-    parser = cli.parser(__doc__)
-    parser.add_argument("--model", type=Path, required=True, help="folder of the model")
-    parser.add_argument("--manifest", type=Path, required=True, help="manifest of the split")
-    parser.add_argument("--predictions", type=Path, required=True, help="the model's predictions")
-    parser.add_argument("--memory-keys", type=Path, nargs="+", required=True, help="memory keys of the shards, in order")
-    parser.add_argument("--projections", type=Path, nargs="+", required=True, help="projections of the shards, in order")
-    parser.add_argument("--class-value-agreement", type=Path, required=True, help="table to write")
-    parser.add_argument("--key-value-agreement", type=Path, required=True, help="table to write")
-    parser.add_argument("--by-class", type=Path, required=True, help="the same by class, table to write")
-    parser.add_argument("--composition", type=Path, required=True, help="table to write")
-    parser.add_argument("--chance", type=Path, required=True, help="table to write")
-    parser.add_argument("--interpretable-values", type=Path, required=True, help="table to write")
-    return parser.parse_args()
+def arguments() -> cli.Parser:
+    parser = cli.Parser(__doc__, ProtocolSetting).one(weights="the model's model.safetensors", card="its model.json")
+    parser.one(manifest="manifest of the split", predictions="the model's predictions")
+    parser.many(memory_keys="memory keys of the shards, in order", projections="projections of the shards, in order")
+    parser.one(class_value_agreement="table to write", key_value_agreement="table to write", by_class="the same by class, table to write")
+    return parser.one(composition="table to write", chance="table to write", interpretable_values="table to write")
 
 
-def main(args: argparse.Namespace) -> None:
-    model, card = models.load_model(args.model)
-    predictions = pl.DataFrame(storage.read_table(args.predictions))
-    names = [name for _, name in classes_of(storage.read_table(args.manifest))]
+def main(args: Namespace, settings: ProtocolSetting) -> None:
+    model, card = loading.load_model(args.card.parent)
+    predictions = pl.DataFrame(parquet.read_table(args.predictions))
+    names = [name for _, name in classes_of(parquet.read_table(args.manifest))]
     layers = agreement.of_model(model)
     shards = [
         (keys, projection_table.read([projections], card)) for keys, projections in zip(args.memory_keys, args.projections, strict=True)
     ]
-    use = agreement.MemoryUse(layers, card, dict(predictions.select("image_id", "class_index").iter_rows()), Protocol.named(args.protocol))
+    classes = dict(predictions.select("image_id", "class_index").iter_rows())
+    use = agreement.MemoryUse(layers, card, classes, Protocol.named(settings.protocol))
     agreement.of_shards(shards, use, card)
     agreements, composition = use.tables(predictions)
     tables = {
@@ -46,7 +42,7 @@ def main(args: argparse.Namespace) -> None:
         args.interpretable_values: agreement.interpretable_values(model, layers, names, use.counts),
     }
     for path, table in tables.items():
-        storage.write_table(path, table.to_arrow(), cli.provenance(args, card.sha256))
+        parquet.write_table(path, table.to_arrow(), cli.provenance(settings, card.sha256))
 
 
 if __name__ == "__main__":

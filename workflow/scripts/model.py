@@ -1,22 +1,25 @@
 """Fetch, load or initialise a model, check that it is what the method assumes, and keep it as safetensors with its description."""
 
-import argparse
-from pathlib import Path
+from argparse import Namespace
 
-from classlens import cli, new_model
-
-
-def arguments() -> argparse.Namespace:
-    parser = cli.parser(__doc__)
-    new_model.add_arguments(parser)
-    parser.add_argument("--seed", type=int, default=0, help="seed of random weights")
-    parser.add_argument("--model", type=Path, required=True, help="safetensors file to write")
-    parser.add_argument("--card", type=Path, required=True, help="description to write")
-    return parser.parse_args()
+import cli
+from classlens.config.settings import HubSettings
+from classlens.config.steps import ModelStep
+from classlens.models import new_model
+from classlens.models.hub import Hub
 
 
-def main(args: argparse.Namespace) -> None:
-    new_model.make(args, args.seed, args.model, args.card)
+def arguments() -> cli.Parser:
+    parser = cli.Parser(__doc__, ModelStep, hub=HubSettings)
+    parser.maybe(checkpoint="file of the weights", class_embedding="vectors of the classes to use instead of the model's head")
+    parser.maybe(class_list="classes of the data set, in the order of their indices")
+    return parser.one(weights_file="safetensors file to write", card="description to write")
+
+
+def main(args: Namespace, settings: ModelStep) -> None:
+    files = {name: getattr(args, name) for name in ("checkpoint", "class_embedding", "class_list")}
+    hub = Hub(args.hub.cache, args.hub.offline)
+    new_model.make(new_model.Wanted.of(settings.model_dump(), files), hub, settings.seed, args.weights_file, args.card)
 
 
 if __name__ == "__main__":

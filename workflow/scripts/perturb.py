@@ -1,39 +1,39 @@
 """Rank the class at every token, and predict, while attention is cut or tokens are removed."""
 
-import argparse
-from pathlib import Path
+from argparse import Namespace
 
 import pyarrow as pa
 import torch
 
-from classlens import cli, model_run, perturbation, storage
-from classlens.batches import Batch
-from classlens.groups import TokenLabels
+import cli
+import model_cli
+from classlens.analyses import perturbation
+from classlens.analyses.groups import TokenLabels
+from classlens.config.steps import PerturbationStep
+from classlens.data.batches import Batch
+from classlens.models import token_pruning
+from classlens.storage import parquet
 
 
-def arguments() -> argparse.Namespace:
-    parser = cli.parser(__doc__)
-    model_run.add_arguments(parser)
-    parser.add_argument("--tokens", type=Path, nargs="*", default=[], help="token labels; none where there are no masks")
-    parser.add_argument("--analyses", nargs="+", choices=["attention", "tokens"], required=True, help="what to perturb")
-    parser.add_argument("--ranks", type=Path, required=True, help="ranks to write")
-    parser.add_argument("--accuracy", type=Path, required=True, help="predictions' correctness to write")
-    return parser.parse_args()
+def arguments() -> cli.Parser:
+    parser = model_cli.ModelParser(__doc__, PerturbationStep).of_images()
+    return parser.maybe(tokens="token labels; none where there are no masks").one(ranks="ranks to write", accuracy="correctness to write")
 
 
 @torch.inference_mode()
-def main(args: argparse.Namespace) -> None:
-    run = model_run.from_arguments(args)
-    labels = TokenLabels(storage.read_table(args.tokens[0]), run.card) if args.tokens else None
-    names = perturbation.conditions(run.card, args.analyses, masks=labels is not None)
+def main(args: Namespace, settings: PerturbationStep) -> None:
+    run = model_cli.model_run(args)
+    token_pruning.check(run.model, run.card.arch)
+    labels = TokenLabels(parquet.read_table(args.tokens), run.card) if args.tokens else None
+    names = perturbation.conditions(run.card, settings.analyses, masks=labels is not None)
     perturb = perturbation.Perturbations(run.model, run.lens, run.card, names, run.protocol)
 
     def work(batch: Batch) -> list[tuple[pa.RecordBatch, pa.RecordBatch]]:
         return [(outcome.ranks(batch.image_ids), outcome.accuracy(batch.image_ids)) for outcome in perturb(batch, labels)]
 
     with (
-        storage.table_writer(args.ranks, perturbation.SCHEMA, run.provenance) as write_ranks,
-        storage.table_writer(args.accuracy, perturbation.ACCURACY_SCHEMA, run.provenance) as write_accuracy,
+        parquet.table_writer(args.ranks, perturbation.SCHEMA, run.metadata) as write_ranks,
+        parquet.table_writer(args.accuracy, perturbation.ACCURACY_SCHEMA, run.metadata) as write_accuracy,
     ):
 
         def write(outcomes: list[tuple[pa.RecordBatch, pa.RecordBatch]]) -> None:

@@ -1,36 +1,34 @@
 """Compare each relevance map with the object's mask."""
 
-import argparse
+from argparse import Namespace
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from classlens import cli, relevance_table, segmentation, storage, tokens
-from classlens.card import Card
-from classlens.geometry import Geometry
-from classlens.images import IGNORED_ID
+import cli
+from classlens.analyses import relevance_table, segmentation, tokens
+from classlens.config.settings import ProtocolSetting
+from classlens.data.geometry import Geometry
+from classlens.data.images import IGNORED_ID
+from classlens.models.card import Card
+from classlens.progress import progress
+from classlens.storage import parquet
 
 
-def arguments() -> argparse.Namespace:
-    parser = cli.parser(__doc__)
-    parser.add_argument("--manifest", type=Path, required=True, help="manifest of the split")
-    parser.add_argument("--root", type=Path, required=True, help="folder of the data set")
-    parser.add_argument("--card", type=Path, required=True, help="model.json of the model")
-    parser.add_argument("--relevance", type=Path, required=True, help="relevance maps")
-    parser.add_argument("--segmentation", type=Path, required=True, help="scores per method and image to write")
-    return parser.parse_args()
+def arguments() -> cli.Parser:
+    parser = cli.Parser(__doc__, ProtocolSetting).one(manifest="manifest of the split", root="folder of the data set")
+    return parser.one(card="model.json of the model", relevance="relevance maps", segmentation="scores per method and image to write")
 
 
-def main(args: argparse.Namespace) -> None:
-    card, manifest = Card.read(args.card), storage.read_table(args.manifest)
+def main(args: Namespace, settings: ProtocolSetting) -> None:
+    card, manifest = Card.read(args.card), parquet.read_table(args.manifest)
     rows = [row for row in manifest.to_pylist() if row["mask_path"]]
     maps = relevance_table.true_class_maps(args.relevance, {row["image_id"]: row["class_index"] for row in rows}, card.sha256)
     trivial = segmentation.trivial_maps(card.grid)
     geometry, binary = Geometry(card.transform), manifest.schema.metadata[b"masks"] == b"binary"
     found = []
-    for row in cli.progress(rows, len(rows), "segmentation scores"):
+    for row in progress(rows, len(rows), "segmentation scores"):
         ids = geometry.mask(tokens.read_mask(row, args.root, binary))
         is_object, counts = ids == row["mask_id"], ids != IGNORED_ID
         if not is_object.any():
@@ -44,7 +42,7 @@ def main(args: argparse.Namespace) -> None:
             {"method": method, "image_id": row["image_id"], **asdict(score)}
             for method, score in zip([*maps, *trivial], scores, strict=True)
         ]
-    storage.write_table(args.segmentation, pl.DataFrame(found, infer_schema_length=None).to_arrow(), cli.provenance(args, card.sha256))
+    parquet.write_table(args.segmentation, pl.DataFrame(found, infer_schema_length=None).to_arrow(), cli.provenance(settings, card.sha256))
 
 
 if __name__ == "__main__":

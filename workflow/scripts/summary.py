@@ -1,44 +1,37 @@
 """Sum up a run once it has ended well: what it made and where, how long it took, and what it left out."""
 
-import argparse
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
-from classlens import cli, run_facts
-from classlens.card import Card
+import cli
+from classlens.config.steps import SummaryStep
+from classlens.models.card import Card
+from classlens.report import run_facts
 
 STAGES = 5
 """How many of the longest stages are named."""
 
 
-def arguments() -> argparse.Namespace:
-    parser = cli.parser(__doc__, protocol=False)
-    parser.add_argument("--results", type=Path, required=True, help="folder of the run's results")
-    parser.add_argument("--seconds", type=float, required=True, help="how long the run took")
-    parser.add_argument("--figures", nargs="*", default=[], help="names of all figures")
-    parser.add_argument("--formats", nargs="+", default=["svg"], help="what each is written as")
-    parser.add_argument("--tables", nargs="*", default=[], help="names of all tables")
-    parser.add_argument("--models", nargs="*", default=[], help="names of the models that figures and tables name")
-    parser.add_argument("--without-masks", nargs="*", default=[], help="what was asked for and is not made for lack of masks")
-    parser.add_argument("--arguments", default="", help="what to add to commands that are about this run")
-    return parser.parse_args()
+def arguments() -> cli.Parser:
+    return cli.Parser(__doc__, SummaryStep).one(results="folder of the run's results")
 
 
-def made(args: argparse.Namespace) -> Iterator[str]:
+def made(results: Path, settings: SummaryStep) -> Iterator[str]:
     """What there is of the figures and tables, in the order of the paper."""
     shown = {
-        f"Figures ({', '.join(args.formats)}; numbers as csv)": [f"figures/{name}.{args.formats[0]}" for name in args.figures],
-        "Tables": [f"tables/{name}.csv" for name in args.tables],
+        f"Figures ({', '.join(settings.formats)}; numbers as csv)": [f"figures/{name}.{settings.formats[0]}" for name in settings.figures],
+        "Tables": [f"tables/{name}.csv" for name in settings.tables],
     }
-    paths = {title: [args.results / name for name in names] for title, names in shown.items()}
+    paths = {title: [results / name for name in names] for title, names in shown.items()}
     there = {title: [path for path in found if path.is_file()] for title, found in paths.items()}
     if there == paths:
-        yield f"The run {args.results.name} is complete ({run_facts.minutes(args.seconds)})."
+        yield f"The run {results.name} is complete ({run_facts.minutes(settings.seconds)})."
     else:
-        yield f"Done ({run_facts.minutes(args.seconds)}). What there is of the run {args.results.name}:"
+        yield f"Done ({run_facts.minutes(settings.seconds)}). What there is of the run {results.name}:"
     for title, found in there.items():
         yield from [f"{title}:", *(f"  {path}" for path in found)] if found else []
-    page = args.results / "explorer" / "index.html"
+    page = results / "explorer" / "index.html"
     if page.is_file():
         yield f"Explorer: {page}"
 
@@ -50,12 +43,12 @@ def times(results: Path) -> Iterator[str]:
         yield f"Longest stages (sums over their jobs): {', '.join(stages)}"
 
 
-def left_out(args: argparse.Namespace) -> Iterator[str]:
+def left_out(results: Path, settings: SummaryStep) -> Iterator[str]:
     """What cannot be used or made, and why."""
-    manifests = sorted(args.results.glob("data/*/*/manifest.parquet"))
-    paths = [args.results / "models" / name / "model.json" for name in args.models]
+    manifests = sorted(results.glob("data/*/*/manifest.parquet"))
+    paths = [results / "models" / name / "model.json" for name in settings.models]
     models = [(path.parent.name, Card.read(path)) for path in paths if path.is_file()]
-    for line in run_facts.left_out(manifests, models, args.without_masks):
+    for line in run_facts.left_out(manifests, models, settings.without_masks):
         yield f"Left out: {line}"
 
 
@@ -75,12 +68,17 @@ def reproduced(path: Path) -> Iterator[str]:
             yield f"  {row['quantity']} of {row['model']}: {row['ours']} instead of {row['expected']} (tolerance {row['tolerance']})"
 
 
-def main(args: argparse.Namespace) -> None:
+def main(args: Namespace, settings: SummaryStep) -> None:
     print()
-    for line in (*made(args), *times(args.results), *left_out(args), *reproduced(args.results / "reproduction.csv")):
+    for line in (
+        *made(args.results, settings),
+        *times(args.results),
+        *left_out(args.results, settings),
+        *reproduced(args.results / "reproduction.csv"),
+    ):
         print(line)
     if (args.results / "report").is_dir():
-        print(f"Report: snakemake --report report.zip {args.arguments}".rstrip())
+        print(f"Report: snakemake --report report.zip {settings.arguments}".rstrip())
     for line in warnings(args.results / "warnings.json"):
         print(line)
 

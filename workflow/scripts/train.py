@@ -1,42 +1,35 @@
 """Train a small Vision Transformer on a data set's train split, check it, and keep it as safetensors with its description."""
 
-import argparse
-from pathlib import Path
+from argparse import Namespace
 
-from classlens import cli, compute, models, out_of_memory, storage, training
-from classlens.hub import Hub
+import cli
+import model_cli
+from classlens.compute import out_of_memory
+from classlens.config.steps import TrainingStep
+from classlens.data.transforms import Transform
+from classlens.models import loading, training
+from classlens.models.hub import Hub
 from classlens.protocol import Protocol
-from classlens.transforms import Transform
+from classlens.storage import parquet
 
 
-def arguments() -> argparse.Namespace:
-    parser = cli.parser(__doc__)
-    compute.add_arguments(parser)
-    parser.add_argument("--manifest", type=Path, required=True, help="manifest of the train split")
-    parser.add_argument("--root", type=Path, required=True, help="folder of the data set")
-    parser.add_argument("--arch", required=True, help="name of the model in timm")
-    parser.add_argument("--kwargs", type=cli.json_argument, default={}, help="arguments of timm.create_model, as JSON")
-    parser.add_argument("--transform", type=cli.json_argument, help="image transform, as JSON; null for the default")
-    parser.add_argument("--num-classes", type=int, required=True, help="number of classes of the data set")
-    parser.add_argument(
-        "--recipe", type=cli.json_argument, required=True, help="epochs, batch_size, learning_rate and weight_decay, as JSON"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of weights, order and augmentation")
-    parser.add_argument("--model", type=Path, required=True, help="safetensors file to write")
-    parser.add_argument("--card", type=Path, required=True, help="description to write")
-    return parser.parse_args()
+def arguments() -> cli.Parser:
+    parser = model_cli.ModelParser(__doc__, TrainingStep).one(manifest="manifest of the train split", root="folder of the data set")
+    return parser.one(weights="safetensors file to write", card="description to write")
 
 
-def main(args: argparse.Namespace) -> None:
-    run = compute.from_arguments(args)
-    model = models.make_model(Hub().architecture(args.arch), "random", args.kwargs, args.num_classes, args.seed)
-    transform = Transform(models.transform_of(model, args.arch, args.transform, Protocol.named(args.protocol)))
-    pixels, classes = training.load_images(storage.read_table(args.manifest), args.root, transform, run.workers)
+def main(args: Namespace, settings: TrainingStep) -> None:
+    run, protocol = model_cli.compute(args, settings.precision), Protocol.named(settings.protocol)
+    transform = settings.transform.model_dump() if settings.transform else None
+    model = loading.make_model(Hub().architecture(settings.arch), "random", settings.kwargs, settings.num_classes, settings.seed)
+    prepare = Transform(loading.transform_of(model, settings.arch, transform, protocol))
+    pixels, classes = training.load_images(parquet.read_table(args.manifest), args.root, prepare, run.workers)
     with out_of_memory.refused("lower the model's `training.batch_size`, or set `compute.device` to cpu"):
-        training.train(model, pixels, classes, transform, training.Recipe(**args.recipe), run, args.seed)
-    models.accept(model, args.arch)
-    models.save(model, args.model)
-    card = models.describe(model, args.arch, args.kwargs, "trained", args.transform, Protocol.named(args.protocol), args.model)
+        recipe = training.Recipe(**dict(settings.training))
+        training.train(model, pixels, classes, prepare, recipe, compute=run, seed=settings.seed)
+    loading.accept(model, settings.arch)
+    loading.save(model, args.weights)
+    card = loading.describe(model, settings.arch, settings.kwargs, "trained", transform=transform, protocol=protocol, weights=args.weights)
     card.write(args.card)
 
 

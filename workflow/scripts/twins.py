@@ -1,81 +1,76 @@
 """Make the random twins of a model, one per seed, and measure them all in one pass over the images, without keeping hidden states."""
 
-import argparse
-from pathlib import Path
+from argparse import Namespace
 
 import polars as pl
 import pyarrow as pa
 
-from classlens import agreement, cli, compute, extraction, identifiability, models, new_model, projection_table, storage, twins
-from classlens.agreement import MemoryUse
-from classlens.card import Card
-from classlens.compute import Compute
-from classlens.manifest_classes import class_index, classes_of
+import cli
+import model_cli
+from classlens.analyses import agreement, identifiability, projection_table, twins
+from classlens.analyses.agreement import MemoryUse
+from classlens.analyses.twins import Settings, Twin
+from classlens.compute.device import Compute
+from classlens.config.settings import HubSettings
+from classlens.config.steps import TwinsStep
+from classlens.data.manifest_classes import class_index, classes_of
+from classlens.models import loading, new_model
+from classlens.models.hub import Hub
 from classlens.protocol import Protocol
-from classlens.twins import Settings, Twin
-
-MEMORIES = ("class-value-agreement", "key-value-agreement", "composition", "chance")
+from classlens.storage import parquet
 
 
-def arguments() -> argparse.Namespace:
-    parser = cli.parser(__doc__)
-    compute.add_arguments(parser)
-    new_model.add_arguments(parser)
-    parser.add_argument("--manifest", type=Path, required=True, help="manifest of the analysed split")
-    parser.add_argument("--root", type=Path, required=True, help="folder of the data set")
-    parser.add_argument("--seeds", type=int, nargs="+", required=True, help="seed of each twin")
-    parser.add_argument("--dtype", choices=list(extraction.DTYPES), default="float16", help="type in which hidden states are projected")
-    parser.add_argument("--top-k", type=int, default=5, help="classes with the largest logits to keep")
-    parser.add_argument("--classes", type=cli.json_argument, default=[], help="further classes whose logits to keep, as a JSON list")
-    parser.add_argument("--weights-to", type=Path, nargs="+", required=True, help="safetensors file to write of each twin")
-    parser.add_argument("--cards", type=Path, nargs="+", required=True, help="model.json to write of each twin, beside it")
-    parser.add_argument("--predictions", type=Path, nargs="+", required=True, help="predictions to write of each twin")
-    parser.add_argument("--projections", type=Path, nargs="+", required=True, help="projections to write: shards of the first twin first")
-    parser.add_argument("--class-logits", type=Path, nargs="+", required=True, help="shards to write of the first twin")
-    parser.add_argument("--identifiability", type=Path, nargs="+", required=True, help="measures per image to write of each twin")
-    parser.add_argument("--ranks", type=Path, nargs="+", required=True, help="counts of ranks to write of each twin")
-    for name in MEMORIES:
-        parser.add_argument(f"--{name}", type=Path, nargs="*", default=[], help="table to write of each twin, if memories are asked for")
-    return parser.parse_args()
+def arguments() -> cli.Parser:
+    parser = model_cli.ModelParser(__doc__, TwinsStep, hub=HubSettings)
+    parser.one(manifest="manifest of the analysed split", root="folder of the data set")
+    parser.maybe(class_embedding="vectors of the classes to use instead of the model's head, whose shape the twins' have")
+    parser.many(weights_files="safetensors file to write of each twin", cards="model.json to write of each twin, beside it")
+    parser.many(predictions="predictions to write of each twin", projections="projections to write: shards of the first twin first")
+    parser.many(class_logits="shards to write of the first twin", identifiability="measures per image to write of each twin")
+    parser.many(ranks="counts of ranks to write of each twin")
+    tables = ("class_value_agreement", "key_value_agreement", "composition", "chance")
+    return parser.many(**dict.fromkeys(tables, "table to write of each twin, if memories are asked for"))
 
 
-def made(args: argparse.Namespace, number: int, manifest: pa.Table, run: Compute) -> Twin:
+def made(args: Namespace, settings: TwinsStep, number: int, manifest: pa.Table, run: Compute) -> Twin:
     """Make the twin of a seed, and measure what its weights alone say."""
-    weights, card_path = args.weights_to[number], args.cards[number]
-    new_model.make(args, args.seeds[number], weights, card_path)
-    model, card = models.load_model(weights.parent)
-    provenance, use = cli.provenance(args, card.sha256), None
+    weights, card_path = args.weights_files[number], args.cards[number]
+    wanted = new_model.Wanted.of(settings.model_dump(), {"class_embedding": args.class_embedding, "class_list": args.manifest})
+    new_model.make(wanted, Hub(args.hub.cache, args.hub.offline), settings.seeds[number], weights, card_path)
+    model, card = loading.load_model(weights.parent)
+    provenance, use = cli.provenance(settings, card.sha256), None
     if args.class_value_agreement:
-        storage.write_table(args.class_value_agreement[number], agreement.class_value_table(model).to_arrow(), provenance)
+        parquet.write_table(args.class_value_agreement[number], agreement.class_value_table(model).to_arrow(), provenance)
         classes = dict(zip(manifest["image_id"].to_pylist(), manifest["class_index"].to_pylist(), strict=True))
-        use = MemoryUse(agreement.of_model(model), card, classes, Protocol.named(args.protocol))
+        use = MemoryUse(agreement.of_model(model), card, classes, Protocol.named(settings.protocol))
     shards = len(args.class_logits)
     projections = args.projections[number * shards : (number + 1) * shards]
     class_logits = [] if number else args.class_logits
     return Twin(run.place(model), card, args.predictions[number], projections, class_logits, use, provenance)
 
 
-def sum_up(args: argparse.Namespace, number: int, twin: Twin) -> None:
+def sum_up(args: Namespace, number: int, twin: Twin, protocol: Protocol) -> None:
     """Write a twin's measures per image."""
-    card: Card = twin.card
+    card = twin.card
     metadata = {**twin.provenance, **card.metadata}
-    measures, ranks = identifiability.per_image(projection_table.read(twin.projections, card), card, Protocol.named(args.protocol))
-    storage.write_table(args.identifiability[number], measures.to_arrow(), metadata)
-    storage.write_table(args.ranks[number], ranks.to_arrow(), metadata)
+    measures, ranks = identifiability.per_image(projection_table.read(twin.projections, card), card, protocol)
+    parquet.write_table(args.identifiability[number], measures.to_arrow(), metadata)
+    parquet.write_table(args.ranks[number], ranks.to_arrow(), metadata)
     if twin.use:
-        agreements, composition = twin.use.tables(pl.DataFrame(storage.read_table(twin.predictions)))
-        storage.write_table(args.key_value_agreement[number], agreements.to_arrow(), twin.provenance)
-        storage.write_table(args.composition[number], composition.to_arrow(), twin.provenance)
-        storage.write_table(args.chance[number], twin.use.chance().to_arrow(), twin.provenance)
+        agreements, composition = twin.use.tables(pl.DataFrame(parquet.read_table(twin.predictions)))
+        parquet.write_table(args.key_value_agreement[number], agreements.to_arrow(), twin.provenance)
+        parquet.write_table(args.composition[number], composition.to_arrow(), twin.provenance)
+        parquet.write_table(args.chance[number], twin.use.chance().to_arrow(), twin.provenance)
 
 
-def main(args: argparse.Namespace) -> None:
-    run, manifest = compute.from_arguments(args), storage.read_table(args.manifest)
-    further = [class_index(item, classes_of(manifest), "projection.classes") for item in args.classes]
-    found = [made(args, number, manifest, run) for number in range(len(args.seeds))]
-    twins.measure(found, manifest, args.root, Settings(args.dtype, args.top_k, further, Protocol.named(args.protocol)), run)
+def main(args: Namespace, settings: TwinsStep) -> None:
+    run, manifest = model_cli.compute(args, settings.precision), parquet.read_table(args.manifest)
+    protocol = Protocol.named(settings.protocol)
+    further = [class_index(item, classes_of(manifest), "projection.classes") for item in settings.classes]
+    found = [made(args, settings, number, manifest, run) for number in range(len(settings.seeds))]
+    twins.measure(found, manifest, args.root, Settings(settings.dtype, settings.top_k, further, protocol), run)
     for number, twin in enumerate(found):
-        sum_up(args, number, twin)
+        sum_up(args, number, twin, protocol)
 
 
 if __name__ == "__main__":

@@ -14,14 +14,7 @@ The method is that of Vilas, Schaumlöffel & Roig, "Analyzing Vision Transformer
 NeurIPS 2023. Names are imported on first use, so that programs that only plan or plot do not wait for torch.
 """
 
-import gc
-import os
 from importlib import import_module
-
-STARTED_BY = "CLASSLENS_STARTED_BY"
-"""Environment variable with the process number of the Snakemake that runs a program; without it the program is run by hand."""
-if STARTED_BY in os.environ:
-    gc.disable()  # until `cli.run`: nothing that a program imports is garbage, and to look for some takes torch a second
 
 _HOME = {
     "InputError": "errors",
@@ -29,9 +22,9 @@ _HOME = {
     "Trace": "trace",
     "Lens": "lens",
     "rank": "lens",
-    "class_identifiability": "measures",
-    "load_model": "models",
-    "read_states": "storage",
+    "class_identifiability": "analyses.identifiability",
+    "load_model": "models.loading",
+    "read_states": "storage.hidden_states",
 }
 __all__ = list(_HOME)
 

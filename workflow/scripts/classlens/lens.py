@@ -43,6 +43,7 @@ class Lens(nn.Module):
         norm: nn.Module,
         fc_norm: nn.Module,
         head: nn.Module,
+        *,
         prefix_tokens: int,
         pooled: bool,
         second_head: nn.Module | None = None,
@@ -63,9 +64,9 @@ class Lens(nn.Module):
             getattr(model, "norm", nn.Identity()),
             getattr(model, "fc_norm", nn.Identity()),
             model.head,
-            model.num_prefix_tokens,
-            model.global_pool == "avg",
-            getattr(model, "head_dist", None),
+            prefix_tokens=model.num_prefix_tokens,
+            pooled=model.global_pool == "avg",
+            second_head=getattr(model, "head_dist", None),
         )
 
     def forward(self, states: Tensor) -> Tensor:

@@ -1,33 +1,31 @@
 """The files of one model in the explorer: what the page must know of it, and of each image its numbers and what the model sees of it."""
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from classlens import projection_table, storage, tokens
-from classlens.card import Card
-from classlens.cli import progress
+from classlens.analyses import projection_table, tokens
+from classlens.analyses.identifiability import chance, class_identifiability
+from classlens.compute.ordered_map import ordered_map
+from classlens.data.geometry import Geometry
+from classlens.data.images import read_image
+from classlens.data.manifest_classes import classes_of
 from classlens.explorer.payload import call, indices, packed
 from classlens.explorer.tables import ImageArrays, Maps, Objects, Perturbed, projected, shown_sites
-from classlens.geometry import Geometry
-from classlens.groups import LAYERS
-from classlens.images import read_image
-from classlens.manifest_classes import classes_of
-from classlens.measures import chance, class_identifiability
+from classlens.models.card import Card
+from classlens.progress import progress
+from classlens.storage import parquet
+from classlens.vocabulary import SUBLAYERS
 
 JPEG_QUALITY = 85
 IMAGES_AHEAD = 16
 """Images that are packed or wait for it at once: memory does not grow with their number."""
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -62,14 +60,14 @@ class ModelFiles:
     def __init__(self, sources: Sources, name: str, root: Path | None):
         self._sources, self._name, self._root = sources, name, root
         self._card = card = Card.read(sources.card)
-        self._manifest = storage.read_table(sources.manifest)
+        self._manifest = parquet.read_table(sources.manifest)
         self._rows = {row["image_id"]: row for row in self._manifest.to_pylist()}
-        predictions = pl.DataFrame(storage.read_table(sources.predictions, model=card.sha256))
+        predictions = pl.DataFrame(parquet.read_table(sources.predictions, model=card.sha256))
         self._predictions = {row["image_id"]: row for row in predictions.iter_rows(named=True)}
         self._maps = Maps(sources.relevance, card.sha256) if sources.relevance else None
         self._perturbed = Perturbed(sources.ranks, sources.accuracy, card) if sources.ranks and sources.accuracy else None
         self._objects = Objects(sources.tokens) if sources.tokens else None
-        self._values = storage.read_table(sources.interpretable_values, model=card.sha256) if sources.interpretable_values else None
+        self._values = parquet.read_table(sources.interpretable_values, model=card.sha256) if sources.interpretable_values else None
         self._sites = shown_sites(projection_table.sites_in(sources.projections[0], card))
         self._geometry = Geometry(card.transform)
 
@@ -86,8 +84,11 @@ class ModelFiles:
         for name in ("images", "photographs"):
             (folder / name).mkdir(parents=True)
         images = progress(self._images(), len(self._predictions), "images of the explorer")
-        with ThreadPoolExecutor(threads) as pool:
-            identified = dict(_mapped(pool, lambda item: self._write_image(folder, *item), images))
+
+        def start(pool: ThreadPoolExecutor, item: tuple[int, ImageArrays]) -> Callable[[], tuple[int, float]]:
+            return pool.submit(self._write_image, folder, *item).result
+
+        identified = dict(ordered_map(start, images, threads, IMAGES_AHEAD))
         _write(folder / "model.js", call("model", self._name, self._summary(identified)))
         if self._values:
             _write(folder / "memories.js", call("memories", self._name, packed(written_classes(self._values, self._card), {})))
@@ -135,7 +136,7 @@ class ModelFiles:
             "depth": card.depth,
             "chance": chance(card.classes),
             "sites": self._sites,
-            "layers": LAYERS,
+            "layers": SUBLAYERS,
             "methods": self._maps.methods if self._maps else [],
             "conditions": self._perturbed.conditions if self._perturbed else [],
             "memories": self._values is not None,
@@ -154,22 +155,8 @@ class ModelFiles:
 def written_classes(values: pa.Table, card: Card) -> dict[str, np.ndarray]:
     """The classes that every memory of a layer stands for, [block, memory, class], by layer."""
     frame = pl.DataFrame(values).cast({"layer": pl.String}).sort("block", "memory")
-    of_layers = {layer: np.array(frame.filter(layer=layer)["class_index"].to_list()) for layer in LAYERS}
+    of_layers = {layer: np.array(frame.filter(layer=layer)["class_index"].to_list()) for layer in SUBLAYERS}
     return {layer: indices(classes, card.classes).reshape(card.depth, -1, classes.shape[1]) for layer, classes in of_layers.items()}
-
-
-def _mapped(pool: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """What some work makes of each item, in order, with few of them waiting at once."""
-    waiting: deque[Future[Result]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) > IMAGES_AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _write(path: Path, text: str) -> None:

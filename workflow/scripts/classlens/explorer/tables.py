@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from classlens import memory_table, projection_table, storage
-from classlens.card import Card
+from classlens.analyses import memory_table, projection_table
 from classlens.explorer.payload import indices, quantized
-from classlens.groups import LABELS
-from classlens.relevance_table import METHODS
+from classlens.models.card import Card
+from classlens.storage import parquet
+from classlens.vocabulary import METHODS, STORED_SITES, TOKEN_LABELS
 
-SHOWN_SITES = ("resid_post", "attn_out", "mlp_out")
 REMOVED, NOT_RUN = -1, -2
 """In place of a rank: of a token that a condition removes, and of one in an image that was not run under it."""
 
@@ -69,7 +68,7 @@ def projected(
 
 def shown_sites(sites: tuple[str, ...]) -> list[str]:
     """Return the sites that the page shows, of those that there are."""
-    return [site for site in SHOWN_SITES if site in sites]
+    return [site for site in STORED_SITES if site in sites]
 
 
 def _by_site(values: np.ndarray, sites: list[int]) -> np.ndarray:
@@ -94,7 +93,7 @@ class Maps:
     """
 
     def __init__(self, path: Path, model: str):
-        frame = pl.DataFrame(storage.read_table(path, model=model)).cast({"method": pl.String})
+        frame = pl.DataFrame(parquet.read_table(path, model=model)).cast({"method": pl.String})
         self.methods = [name for name in METHODS if name in frame["method"]]
         self._of_image = frame.partition_by("image_id", as_dict=True)
 
@@ -117,10 +116,10 @@ class Perturbed:
 
     def __init__(self, ranks: Path, accuracy: Path, card: Card):
         self._tokens = card.tokens
-        frame = pl.DataFrame(storage.read_table(ranks, model=card.sha256)).cast({"condition": pl.String})
+        frame = pl.DataFrame(parquet.read_table(ranks, model=card.sha256)).cast({"condition": pl.String})
         self.conditions = frame["condition"].unique(maintain_order=True).to_list()
         self._ranks = frame.partition_by("image_id", as_dict=True)
-        right = pl.DataFrame(storage.read_table(accuracy, model=card.sha256)).cast({"condition": pl.String})
+        right = pl.DataFrame(parquet.read_table(accuracy, model=card.sha256)).cast({"condition": pl.String})
         self._right = {(image, condition): is_right for condition, image, is_right in right.iter_rows()}
 
     def add(self, image: int, shown: ImageArrays) -> None:
@@ -145,12 +144,12 @@ class Objects:
     """
 
     def __init__(self, path: Path):
-        frame = pl.DataFrame(storage.read_table(path)).cast({"label": pl.String})
+        frame = pl.DataFrame(parquet.read_table(path)).cast({"label": pl.String})
         self._of_image = frame.partition_by("image_id", as_dict=True)
 
     def add(self, image: int, shown: ImageArrays) -> None:
-        """Add label, index into `LABELS`, and share of the object of each image token, where the image has a mask."""
+        """Add label, index into `TOKEN_LABELS`, and share of the object of each image token, where the image has a mask."""
         if (image,) in self._of_image:
             frame = self._of_image[image,]
-            shown.arrays["label"] = np.array([LABELS.index(label) for label in frame["label"]], np.uint8)
+            shown.arrays["label"] = np.array([TOKEN_LABELS.index(label) for label in frame["label"]], np.uint8)
             shown.arrays["class_fraction"] = frame["class_fraction"].to_numpy()

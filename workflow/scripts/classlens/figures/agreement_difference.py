@@ -9,10 +9,9 @@ from matplotlib.figure import Figure
 
 from classlens import statistics
 from classlens.figures import canvas, curves
-from classlens.groups import LAYERS
-from classlens.presentation import Inputs
+from classlens.presentation.series import Inputs, Series, labelled
 from classlens.protocol import Protocol
-from classlens.series import Series, labelled
+from classlens.vocabulary import SUBLAYERS
 
 FEW = 30
 """Wrong images below which the title says their number in bold: their mean is not known well."""
@@ -32,7 +31,7 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
         tokens = "cls" if "cls" in item.frame["tokens"] else "all"
         rows = item.frame.filter(tokens=tokens).sort("image_id", "block")
         right = rows.filter(block=0)["correct"].to_numpy()
-        for layer in LAYERS:
+        for layer in SUBLAYERS:
             found = statistics.split_difference(statistics.matrix(rows, layer), right, protocol, seed)
             p = found.pop("p")
             columns = {name: 100 * values for name, values in found.items()}
@@ -47,9 +46,9 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
     """Draw a panel per model, a line per layer, and stars where p < 0.05 and the interval does not touch 0."""
     figure, panels = curves.model_panels(frame, width)
     for axes, (_, rows) in zip(panels, frame.group_by("model", maintain_order=True), strict=True):
-        for height, layer in zip((0.97, 0.92), LAYERS, strict=True):
+        for height, layer in zip((0.97, 0.92), SUBLAYERS, strict=True):
             part = rows.filter(layer=layer).rename({"difference": "mean"})
-            canvas.band(axes, part["block"] + 1, part, canvas.COLOURS[layer], canvas.NAMES[layer])
+            canvas.band(axes, part["block"] + 1, part, canvas.COLOURS[layer], label=canvas.NAMES[layer])
             canvas.stars(axes, part.filter(pl.col("p") < statistics.SIGNIFICANT, APART)["block"] + 1, height, canvas.COLOURS[layer])
         canvas.reference_line(axes, 0, "no difference")
         wrong = rows["images_wrong"][0]

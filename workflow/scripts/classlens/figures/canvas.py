@@ -1,6 +1,5 @@
 """What all figures share: style, colours, axes, legends and saving."""
 
-import argparse
 import json
 import os
 import textwrap
@@ -22,9 +21,10 @@ from matplotlib.patches import Patch
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
-from classlens import cli, presentation, storage
-from classlens.presentation import Data
-from classlens.series import Series
+from classlens.presentation.series import Series
+from classlens.storage import parquet
+from classlens.storage.atomic_write import atomic_write
+from classlens.vocabulary import METHOD_NAMES, SUBLAYER_NAMES, TOKEN_NAMES
 
 WIDTHS = {"single": 3.5, "double": 7.0}
 """Widths of figures, inches: one column, and two."""
@@ -58,21 +58,11 @@ COLOURS = {
     "centre": "#595959",
 }
 NAMES = {
-    "cls": "[CLS]",
-    "image": "image tokens",
-    "class": "class tokens",
-    "context": "context tokens",
-    "attn": "attention",
-    "mlp": "MLP",
+    **TOKEN_NAMES,
+    **SUBLAYER_NAMES,
+    **METHOD_NAMES,
     "previous": "previous block",
     "composition": "composition (none of these)",
-    "all": "all tokens",
-    "ours": "class projection (ours)",
-    "chefer": "Chefer et al.",
-    "rollout": "attention rollout",
-    "last_attention": "last attention",
-    "probe": "linear probes",
-    "random": "random",
     "background": "all background",
     "centre": "centred blob",
 }
@@ -89,45 +79,43 @@ INTERVAL, STAR = "interval", "star"
 """Marks of what a figure's legend explains once, in whatever panel it is."""
 
 
-def draw_figure(description: str | None, data: Data, draw: Callable[[pl.DataFrame, float], Figure], inputs: tuple[str, ...] = ()) -> None:
-    """The whole program of a figure.
+Draw = Callable[[pl.DataFrame, float], Figure]
+"""Draws a figure from its table alone, at a width in inches."""
+
+
+def save(
+    frame: pl.DataFrame, draw: Draw, csv: Path, drawings: dict[str, Path], *, width: str = "double", style: Path | None = None
+) -> None:
+    """Write a figure's table, draw the figure from it, and write that in every format asked for; equal tables give equal bytes.
 
     Args:
-        description: the program's docstring.
-        data: makes the figure's table.
-        draw: draws it from that table alone, at a width in inches.
-        inputs: names of the tables that it reads besides the series' own.
+        frame: the table.
+        draw: draws the figure.
+        csv: file to write the table to.
+        drawings: file to write the figure to, by format (`FORMATS`).
+        width: `single` or `double` column.
+        style: matplotlib style file over that of classlens.
     """
-    parser = presentation.parser(description, inputs)
-    parser.add_argument("--style", type=Path, default=STYLE, help="matplotlib style file")
-    parser.add_argument("--width", choices=list(WIDTHS), default="double", help="width of the figure, in columns")
-    for form in FORMATS:
-        parser.add_argument(f"--{form}", type=Path, help=f"figure to write as {form}")
-    cli.run(lambda args: save(presentation.table(args, data, inputs), draw, args), parser.parse_args())
-
-
-def save(frame: pl.DataFrame, draw: Callable[[pl.DataFrame, float], Figure], args: argparse.Namespace) -> None:
-    """Write a figure's table, draw the figure from it, and write that in every format asked for; equal tables give equal bytes."""
-    storage.write_csv(frame, args.csv)
+    parquet.write_csv(frame, csv)
     os.environ.setdefault("SOURCE_DATE_EPOCH", "0")
-    with styled(args.style):
-        figure = draw(pl.read_csv(args.csv, schema=frame.schema), WIDTHS[args.width])
+    with styled(style):
+        figure = draw(pl.read_csv(csv, schema=frame.schema), WIDTHS[width])
         wrap_texts(figure)
-        for form in (form for form in FORMATS if getattr(args, form)):
-            with storage.whole(getattr(args, form)) as path:
-                figure.savefig(path, metadata={"Date": None} if form == "svg" else None)
+        for form, path in drawings.items():
+            with atomic_write(path) as draft:
+                figure.savefig(draft, metadata={"Date": None} if form == "svg" else None)
         plt.close(figure)
 
 
 @contextmanager
-def styled(style: Path = STYLE) -> Iterator[None]:
+def styled(style: Path | None = None) -> Iterator[None]:
     """Within the block, figures are drawn with a style file, over that of classlens."""
     with mpl.rc_context():
-        plt.style.use(["default", STYLE] if style == STYLE else ["default", STYLE, style])
+        plt.style.use(["default", STYLE, *([style] if style else [])])
         yield
 
 
-def band(axes: Axes, x: pl.Series, rows: pl.DataFrame, colour: str, label: str | None = None, style: str = "-") -> None:
+def band(axes: Axes, x: pl.Series, rows: pl.DataFrame, colour: str, *, label: str | None = None, style: str = "-") -> None:
     """A line through the means of rows with their intervals (columns mean, low, high) as shading."""
     axes.plot(x, rows["mean"], style, color=colour, label=label, marker="o" if len(rows) < 30 else None)
     axes.fill_between(x, rows["low"], rows["high"], color=colour, alpha=0.18, linewidth=0, gid=INTERVAL)
@@ -222,7 +210,7 @@ def _wrap(text: Text, side: float) -> None:
 
 
 def grid_of_panels(
-    count: int, width: float, height: float, columns: int, share_x: bool = True, least: float = LEAST_WIDTH
+    count: int, width: float, height: float, columns: int, *, share_x: bool = True, least: float = LEAST_WIDTH
 ) -> tuple[Figure, list[Axes]]:
     """A figure with so many panels that share their axes, in as many columns as there is room for; unused places stay empty."""
     columns = abreast(min(columns, count), width, least)

@@ -9,9 +9,8 @@ from matplotlib.figure import Figure
 
 from classlens import statistics
 from classlens.figures import canvas, curves
-from classlens.presentation import Inputs
+from classlens.presentation.series import Inputs, Series, beside_twins, block_means, depth_axis, labelled, models_only, twins
 from classlens.protocol import Protocol
-from classlens.series import Series, beside_twins, block_means, depth_axis, labelled, models_only, twins
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:

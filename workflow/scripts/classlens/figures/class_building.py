@@ -8,12 +8,11 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from classlens import statistics
-from classlens.building import SOURCES
+from classlens.analyses.building import SOURCES
 from classlens.figures import canvas
-from classlens.groups import LAYERS
-from classlens.presentation import Inputs
+from classlens.presentation.series import Inputs, Series, labelled
 from classlens.protocol import Protocol
-from classlens.series import Series, labelled
+from classlens.vocabulary import SUBLAYERS
 
 PANELS = {"position": ("cls", "image"), "object": ("class", "context")}
 TITLES = {"position": "change rate of sub-layers", "object": "by class and context tokens", "composition": "residual composition"}
@@ -24,7 +23,7 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
     """Rows (panel, quantity, tokens, block) with the share of tokens in per cent and its 95 % interval over images."""
     (item,), composition = series, pl.DataFrame(inputs["composition"][0])
     frames = []
-    for layer in LAYERS:
+    for layer in SUBLAYERS:
         means = statistics.by_block(item.frame, f"{layer}_change", seed, tokens_weigh_alike=protocol.tokens_weigh_alike)
         for panel, groups in PANELS.items():
             frames.append(
@@ -46,7 +45,7 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
     for axes, panel in zip(grid.ravel(), panels, strict=False):
         for (quantity, tokens), rows in frame.filter(panel=panel).group_by("quantity", "tokens", maintain_order=True):
             name = canvas.NAMES[str(quantity)] + (f", {canvas.NAMES[str(tokens)]}" if tokens != "all" else "")
-            canvas.band(axes, rows["block"] + 1, rows, canvas.COLOURS[str(quantity)], name, STYLES.get(str(tokens), "-"))
+            canvas.band(axes, rows["block"] + 1, rows, canvas.COLOURS[str(quantity)], label=name, style=STYLES.get(str(tokens), "-"))
         if panel == "composition":
             axes.set_ylabel("same top class (% of tokens)")
         else:

@@ -10,10 +10,9 @@ from scipy.stats import mannwhitneyu, wilcoxon
 
 from classlens import statistics
 from classlens.figures import canvas, curves
-from classlens.groups import LAYERS
-from classlens.presentation import Inputs
+from classlens.presentation.series import Inputs, Series, beside_twins, block_means, labelled, models_only, twins
 from classlens.protocol import Protocol
-from classlens.series import Series, beside_twins, block_means, labelled, models_only, twins
+from classlens.vocabulary import SUBLAYERS
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
@@ -41,7 +40,7 @@ def by_class(item: Series) -> pl.DataFrame:
 def _tests(mine: pl.DataFrame, theirs: list[pl.DataFrame], protocol: Protocol) -> pl.DataFrame:
     """Return rows (tokens, block), tokens being layers, with p."""
     parts = []
-    for layer in LAYERS:
+    for layer in SUBLAYERS:
         values, *others = (statistics.matrix(frame.filter(tokens=layer), "agreement") for frame in (mine, *theirs))
         if protocol.paired_classes:
             p = wilcoxon(values, others[0], alternative="greater").pvalue if others else np.full(values.shape[1], np.nan)
@@ -57,9 +56,9 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
     """Draw a panel per model, a line per layer, random twins dashed, stars where p < 0.05."""
     figure, panels = curves.model_panels(frame, width)
     for axes, (_, rows) in zip(panels, frame.group_by("model", maintain_order=True), strict=True):
-        for height, layer in zip((0.97, 0.92), LAYERS, strict=True):
+        for height, layer in zip((0.97, 0.92), SUBLAYERS, strict=True):
             part = rows.filter(layer=layer)
-            canvas.band(axes, part["block"] + 1, part, canvas.COLOURS[layer], canvas.NAMES[layer])
+            canvas.band(axes, part["block"] + 1, part, canvas.COLOURS[layer], label=canvas.NAMES[layer])
             canvas.twin_band(axes, part["block"] + 1, part, canvas.COLOURS[layer])
             canvas.stars(axes, part.filter(pl.col("p") < statistics.SIGNIFICANT)["block"] + 1, height, canvas.COLOURS[layer])
     panels[0].set_ylabel("class-value agreement (cosine)")

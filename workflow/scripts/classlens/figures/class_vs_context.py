@@ -8,11 +8,10 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from classlens import statistics
+from classlens.analyses.identifiability import chance
 from classlens.figures import canvas
-from classlens.measures import chance
-from classlens.presentation import Inputs
+from classlens.presentation.series import Inputs, Series, labelled
 from classlens.protocol import Protocol
-from classlens.series import Series, labelled
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
@@ -39,7 +38,7 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(width, 2.6))
     for tokens in ("class", "context"):
         rows = frame.filter(quantity=tokens)
-        canvas.band(left, rows["block"] + 1, rows, canvas.COLOURS[tokens], canvas.NAMES[tokens])
+        canvas.band(left, rows["block"] + 1, rows, canvas.COLOURS[tokens], label=canvas.NAMES[tokens])
     canvas.reference_line(left, frame["chance"][0], "chance")
     left.set_ylabel("class identifiability")
     left.set_title(f"{frame['label'][0]} (n = {max(frame['images'])} images)")

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from classlens import statistics
 from classlens.figures import canvas
-from classlens.groups import LAYERS
-from classlens.series import Series, beside_twins, block_means, labelled, models_only, twins
+from classlens.presentation.series import Series, beside_twins, block_means, labelled, models_only, twins
+from classlens.vocabulary import SUBLAYERS
 
 
 def same_depth(frame: pl.DataFrame) -> bool:
@@ -33,7 +33,7 @@ def per_model(axes: Axes, frame: pl.DataFrame, all_models: pl.DataFrame) -> None
     """
     palette = colours(all_models)
     for (model,), rows in frame.group_by("model", maintain_order=True):
-        canvas.band(axes, rows["x"], rows, palette[str(model)], rows["label"][0])
+        canvas.band(axes, rows["x"], rows, palette[str(model)], label=rows["label"][0])
         canvas.twin_band(axes, rows["x"], rows, palette[str(model)])
 
 
@@ -48,7 +48,7 @@ def x_axis(axes: Axes, frame: pl.DataFrame) -> None:
 def model_panels(frame: pl.DataFrame, width: float, columns: int = 2) -> tuple[Figure, list[Axes]]:
     """Draw a panel per model over blocks, titled with its label and number of images or classes, if the rows say it."""
     models = frame["model"].unique(maintain_order=True)
-    figure, panels = canvas.grid_of_panels(len(models), width, 2.6, columns, same_depth(frame))
+    figure, panels = canvas.grid_of_panels(len(models), width, 2.6, columns, share_x=same_depth(frame))
     for axes, model in zip(panels, models, strict=True):
         rows = frame.filter(model=model)
         units = [name for name in ("images", "classes") if name in rows.columns]
@@ -73,7 +73,7 @@ def layer_rates(series: list[Series], chances: list[pa.Table], measure: str, see
     chance_of = {item.name: pl.DataFrame(table) for item, table in zip(series, chances, strict=True)}
     frames = []
     for item in models_only(series):
-        for layer in LAYERS:
+        for layer in SUBLAYERS:
             means = statistics.by_block(item.frame, layer, seed)
             means = beside_twins(means, [block_means(other.frame, layer) for other in twins(item, series)], ["tokens", "block"])
             chance = chance_of[item.name].filter(layer=layer).select("tokens", "block", pl.col(measure).alias("chance"))
@@ -87,11 +87,11 @@ def draw_layer_rates(frame: pl.DataFrame, width: float, label: str) -> Figure:
     """Draw a panel per model and kind of tokens, a line per layer over blocks, its random twins dashed and chance dotted."""
     groups = list(frame.group_by("model", "tokens", maintain_order=True))
     groups.sort(key=lambda group: frame["model"].unique(maintain_order=True).to_list().index(group[0][0]))
-    figure, panels = canvas.grid_of_panels(len(groups), width, 2.4, 2, same_depth(frame))
+    figure, panels = canvas.grid_of_panels(len(groups), width, 2.4, 2, share_x=same_depth(frame))
     for axes, ((_, tokens), rows) in zip(panels, groups, strict=True):
         for (layer,), part in rows.group_by("layer", maintain_order=True):
             x, colour = part["block"] + 1, canvas.COLOURS[str(layer)]
-            canvas.band(axes, x, part, colour, canvas.NAMES[str(layer)])
+            canvas.band(axes, x, part, colour, label=canvas.NAMES[str(layer)])
             canvas.twin_band(axes, x, part, colour)
             axes.plot(x, part["chance"], ":", color=colour, linewidth=1, label=f"{canvas.NAMES[str(layer)]}, chance")
         axes.set_title(f"{rows['label'][0]}: {canvas.NAMES[str(tokens)]} ({canvas.count(rows['images'], 'images')})")

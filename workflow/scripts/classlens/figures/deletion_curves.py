@@ -11,12 +11,9 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from classlens.figures import canvas
-from classlens.presentation import Inputs
+from classlens.presentation.series import Inputs, Series, labelled
 from classlens.protocol import Protocol
-from classlens.relevance_table import ORDERS
-from classlens.series import Series, labelled
-
-TITLES = {"negative": "least relevant first", "positive": "most relevant first"}
+from classlens.vocabulary import ORDER_NAMES, ORDERS
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
@@ -53,7 +50,7 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
                     gid=canvas.INTERVAL,
                 )
             canvas.reference_line(axes, rows["chance"][0], "chance")
-            axes.set_title(f"{rows['label'][0]}: {TITLES[order]} (n = {rows['images'][0]})")
+            axes.set_title(f"{rows['label'][0]}: {ORDER_NAMES[order]} (n = {rows['images'][0]})")
         row[0].set_ylabel("accuracy (%)")
     for axes in grid[-1]:
         axes.set_xlabel("image tokens removed (%)")

@@ -10,11 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 
 from classlens import statistics
+from classlens.analyses.identifiability import chance
 from classlens.figures import canvas, curves
-from classlens.measures import chance
-from classlens.presentation import Inputs
+from classlens.presentation.series import Inputs, Series, beside_twins, labelled, models_only, twins
 from classlens.protocol import Protocol
-from classlens.series import Series, beside_twins, labelled, models_only, twins
 
 OFFSETS = {"cls": -0.2, "image": 0.2}
 STARS = {"cls": 0.93, "image": 0.97}
@@ -101,7 +100,7 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
     """Draw a box per block and group of tokens, the random twins dashed with their range, stars where p < 0.05."""
     models = frame["model"].unique(maintain_order=True)
     deepest = int(frame["block"].to_numpy().max()) + 1
-    figure, panels = canvas.grid_of_panels(len(models), width, 2.6, 1 if deepest > ABREAST else 2, curves.same_depth(frame))
+    figure, panels = canvas.grid_of_panels(len(models), width, 2.6, 1 if deepest > ABREAST else 2, share_x=curves.same_depth(frame))
     for axes, model in zip(panels, models, strict=True):
         rows = frame.filter(model=model)
         for tokens, group in ((name, rows.filter(tokens=name)) for name in OFFSETS):

@@ -7,9 +7,8 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from classlens.figures import curves
-from classlens.presentation import Inputs
+from classlens.presentation.series import Inputs, Series
 from classlens.protocol import Protocol
-from classlens.series import Series
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:

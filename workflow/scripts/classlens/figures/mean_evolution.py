@@ -7,11 +7,10 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from classlens import statistics
+from classlens.analyses.identifiability import chance
 from classlens.figures import canvas, curves
-from classlens.measures import chance
-from classlens.presentation import Inputs
+from classlens.presentation.series import Inputs, Series, beside_twins, block_means, depth_axis, labelled, models_only, paired_blocks, twins
 from classlens.protocol import Protocol
-from classlens.series import Series, beside_twins, block_means, depth_axis, labelled, models_only, paired_blocks, twins
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:

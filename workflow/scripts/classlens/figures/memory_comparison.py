@@ -12,10 +12,9 @@ from matplotlib.figure import Figure
 
 from classlens import statistics
 from classlens.figures import canvas, curves
-from classlens.groups import LAYERS
-from classlens.presentation import Inputs
+from classlens.presentation.series import Inputs, Series, beside_twins, block_means, depth_axis, labelled, models_only, paired_blocks, twins
 from classlens.protocol import Protocol
-from classlens.series import Series, beside_twins, block_means, depth_axis, labelled, models_only, paired_blocks, twins
+from classlens.vocabulary import SUBLAYERS
 
 MEASURES = {"class_value": "class-value (cosine,\nmean over classes)", "key_value": "key-value (% of tokens,\nmean over classes)"}
 
@@ -27,11 +26,11 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
     There is no chance of `class_value`, which the random twins stand for.
     """
     relative = depth_axis(series, protocol)
-    class_values = {item.name: pl.DataFrame(table) for item, table in zip(series, inputs["class-value"], strict=True)}
+    class_values = {item.name: pl.DataFrame(table) for item, table in zip(series, inputs["class_value"], strict=True)}
     chances = {item.name: pl.DataFrame(table) for item, table in zip(series, inputs["chance"], strict=True)}
     frames = []
     for item in models_only(series):
-        for measure, layer in product(MEASURES, LAYERS):
+        for measure, layer in product(MEASURES, SUBLAYERS):
             mine, *theirs = (
                 _paired(_values(one, class_values[one.name], measure, layer), protocol) for one in (item, *twins(item, series))
             )
@@ -70,7 +69,7 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
     """Draw a row per measure, a column per layer, a line per model, its random twins dashed and chance dotted."""
     figure, grid = plt.subplots(2, 2, figsize=(width, 4.6), sharex=True, sharey="row")
     for row, (measure, title) in zip(grid, MEASURES.items(), strict=True):
-        for axes, layer in zip(row, LAYERS, strict=True):
+        for axes, layer in zip(row, SUBLAYERS, strict=True):
             rows = frame.filter(measure=measure, layer=layer)
             curves.per_model(axes, rows, all_models=frame)
             _draw_chance(axes, rows, curves.colours(frame))

@@ -13,13 +13,12 @@ from matplotlib.figure import Figure
 from classlens import statistics
 from classlens.figures import canvas
 from classlens.figures.deletion_curves import share_removed
-from classlens.presentation import Inputs
+from classlens.presentation.series import Inputs, Series, labelled
 from classlens.protocol import Protocol
-from classlens.series import Series, labelled
+from classlens.vocabulary import ORDER_NAMES
 
 STYLES = {"cls": "--", "image": "-"}
 METHODS = {"probe": "linear probe", "ours": "projection (ours)"}
-ORDERS = {"negative": "least relevant first", "positive": "most relevant first"}
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
@@ -97,14 +96,14 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
 def _accuracy(axes: Axes, rows: pl.DataFrame) -> None:
     for (method, group), part in rows.group_by("method", "group", maintain_order=True):
         name = f"{METHODS[str(method)]}, {canvas.NAMES[str(group)]}"
-        canvas.band(axes, part["x"] + 1, part, canvas.COLOURS[str(method)], name, STYLES[str(group)])
+        canvas.band(axes, part["x"] + 1, part, canvas.COLOURS[str(method)], label=name, style=STYLES[str(group)])
     canvas.reference_line(axes, rows["chance"][0], "chance")
     axes.set_ylabel("class first (% of tokens)")
 
 
 def _deletion(axes: Axes, rows: pl.DataFrame) -> None:
     for (method, group), part in rows.group_by("method", "group", maintain_order=True):
-        name = f"{METHODS[str(method)]}, {ORDERS[str(group)]}"
+        name = f"{METHODS[str(method)]}, {ORDER_NAMES[str(group)]}"
         axes.plot(part["x"], part["mean"], "-" if group == "negative" else "--", color=canvas.COLOURS[str(method)], label=name)
         axes.fill_between(
             part["x"], part["low"], part["high"], color=canvas.COLOURS[str(method)], alpha=0.15, linewidth=0, gid=canvas.INTERVAL

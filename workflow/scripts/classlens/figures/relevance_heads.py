@@ -9,12 +9,11 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from classlens.data.manifest_classes import classes_of
 from classlens.figures import canvas
 from classlens.figures.relevance_maps import decoded, named, paths_of, photograph
-from classlens.manifest_classes import classes_of
-from classlens.presentation import Inputs
+from classlens.presentation.series import Inputs, Series, labelled
 from classlens.protocol import Protocol
-from classlens.series import Series, labelled
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:

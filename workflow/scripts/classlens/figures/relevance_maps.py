@@ -16,11 +16,10 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from PIL import Image
 
+from classlens.data.manifest_classes import classes_of
 from classlens.figures import canvas, patches
-from classlens.manifest_classes import classes_of
-from classlens.presentation import Inputs
+from classlens.presentation.series import Inputs, Series, labelled
 from classlens.protocol import Protocol
-from classlens.series import Series, labelled
 
 COLUMNS = 3
 """Classes of one image that are drawn side by side."""

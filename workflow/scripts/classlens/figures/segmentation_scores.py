@@ -6,8 +6,8 @@ Beyond the paper; methods, section 9.
 import polars as pl
 from matplotlib.figure import Figure
 
+from classlens.analyses.segmentation_scores import MEASURES
 from classlens.figures import canvas
-from classlens.segmentation_scores import MEASURES
 from classlens.tables.segmentation_scores import data
 
 __all__ = ["data", "draw"]

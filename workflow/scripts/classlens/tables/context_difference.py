@@ -7,10 +7,9 @@ protocols.
 import polars as pl
 
 from classlens import statistics
-from classlens.groups import LAYERS
-from classlens.presentation import Inputs
+from classlens.presentation.series import Inputs, Series, labelled
 from classlens.protocol import Protocol
-from classlens.series import Series, labelled
+from classlens.vocabulary import SUBLAYERS
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
@@ -25,7 +24,7 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
     paper = protocol.context_difference_of_logits
     frames = []
     for item in series:
-        for layer in LAYERS:
+        for layer in SUBLAYERS:
             measure = f"{layer}_logit_change" if paper else f"{layer}_change"
             frame = statistics.difference_by_block(item.frame, measure, ("class", "context"), seed, protocol)
             if not protocol.tokens_as_units:

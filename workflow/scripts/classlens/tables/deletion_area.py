@@ -5,9 +5,8 @@ Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5; methods, section 9
 
 import polars as pl
 
-from classlens.presentation import Inputs
+from classlens.presentation.series import Inputs, Series, labelled
 from classlens.protocol import Protocol
-from classlens.series import Series, labelled
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:

@@ -9,10 +9,9 @@ import numpy as np
 import polars as pl
 
 from classlens import statistics
-from classlens.measures import chance
-from classlens.presentation import Inputs
+from classlens.analyses.identifiability import chance
+from classlens.presentation.series import Inputs, Series, labelled
 from classlens.protocol import Protocol
-from classlens.series import Series, labelled
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:

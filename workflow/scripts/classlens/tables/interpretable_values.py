@@ -5,9 +5,8 @@ Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.3; methods, section
 
 import polars as pl
 
-from classlens.presentation import Inputs
+from classlens.presentation.series import Inputs, Series, labelled
 from classlens.protocol import Protocol
-from classlens.series import Series, labelled
 
 MEMORIES = 3
 """Memories of each layer in the table; the file that it is made from has all."""

@@ -5,10 +5,10 @@ Beyond the paper; methods, section 9.
 
 import polars as pl
 
-from classlens import segmentation_scores, statistics
-from classlens.presentation import Inputs
+from classlens import statistics
+from classlens.analyses import segmentation_scores
+from classlens.presentation.series import Inputs, Series, labelled
 from classlens.protocol import Protocol
-from classlens.series import Series, labelled
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:

@@ -1,13 +1,23 @@
-"""The page itself: structure, style and scripts, put together into one file that needs no other but the models'."""
+"""The page itself: structure, style and modules, put together into one file that needs no other but the models'."""
 
-import re
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
+from classlens import vocabulary
+from classlens.explorer.page.modules import one_script
 from classlens.explorer.payload import script_json
+from classlens.presentation.templates import filled
 
 HERE = Path(__file__).parent
-SCRIPTS = ("dom.js", "data.js", "state.js", "colours.js", "gallery.js", "patches.js", "token.js", "relevance.js", "view.js", "main.js")
+VOCABULARY = {
+    "sites": vocabulary.SITE_NAMES,
+    "conditions": vocabulary.CONDITION_NAMES,
+    "methods": vocabulary.METHOD_NAMES,
+    "class_agnostic_methods": vocabulary.CLASS_AGNOSTIC_METHODS,
+}
+"""What people read instead of the names in tables."""
 
 
 def complete(facts: dict[str, Any]) -> str:
@@ -16,13 +26,12 @@ def complete(facts: dict[str, Any]) -> str:
     Args:
         facts: what the page must know before it loads anything: run, protocol, and name, label, dataset and twin_of of each model.
     """
-    parts = {
-        "/* style */": _asset("style.css"),
-        "/* facts */": f"const RUN = {script_json(facts)};",
-        "/* scripts */": "\n".join(map(_asset, SCRIPTS)),
-    }
-    places = "|".join(map(re.escape, parts))
-    return re.sub(places, lambda place: parts[place[0]], _asset("index.html"))  # at once: what is put in may look like a place
+    return filled(
+        _asset("index.html"),
+        style=Markup(_asset("style.css")),
+        facts=Markup(script_json({**facts, "vocabulary": VOCABULARY})),
+        script=Markup(one_script(HERE / "main.js")),
+    )
 
 
 def _asset(name: str) -> str:

@@ -1,42 +1,79 @@
 // Colours that people with any colour vision can order, and text that can be read on them.
 
-const SEQUENTIAL = ["#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838"].map(channels);
+import { fixed, h } from "./dom.js";
+/** @import { Colour, Range } from "./types.js" */
+
+const SEQUENTIAL = [
+  "#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838",
+].map(channels);
 const AGAINST = channels("#2166ac");
 const NEUTRAL = channels("#f7f7f7");
 const FOR = channels("#b2182b");
 
+/**
+ * @param {string} hex
+ * @returns {Colour}
+ */
 function channels(hex) {
   return [1, 3, 5].map((start) => parseInt(hex.slice(start, start + 2), 16));
 }
 
+/**
+ * @param {Colour} first
+ * @param {Colour} second
+ * @param {number} share
+ * @returns {Colour}
+ */
 function between(first, second, share) {
   return first.map((value, channel) => Math.round(value + (second[channel] - value) * share));
 }
 
-/** Colour of a value from 0 to 1. */
-function sequential(value) {
+/**
+ * Return the colour of a value from 0 to 1.
+ * @param {number} value
+ */
+export function sequential(value) {
   const place = Math.min(Math.max(value, 0), 1) * (SEQUENTIAL.length - 1);
   const start = Math.min(Math.floor(place), SEQUENTIAL.length - 2);
   return between(SEQUENTIAL[start], SEQUENTIAL[start + 1], place - start);
 }
 
-/** Colour of a value from -1 (against) to 1 (for). */
-function diverging(value) {
+/**
+ * Return the colour of a value from -1 (against) to 1 (for).
+ * @param {number} value
+ */
+export function diverging(value) {
   return between(NEUTRAL, value < 0 ? AGAINST : FOR, Math.min(Math.abs(value), 1));
 }
 
-const rgb = (colour, opacity = 1) => `rgb(${colour.join(" ")} / ${opacity})`;
+/**
+ * Return a colour as CSS.
+ * @param {Colour} colour
+ */
+export function rgb(colour, opacity = 1) {
+  return `rgb(${colour.join(" ")} / ${opacity})`;
+}
 
-/** Black or white, whichever contrasts more with a colour (WCAG's relative luminance). */
-function ink(colour) {
-  const [red, green, blue] = colour.map((value) => (value / 255 <= 0.04045 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4));
+/**
+ * Return black or white, whichever contrasts more with a colour (WCAG's relative luminance).
+ * @param {Colour} colour
+ */
+export function ink(colour) {
+  const [red, green, blue] = colour
+    .map((value) => value / 255)
+    .map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4));
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? "#000" : "#fff";
 }
 
-/** A bar of the sequential colours with its ends named, and a mark at chance, a value from 0 to 1, where there is one. */
-function legend([low, high], chance) {
+/**
+ * Make a bar of the sequential colours with its ends named, and a mark at chance, a value from 0 to 1, where there is one.
+ * @param {Range} range
+ * @param {number | null} chance
+ */
+export function legend([low, high], chance) {
   const stops = SEQUENTIAL.map((colour) => rgb(colour)).join(", ");
   const bar = h("span", { class: "bar", style: `background: linear-gradient(to right, ${stops})` });
   if (chance !== null) bar.append(h("span", { class: "mark", style: `left: ${100 * chance}%` }));
-  return h("span", { class: "scale" }, fixed(low, 1), bar, fixed(high, 1), chance === null ? null : h("span", { class: "key-mark" }, `chance ${fixed(chance)}`));
+  const key = chance === null ? null : h("span", { class: "key-mark" }, `chance ${fixed(chance)}`);
+  return h("span", { class: "scale" }, fixed(low, 1), bar, fixed(high, 1), key);
 }

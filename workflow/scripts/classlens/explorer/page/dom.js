@@ -1,37 +1,110 @@
 // Elements. Names from data only ever become text, never markup.
 
-/** An element with attributes (functions become listeners, false and null are left out) and children. */
-function h(tag, attributes = {}, ...children) {
+/** @import { Attribute, Child, Option, OptionGroup } from "./types.js" */
+
+/**
+ * Make an element with attributes (functions become listeners, false and null are left out) and children.
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Record<string, Attribute>} attributes
+ * @param {...Child} children
+ */
+export function h(tag, attributes = {}, ...children) {
   return filled(document.createElement(tag), attributes, children);
 }
 
-/** The same for SVG. */
-function svg(tag, attributes = {}, ...children) {
+/**
+ * Make an element of SVG.
+ * @template {keyof SVGElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Record<string, Attribute>} attributes
+ * @param {...Child} children
+ */
+export function svg(tag, attributes = {}, ...children) {
   return filled(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 }
 
+/**
+ * @template {Element} Kind
+ * @param {Kind} element
+ * @param {Record<string, Attribute>} attributes
+ * @param {Child[]} children
+ */
 function filled(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") element.addEventListener(name, value);
-    else if (value !== null && value !== false) element.setAttribute(name, value === true ? "" : value);
+    else if (value !== null && value !== false) element.setAttribute(name, value === true ? "" : String(value));
   }
   element.append(...children.filter((child) => child !== null));
   return element;
 }
 
-const byId = (id) => document.getElementById(id);
+/**
+ * Return the element with an id, which must be of a kind.
+ * @template {HTMLElement} Kind
+ * @param {string} id
+ * @param {new () => Kind} kind
+ */
+export function byId(id, kind) {
+  const element = document.getElementById(id);
+  if (!(element instanceof kind)) throw new Error(`The page has no ${kind.name} with the id ${id}.`);
+  return element;
+}
 
-/** Fill a select with [value, text] pairs, or {group, items} of them, and choose one; untouched where nothing has changed. */
-function fillSelect(select, entries, chosen) {
+/**
+ * Fill a select, unless it has these entries already, and choose one of them.
+ * @param {HTMLSelectElement} select
+ * @param {(Option | OptionGroup)[]} entries
+ * @param {string} chosen
+ */
+export function fillSelect(select, entries, chosen) {
   const shape = JSON.stringify(entries);
   if (select.dataset.shape !== shape) {
     select.dataset.shape = shape;
-    const option = ([value, text]) => h("option", { value }, text);
     select.replaceChildren(
-      ...entries.map((entry) => (entry.group ? h("optgroup", { label: entry.group }, ...entry.items.map(option)) : option(entry))),
+      ...entries.map((entry) => ("group" in entry ? h("optgroup", { label: entry.group }, ...entry.items.map(option)) : option(entry))),
     );
   }
   select.value = chosen;
 }
 
-const fixed = (value, digits = 2) => (Object.is(Math.round(value * 10 ** digits), -0) ? 0 : value).toFixed(digits).replace("-", "−");
+/** @param {Option} entry */
+function option([value, text]) {
+  return h("option", { value }, text);
+}
+
+/**
+ * Make a table; an empty caption or head is left out.
+ * @param {string} caption
+ * @param {string[]} heads
+ * @param {HTMLTableRowElement[]} rows
+ */
+export function table(caption, heads, rows) {
+  const head = heads.map((text) => (text ? h("th", { scope: "col" }, text) : h("td")));
+  return h("table", {}, caption ? h("caption", {}, caption) : null, h("thead", {}, h("tr", {}, ...head)), h("tbody", {}, ...rows));
+}
+
+/**
+ * Return a number with a fixed number of decimals, without a minus before zero.
+ * @param {number} value
+ */
+export function fixed(value, digits = 2) {
+  return (Object.is(Math.round(value * 10 ** digits), -0) ? 0 : value).toFixed(digits).replace("-", "−");
+}
+
+/**
+ * Return a number with two decimals, or another text where it is not known.
+ * @param {number | null} value
+ * @param {string} unknown
+ */
+export function fixedOr(value, unknown) {
+  return value === null ? unknown : fixed(value);
+}
+
+/**
+ * Return the message of what was thrown.
+ * @param {unknown} error
+ */
+export function messageOf(error) {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,100 +1,148 @@
 // Choosing an image: a list that is filtered and sorted, a page of it at a time.
 
+import { fillSelect, h } from "./dom.js";
+import { change, state } from "./state.js";
+/** @import { Model } from "./model.js" */
+/** @import { ImageList, Option } from "./types.js" */
+
 const PER_PAGE = 24;
+/** @type {Record<string, {text: string, compare: (images: ImageList, a: number, b: number) => number}>} */
 const ORDERS = {
-  given: ["as analysed", () => 0],
-  least: ["least identified first", (model, a, b) => model.images.identified[a] - model.images.identified[b]],
-  most: ["most identified first", (model, a, b) => model.images.identified[b] - model.images.identified[a]],
+  given: { text: "as analysed", compare: () => 0 },
+  least: { text: "least identified first", compare: ({ identified }, a, b) => identified[a] - identified[b] },
+  most: { text: "most identified first", compare: ({ identified }, a, b) => identified[b] - identified[a] },
 };
+/** @type {Record<string, {text: string, holds: (images: ImageList, place: number) => boolean}>} */
 const OUTCOMES = {
-  all: ["right and wrong", () => true],
-  right: ["right output", (images, place) => images.class[place] === images.predicted[place]],
-  wrong: ["wrong output", (images, place) => images.class[place] !== images.predicted[place]],
+  all: { text: "right and wrong", holds: () => true },
+  right: { text: "right output", holds: (images, place) => images.class[place] === images.predicted[place] },
+  wrong: { text: "wrong output", holds: (images, place) => images.class[place] !== images.predicted[place] },
 };
 
-class Gallery {
+export class Gallery {
+  /** @type {Model | null} */
+  model = null;
+  /** @type {number | null} */
+  image = null;
+  page = 0;
+  shownKey = "";
+
+  /** @param {HTMLElement} root */
   constructor(root) {
-    this.page = 0;
-    const changed = () => ((this.page = 0), this.show());
+    const changed = () => this.turnTo(0);
     this.search = h("input", { type: "search", input: changed });
     this.class = h("select", { change: changed });
     this.outcome = h("select", { change: changed });
     this.order = h("select", { change: changed });
     this.found = h("p", { class: "found" });
     this.list = h("ul", { class: "thumbnails" });
-    this.previous = h("button", { type: "button", click: () => this.turn(-1) }, "Previous");
-    this.next = h("button", { type: "button", click: () => this.turn(1) }, "Next");
-    fillSelect(this.outcome, Object.entries(OUTCOMES).map(([key, [text]]) => [key, text]), "all");
-    fillSelect(this.order, Object.entries(ORDERS).map(([key, [text]]) => [key, text]), "given");
+    this.previous = h("button", { type: "button", click: () => this.turnTo(this.page - 1) }, "Previous");
+    this.next = h("button", { type: "button", click: () => this.turnTo(this.page + 1) }, "Next");
+    fillSelect(this.outcome, optionsOf(OUTCOMES), "all");
+    fillSelect(this.order, optionsOf(ORDERS), "given");
     root.append(
       h("label", {}, "Find ", this.search), h("label", {}, "Class ", this.class), h("label", {}, "Output ", this.outcome),
       h("label", {}, "Order ", this.order), this.found, this.list, h("p", { class: "pager" }, this.previous, this.next),
     );
   }
 
-  turn(by) {
-    this.page += by;
-    this.show();
-  }
-
-  /** Show a model's images; the page that has the chosen one, where that was not chosen here. */
+  /**
+   * Show a model's images: the page with the chosen image, if that was not chosen here.
+   * @param {Model} model
+   */
   render(model) {
     const isNew = this.model !== model || this.image !== state.image;
+    if (this.model !== model) this.fillClasses(model);
+    this.model = model;
     this.image = state.image;
-    if (this.model !== model) {
-      this.model = model;
-      const there = [...new Set(model.images.class)].sort((a, b) => a - b);
-      const chosen = there.includes(Number(this.class.value)) && this.class.value ? this.class.value : "";
-      fillSelect(this.class, [["", "all classes"], ...there.map((index) => [index, model.classes[index]])], chosen);
-    }
     if (isNew) {
-      const place = this.places().indexOf(model.place.get(state.image));
-      if (place >= 0) this.page = Math.floor(place / PER_PAGE);
+      const position = this.places(model).indexOf(model.place(state.image));
+      if (position >= 0) this.page = Math.floor(position / PER_PAGE);
     }
-    this.show();
+    this.turnTo(this.page);
   }
 
-  /** Places in the model's list of the images that are asked for. */
-  places() {
-    const { model } = this;
+  /**
+   * Offer the classes of a model's images, and keep the chosen class where it is among them.
+   * @param {Model} model
+   */
+  fillClasses(model) {
+    const there = [...new Set(model.images.class)].sort((a, b) => a - b).map(String);
+    const chosen = there.includes(this.class.value) ? this.class.value : "";
+    /** @type {Option[]} */
+    const classes = there.map((index) => [index, model.classes[Number(index)]]);
+    fillSelect(this.class, [["", "all classes"], ...classes], chosen);
+  }
+
+  /**
+   * Return the places, in the lists of a model's images, of the images that are asked for.
+   * @param {Model} model
+   */
+  places({ images, classes }) {
     const wanted = this.search.value.trim().toLowerCase();
-    const isWanted = OUTCOMES[this.outcome.value][1];
-    return model.images.id
+    const { holds } = OUTCOMES[this.outcome.value];
+    const { compare } = ORDERS[this.order.value];
+    return images.id
       .map((_, place) => place)
-      .filter((place) => this.class.value === "" || model.images.class[place] === Number(this.class.value))
-      .filter((place) => isWanted(model.images, place))
-      .filter((place) => `${model.images.path[place]} ${model.classes[model.images.class[place]]}`.toLowerCase().includes(wanted))
-      .sort((a, b) => ORDERS[this.order.value][1](model, a, b));
+      .filter((place) => this.class.value === "" || images.class[place] === Number(this.class.value))
+      .filter((place) => holds(images, place))
+      .filter((place) => `${images.path[place]} ${classes[images.class[place]]}`.toLowerCase().includes(wanted))
+      .sort((a, b) => compare(images, a, b));
   }
 
-  show() {
-    const places = this.places();
+  /**
+   * Show a page of the list, or the nearest that there is.
+   * @param {number} page
+   */
+  turnTo(page) {
+    if (!this.model) return;
+    const places = this.places(this.model);
     const pages = Math.max(1, Math.ceil(places.length / PER_PAGE));
-    this.page = Math.min(Math.max(this.page, 0), pages - 1);
-    const shown = places.slice(this.page * PER_PAGE, (this.page + 1) * PER_PAGE);
+    this.page = Math.min(Math.max(page, 0), pages - 1);
     this.found.textContent = `${places.length} of ${this.model.images.id.length} images, page ${this.page + 1} of ${pages}`;
     this.previous.disabled = this.page === 0;
     this.next.disabled = this.page === pages - 1;
-    const key = JSON.stringify([this.model.name, shown]);
-    if (this.key !== key) {
-      this.key = key;
-      this.list.replaceChildren(...shown.map((place) => h("li", {}, this.thumbnail(place))));
-    }
-    for (const button of this.list.querySelectorAll("button")) {
-      button.setAttribute("aria-current", Number(button.dataset.image) === state.image);
-    }
+    this.fillList(this.model, places.slice(this.page * PER_PAGE, (this.page + 1) * PER_PAGE));
   }
 
-  thumbnail(place) {
-    const { model } = this;
-    const id = model.images.id[place];
-    const isRight = OUTCOMES.right[1](model.images, place);
-    const photograph = model.photograph(id);
-    return h(
-      "button", { type: "button", "data-image": id, title: model.images.path[place], click: () => change({ image: id }) },
-      photograph ? h("img", { src: photograph, alt: "", loading: "lazy", decoding: "async" }) : h("span", { class: "blank" }, String(id)),
-      h("span", {}, model.classes[model.images.class[place]]),
-      h("span", { class: isRight ? "right" : "wrong" }, isRight ? "right" : `output: ${model.classes[model.images.predicted[place]]}`),
-    );
+  /**
+   * Show thumbnails, made anew only where they are others than before, and mark the chosen image.
+   * @param {Model} model
+   * @param {number[]} places
+   */
+  fillList(model, places) {
+    const key = JSON.stringify([model.name, places]);
+    if (this.shownKey !== key) {
+      this.shownKey = key;
+      this.list.replaceChildren(...places.map((place) => h("li", {}, thumbnail(model, place))));
+    }
+    for (const button of this.list.querySelectorAll("button")) {
+      button.setAttribute("aria-current", String(Number(button.dataset.image) === state.image));
+    }
   }
+}
+
+/**
+ * @param {Model} model
+ * @param {number} place
+ */
+function thumbnail(model, place) {
+  const { images, classes } = model;
+  const id = images.id[place];
+  const isRight = OUTCOMES.right.holds(images, place);
+  const photograph = model.photograph(id);
+  return h(
+    "button", { type: "button", "data-image": id, title: images.path[place], click: () => change({ image: id }) },
+    photograph ? h("img", { src: photograph, alt: "", loading: "lazy", decoding: "async" }) : h("span", { class: "blank" }, String(id)),
+    h("span", {}, classes[images.class[place]]),
+    h("span", { class: isRight ? "right" : "wrong" }, isRight ? "right" : `output: ${classes[images.predicted[place]]}`),
+  );
+}
+
+/**
+ * @param {Record<string, {text: string}>} choices
+ * @returns {Option[]}
+ */
+function optionsOf(choices) {
+  return Object.entries(choices).map(([key, { text }]) => [key, text]);
 }

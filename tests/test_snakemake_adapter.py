@@ -1,0 +1,135 @@
+"""What the workflow takes from Snakemake without its documentation, each part in a workflow of a few lines.
+
+`make test-snakemake` runs this with the oldest and the newest version of Snakemake that are allowed.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ADAPTER = Path(__file__).resolve().parent.parent / "rules" / "snakemake_adapter.smk"
+WORKFLOW = f"""
+import json
+import shlex
+from pathlib import Path
+
+
+include: {str(ADAPTER)!r}
+
+
+facts = {{
+    "files": [str(path) for path in config_files()],
+    "arguments": config_arguments(),
+    "main": is_main_process(),
+    "environments": jobs_have_environments(),
+    "shared": shares_results(),
+    "cores": all_cores(),
+    "here": runs_here(),
+}}
+
+
+for name in ("a", "b"):
+
+    rule:
+        name:
+            f"made_{{name}}"
+        output:
+            f"{{name}}.txt",
+        benchmark:
+            f"{{name}}.tsv"
+        cache: shares_results()
+        threads: 1
+        resources:
+            runtime=1,
+        shell:
+            "echo {{threads}} {{resources.runtime}} > {{output}}"
+
+    follow_profile(f"made_{{name}}", "made")
+
+
+describe("made_a", "the first")
+untime_cached_rules()
+facts["described"] = description("made_a")
+facts["timed"] = [rule.name for rule in workflow.rules if rule.benchmark]
+facts["offered"] = offer("gpu", 3)
+facts["offered again"] = offer("gpu", 5)
+if is_main_process():
+    Path("facts.json").write_text(json.dumps(facts))
+
+
+rule shared:
+    output:
+        text="{{place}}.copy",
+    cache: shares_results()
+    params:
+        files=lambda wildcards, output: UnhashedArguments("text", ["--text", output.text]),
+    shell:
+        'echo ran >> ran.txt; set -- {{params.files}}; echo "$1" > "$2"'
+
+
+rule all:
+    default_target: True
+    input:
+        "a.txt",
+        "b.txt",
+"""
+
+
+def run(folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> str:
+    (folder / "Snakefile").write_text(WORKFLOW, encoding="utf-8")
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--directory", str(folder), "--snakefile", str(folder / "Snakefile")]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def facts(folder: Path) -> dict[str, object]:
+    return json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+
+
+def test_what_is_known_of_a_run(tmp_path: Path) -> None:
+    config = tmp_path / "my config.yaml"
+    config.write_text("x: 1\n", encoding="utf-8")
+    run(tmp_path, "--configfile", str(config))
+    found = facts(tmp_path)
+    assert found["files"] == [str(config)]
+    assert found["arguments"] == f"--configfile '{config}'"
+    assert (found["main"], found["environments"], found["shared"], found["cores"], found["here"]) == (True, False, False, 2, True)
+    assert (found["offered"], found["offered again"]) == (3, 3)
+
+
+def test_a_profile_may_say_how_many_there_are_of_a_resource(tmp_path: Path) -> None:
+    run(tmp_path, "--resources", "gpu=2")
+    assert facts(tmp_path)["offered"] == 2
+
+
+def test_rules_made_in_a_loop_follow_the_profile_under_one_name(tmp_path: Path) -> None:
+    run(tmp_path, "--set-threads", "made=2", "--set-resources", "made:runtime=7")
+    assert [(tmp_path / f"{name}.txt").read_text() for name in "ab"] == ["2 7\n", "2 7\n"]
+
+
+def test_rules_made_in_a_loop_are_described(tmp_path: Path) -> None:
+    assert "the first" in run(tmp_path, "--list")
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_rules_from_the_cache_are_not_timed(tmp_path: Path, cached: bool) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    run(tmp_path, *(["--cache"] if cached else []), environment={**os.environ, "SNAKEMAKE_OUTPUT_CACHE": str(cache)})
+    found = facts(tmp_path)
+    assert found["shared"] is cached
+    assert found["timed"] == ([] if cached else ["made_a", "made_b"])
+
+
+def test_paths_do_not_keep_results_from_being_shared(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    for place in ("my place", "theirs"):
+        run(tmp_path, f"{place}.copy", "--cache", environment={**os.environ, "SNAKEMAKE_OUTPUT_CACHE": str(cache)})
+        assert (tmp_path / f"{place}.copy").read_text() == "--text\n"
+    assert (tmp_path / "ran.txt").read_text() == "ran\n"

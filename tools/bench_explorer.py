@@ -1,0 +1,136 @@
+"""Time and memory of the explorer in Chromium, for a model with as many tokens and classes as ViT-B/16."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from playwright.sync_api import Page, sync_playwright
+from timm.data import ImageNetInfo
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+# The tokens, blocks and classes of ViT-B/16, and so its numbers; narrow, because nobody looks at what they are.
+MODEL = {"arch": "vit_base_patch16_224", "kwargs": {"embed_dim": 48, "num_heads": 3}, "weights": "random"}
+LOOKED_AT = 50
+
+
+def run(folder: Path, images: int) -> tuple[Path, float]:
+    """The explorer of so many images in class folders under `folder`, and the seconds that its model's files took."""
+    config = {
+        "run": "bench",
+        "datasets": {"photos": {"kind": "imagefolder", "root": str(folder), "classes": "imagenet", "images_per_class": images // 100}},
+        "models": {"model": MODEL},
+        "analyses": ["identifiability", "memories", "attention", "relevance"],
+    }
+    home = folder.parent / f"run{images}"
+    home.mkdir()
+    (home / "bench.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        REPOSITORY / "Snakefile",
+        "--directory",
+        home,
+        "--cores",
+        "all",
+        "explorer",
+    ]
+    subprocess.run([str(part) for part in [*command, "--configfile", home / "bench.yaml"]], check=True, capture_output=True)
+    timing = (home / "results/bench/benchmarks/explorer/model.tsv").read_text(encoding="utf-8").splitlines()
+    return home / "results/bench/explorer", float(timing[1].split("\t")[0])
+
+
+def class_folders(folder: Path) -> None:
+    """Move images 0, 1, ... of a folder into the folders of 100 ImageNet classes in turn."""
+    names = ImageNetInfo().label_names()[:100]
+    for number, path in enumerate(sorted(folder.glob("*.jpg"))):
+        target = folder / "validation" / names[number % 100] / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(target)
+
+
+@contextmanager
+def opened(home: Path) -> Iterator[Page]:
+    """A page in a browser of its own, which has loaded nothing yet."""
+    flags = [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--enable-precise-memory-info",
+    ]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=flags)
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.add_init_script(WATCH)
+        yield page
+        browser.close()
+
+
+# Notes when the first view has been painted: the text about it is there, and the photograph under it.
+WATCH = """
+new MutationObserver((_, observer) => {
+  const status = document.getElementById("status");
+  if (!status || !status.textContent) return;
+  observer.disconnect();
+  const photograph = new Image();
+  photograph.onload = () => requestAnimationFrame(() => setTimeout(() => (window.firstView = performance.now())));
+  photograph.src = document.querySelector(".photograph").style.backgroundImage.slice(5, -2);
+}).observe(document, { childList: true, subtree: true, characterData: true });
+"""
+# Milliseconds from a change of the address until the page is painted: its text about the view is written last.
+CHANGE = """
+address => new Promise(done => {
+  const start = performance.now();
+  new MutationObserver((_, observer) => {
+    observer.disconnect();
+    requestAnimationFrame(() => setTimeout(() => done(performance.now() - start)));
+  }).observe(document.getElementById("status"), { childList: true });
+  location.hash = address;
+})
+"""
+
+
+def measured(home: Path) -> dict[str, float]:
+    """Milliseconds and megabytes of a page."""
+    files = [home / "index.html", home / "model/model.js"]
+    with opened(home) as page:
+        page.goto((home / "index.html").as_uri())
+        page.wait_for_function("window.firstView")
+        first = page.evaluate("window.firstView")
+        memory = heap(page)
+        ids = sorted(int(path.stem) for path in home.glob("model/images/*.js"))
+        images = sorted(page.evaluate(CHANGE, f"image={image}") for image in ids[1 : LOOKED_AT + 1])
+        blocks = sorted(page.evaluate(CHANGE, f"image={ids[LOOKED_AT]}&block={block}") for block in range(1, 13))
+        after = heap(page)
+    return {
+        "first view, ms": first,
+        "another image, ms": images[len(images) // 2],
+        "another block, ms": blocks[len(blocks) // 2],
+        "page and list of images, MB": sum(file.stat().st_size for file in files) / 1e6,
+        "an image, MB": sum(file.stat().st_size for file in home.glob("model/*/*")) / len(ids) / 1e6,
+        "memory of the page, MB": memory,
+        f"memory after {LOOKED_AT} images, MB": after,
+    }
+
+
+def heap(page: Page) -> float:
+    """Megabytes that the page's scripts hold, typed arrays included, after the garbage is collected."""
+    session = page.context.new_cdp_session(page)
+    session.send("HeapProfiler.collectGarbage")
+    usage: dict[str, Any] = session.send("Runtime.getHeapUsage")
+    return float(usage["usedSize"] + usage.get("backingStorageSize", 0)) / 1e6
+
+
+def explorer(folder: Path) -> dict[int, dict[str, float]]:
+    """What `measured` finds with 100 and with 2,000 images, which lie in class folders under `folder`."""
+    result = {}
+    for images in (100, 2000):
+        home, seconds = run(folder, images)
+        result[images] = {**measured(home), "files written, s": seconds}
+    return result

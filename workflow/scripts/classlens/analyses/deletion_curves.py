@@ -1,0 +1,114 @@
+"""Deletion curves and the areas under them, from the correctness of every image after every removal.
+
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5; methods, section 9.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import polars as pl
+
+from classlens import statistics
+from classlens.protocol import Protocol
+from classlens.vocabulary import ORDERS
+
+
+def area(accuracy: np.ndarray, removed: list[int], image_tokens: int, protocol: Protocol) -> np.ndarray:
+    """Area under curves of accuracy, [...].
+
+    Args:
+        accuracy: after each number of removals, [..., step].
+        removed: numbers of removed tokens, [step].
+        image_tokens: number N of image tokens.
+        protocol: `deletion_without_ends` takes the sum over the N - 1 steps, divided by N and by the curve's maximum, otherwise it is the
+            trapezoid area over the removed fraction, per unit of fraction.
+    """
+    if protocol.deletion_without_ends:
+        return accuracy.mean(axis=-1) * (image_tokens - 1) / (image_tokens * accuracy.max(axis=-1))
+    fraction = np.asarray(removed) / image_tokens
+    return np.trapezoid(accuracy, fraction, axis=-1) / (fraction[-1] - fraction[0])
+
+
+def accuracies(frame: pl.DataFrame) -> dict[tuple[str, str], np.ndarray]:
+    """Correctness [image, step] by method and order, the mean over draws of random orders, which stand for both orders.
+
+    Args:
+        frame: rows (method, order, draw, image_id) with the list `correct`.
+    """
+    result = {}
+    for (method, order), rows in frame.cast({"method": pl.String, "order": pl.String}).group_by("method", "order", maintain_order=True):
+        rows = rows.sort("draw", "image_id")
+        values = np.array(rows["correct"].to_list(), np.float64)
+        mean = values.reshape(rows["draw"].n_unique(), -1, values.shape[1]).mean(axis=0)
+        for name in ORDERS if method == "random" else (str(order),):
+            result[str(method), name] = mean
+    return result
+
+
+def tables(frame: pl.DataFrame, removed: list[int], image_tokens: int, protocol: Protocol, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Curves and areas with 95 % intervals over images.
+
+    Args:
+        frame: rows (method, order, draw, image_id) with the list `correct`.
+        removed: numbers of removed tokens.
+        image_tokens: number of image tokens.
+        protocol: settles the area.
+        seed: seed of the resampling, which draws the same images for every curve.
+
+    Returns:
+        rows (method, order, removed) with accuracy, low, high and images;
+        rows (method, order) with area, low, high, and its difference from the area of random orders with difference_low and
+        difference_high, images, resamples and seed. Accuracies and areas lie between 0 and 1.
+    """
+    measured = accuracies(frame)
+    curves, areas = [], []
+    for (method, order), correct in measured.items():
+        kind = "proportion" if np.isin(correct, (0, 1)).all() else "share"  # draws of an order are averaged in each image
+        found = statistics.mean_interval(correct, seed, kind)
+        names = {"method": method, "order": order}
+        curves.append(
+            pl.DataFrame({**names, "removed": removed, "accuracy": found.mean, "low": found.low, "high": found.high, "images": found.n})
+        )
+        measure = _published_areas if protocol.deletion_without_ends else _areas
+        columns = measure(
+            correct, measured["random", order], partial(area, removed=removed, image_tokens=image_tokens, protocol=protocol), seed
+        )
+        if method == "random":  # it does not differ from itself
+            columns |= dict.fromkeys(("difference", "difference_low", "difference_high"))
+        areas.append({**names, **columns, "images": len(correct)})
+    origin = [pl.lit(statistics.RESAMPLES).alias("resamples"), pl.lit(seed).alias("seed"), pl.lit(protocol.name).alias("protocol")]
+    return pl.concat(curves).with_columns(origin), pl.DataFrame(areas, infer_schema_length=None).with_columns(origin)
+
+
+Area = Callable[[np.ndarray], np.ndarray]
+"""Areas [...] under curves [..., step]."""
+
+
+def _areas(correct: np.ndarray, random: np.ndarray, area: Area, seed: int) -> dict[str, float | None]:
+    """Return the mean over images of each image's own area, and of its difference from that of random orders, with their intervals."""
+    own, other = area(correct), area(random)
+    found = statistics.row("area", own, seed, "share")
+    renamed = {"area": found["area"], "low": found["area_low"], "high": found["area_high"]}
+    return {**renamed, **statistics.row("difference", own - other, seed, "mean")}
+
+
+def _published_areas(correct: np.ndarray, random: np.ndarray, area: Area, seed: int) -> dict[str, float | None]:
+    """Return the area under the mean curve, divided by its maximum as published, and its difference from that of random orders."""
+    ends = []
+    for values in (correct, random):
+        mean, draws = statistics.resampled_means(values, np.ones_like(values), seed)
+        without = (values.sum(axis=0) - values) / max(1, len(values) - 1)
+        ends.append([area(curve)[..., None] for curve in (mean[None], draws, without)])
+    (value, draws, without), (others, other_draws, other_without) = ends
+    low, high = statistics.bca(value[:, 0], draws, without)
+    least, most = statistics.bca((value - others)[:, 0], draws - other_draws, without - other_without)
+    columns = {
+        "area": value[0],
+        "low": low,
+        "high": high,
+        "difference": (value - others)[0],
+        "difference_low": least,
+        "difference_high": most,
+    }
+    return {name: float(part[0]) for name, part in columns.items()}

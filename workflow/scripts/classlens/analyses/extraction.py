@@ -1,0 +1,172 @@
+"""Hidden states, memory keys and predictions of a shard of images, from one forward pass per image.
+
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 3; methods, section 1. Hidden states are the three sites `resid_post`,
+`attn_out` and `mlp_out` of every block; the fourth, `resid_mid`, is the difference of the first and the last.
+"""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from classlens.analyses import memories, memory_table
+from classlens.analyses.model_run import ModelRun
+from classlens.compute import out_of_memory
+from classlens.data.batches import Batch
+from classlens.errors import InputError
+from classlens.lens import largest
+from classlens.models.card import Card
+from classlens.progress import progress
+from classlens.storage import hidden_states, parquet
+from classlens.trace import Trace
+from classlens.vocabulary import STORED_SITES
+
+DTYPES = {"float16": torch.float16, "float32": torch.float32}
+PREDICTIONS = pa.schema(
+    [
+        ("image_id", pa.int32()),
+        ("class_index", pa.int32()),
+        ("predicted", pa.int32()),
+        ("correct", pa.bool_()),
+        ("logit", pa.float32()),
+        ("top", pa.list_(pa.int32())),
+        ("top_logit", pa.list_(pa.float32())),
+    ]
+)
+"""Rows (image) of predictions: `logit` is the true class's; `top` are the classes with the largest outputs, `MOST_LIKELY` or all."""
+MOST_LIKELY = 5
+
+
+def columns(depth: int, sites: tuple[str, ...] = STORED_SITES) -> list[str]:
+    """Names of the columns of hidden states, site by site."""
+    return [f"{site}.{block}" for site in sites for block in range(depth)]
+
+
+def states_schema(depth: int, width: int, dtype: str, sites: tuple[str, ...] = STORED_SITES) -> pa.Schema:
+    """Schema of a shard of hidden states: rows (image, token), a fixed-size binary column per site and block."""
+    binary = pa.binary(width * hidden_states.NUMPY_DTYPES[dtype].itemsize)
+    fields = [("image_id", pa.int32()), ("token", pa.int16())]
+    for name in columns(depth, sites):
+        fields += [(name, binary), *([(hidden_states.exponent_of(name), pa.int8())] if dtype == "float16" else [])]
+    return pa.schema(fields, metadata={"dtype": dtype, "D": str(width), "format": hidden_states.STATES_FORMAT})
+
+
+Stored = tuple[Tensor, Tensor | None]
+"""Values of an activation's rows, [row, width], and their exponents, int8 [row], or None for float32; on the CPU."""
+
+
+def reads(depth: int, dtype: str, sites: tuple[str, ...] = STORED_SITES) -> dict[str, Callable]:
+    """Return what a `Trace` must read for `states`."""
+    return {name: partial(stored, name=name, dtype=DTYPES[dtype]) for name in columns(depth, sites)}
+
+
+def stored(activation: Tensor, name: str, dtype: torch.dtype) -> Stored:
+    """Return an activation [..., width] as it is stored: float32 as it is, float16 with an exponent for each row.
+
+    Raises:
+        InputError: the activation is not finite.
+    """
+    rows = activation.reshape(-1, activation.shape[-1]).float()
+    extent = rows.abs().amax(dim=-1)
+    if not extent.isfinite().all():
+        site, block = name.split(".")
+        raise InputError(f"{site} of block {block} is not finite: the model's weights or its input are damaged")
+    if dtype == torch.float32:
+        return rows.to("cpu"), None
+    exponent = _exponents(extent)
+    values = (rows * _power_of_two(-exponent)[:, None]).to(dtype)
+    return values.to("cpu"), exponent.to("cpu", torch.int8)
+
+
+def _exponents(extent: Tensor) -> Tensor:
+    """Return e for each row, whose largest |value| is `extent` [row], so that float16 of value / 2^e lies in [1, 2) (methods, 14.1)."""
+    mantissa, exponent = torch.frexp(extent)  # mantissas lie in [0.5, 1)
+    rounded_up = mantissa >= 1 - 2.0**-12  # to the next power of two
+    return torch.where(extent > 0, exponent - 1 + rounded_up.int(), 0).clamp(-126, 126)
+
+
+def _power_of_two(exponent: Tensor) -> Tensor:
+    """Return 2^e exactly, in float32, for int32 exponents from -126 to 126, from their bits."""
+    return ((127 + exponent) << 23).view(torch.float32)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Shards to write: hidden states, predictions, and memory keys if they are wanted."""
+
+    states: Path
+    predictions: Path
+    memory_keys: Path | None = None
+
+
+def extract(run: ModelRun, dtype: str, outputs: Outputs) -> None:
+    """Run a model over images once, and write everything that later steps read.
+
+    Args:
+        run: the model and the images; the RAM that it takes does not depend on the number of images.
+        dtype: type of the stored states, `float16` or `float32`.
+        outputs: files to write.
+
+    Raises:
+        InputError: an image cannot be read, or an activation cannot be stored.
+    """
+    model, card, compute = run.model, run.card, run.compute
+    wanted = reads(card.depth, dtype) | (memories.reads(model, run.protocol) if outputs.memory_keys else {})
+    bytes_per_image = len(columns(card.depth)) * card.tokens * card.width * DTYPES[dtype].itemsize
+    schema = states_schema(card.depth, card.width, dtype)
+
+    def work(batch: Batch) -> list[pa.RecordBatch]:
+        with torch.inference_mode(), compute.autocast(), Trace(model, wanted) as trace:
+            logits = model(batch.images)
+        keys = [memories.table(batch.image_ids, memories.keys(model, trace, run.protocol))] if outputs.memory_keys else []
+        return [states(batch, trace, card, schema), predictions(batch, logits.float().cpu()), *keys]
+
+    with ExitStack() as files:
+        writers = [
+            files.enter_context(parquet.table_writer(outputs.states, schema, run.provenance, compression="none")),
+            files.enter_context(parquet.table_writer(outputs.predictions, PREDICTIONS, run.provenance)),
+        ]
+        if outputs.memory_keys:
+            writers.append(files.enter_context(parquet.table_writer(outputs.memory_keys, memory_table.SCHEMA, run.provenance)))
+        images = progress(run.batches(compute.batch_for(on_host=bytes_per_image)), len(run.manifest), "hidden states", size=len)
+        out_of_memory.each(images, work, partial(parquet.write_all, writers))
+
+
+def states(batch: Batch, trace: Trace, card: Card, schema: pa.Schema) -> pa.RecordBatch:
+    """Return the hidden states of a batch that a trace has read (`reads`), which then forgets them, as rows (image, token).
+
+    Args:
+        batch: the images.
+        trace: what has read their states.
+        card: the model's card.
+        schema: from `states_schema`.
+    """
+    image = torch.tensor(batch.image_ids, dtype=torch.int32).repeat_interleave(card.tokens)
+    token = torch.arange(card.tokens, dtype=torch.int16).repeat(len(batch))
+    arrays = [pa.array(image.numpy()), pa.array(token.numpy())]
+    for name in (name for name in schema.names[2:] if not name.endswith(hidden_states.exponent_of(""))):
+        values, exponent = trace.pop(name)
+        arrays += [hidden_states.fixed_binary(values.numpy()), *([] if exponent is None else [pa.array(exponent.numpy())])]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def predictions(batch: Batch, logits: Tensor) -> pa.RecordBatch:
+    """Return what a model's logits [image, class] on a batch say, as rows of `PREDICTIONS`."""
+    classes = batch.classes.cpu()
+    best_logits, best = largest(logits, MOST_LIKELY)
+    predicted = best[:, 0]
+    arrays = [
+        pa.array(batch.image_ids, pa.int32()),
+        pa.array(classes.numpy(), pa.int32()),
+        pa.array(predicted.numpy().astype("int32")),
+        pa.array((predicted == classes).numpy()),
+        pa.array(logits.gather(1, classes[:, None])[:, 0].numpy()),
+        pa.array(best.tolist(), pa.list_(pa.int32())),
+        pa.array(best_logits.tolist(), pa.list_(pa.float32())),
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=PREDICTIONS)

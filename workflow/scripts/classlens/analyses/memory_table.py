@@ -1,0 +1,45 @@
+"""The table of memory keys: its columns, and its rows as arrays for the analyses."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from classlens.models.card import Card
+from classlens.storage import parquet
+from classlens.vocabulary import SUBLAYERS
+
+ACTIVE = 5
+"""Number of memories of a layer that a token is said to use: those with the largest coefficients."""
+
+SCHEMA = pa.schema(
+    [
+        ("image_id", pa.int32()),
+        ("token", pa.int16()),
+        ("layer", pa.dictionary(pa.int8(), pa.string())),
+        ("block", pa.int16()),
+        ("memory", pa.list_(pa.int16(), ACTIVE)),
+        ("coefficient", pa.list_(pa.float32(), ACTIVE)),
+    ]
+)
+
+
+def read(path: Path, card: Card, column: str = "memory") -> tuple[list[int], np.ndarray]:
+    """Active memories of a shard, or their coefficients.
+
+    Args:
+        path: shard of memory keys.
+        card: of the model.
+        column: `memory` or `coefficient`.
+
+    Returns:
+        image ids, and values [image, token, layer, block, ACTIVE], layers as in `SUBLAYERS`, the largest coefficient first.
+
+    Raises:
+        InputError: the shard is damaged, or another model's.
+    """
+    table = parquet.read_table(path, ["image_id", "block", column], card.sha256)
+    blocks = 1 + int(table["block"].to_numpy().max())
+    rows = card.tokens * len(SUBLAYERS) * blocks
+    values = parquet.values_of(table[column]).reshape(-1, card.tokens, len(SUBLAYERS), blocks, ACTIVE)
+    return table["image_id"].to_numpy()[::rows].tolist(), values

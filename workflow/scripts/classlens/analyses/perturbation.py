@@ -1,0 +1,157 @@
+"""What a model still identifies when attention is cut or tokens are removed.
+
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.1; methods, sections 6 and 7.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from classlens.analyses.groups import TokenLabels
+from classlens.data.batches import Batch
+from classlens.lens import Lens, rank
+from classlens.models import token_pruning
+from classlens.models.card import Card
+from classlens.models.token_pruning import KeptTokens
+from classlens.protocol import Protocol
+from classlens.trace import Trace, ViT, unfused
+
+ATTENTION = ("self_only", "no_cls")
+TOKENS = {"without_context": "context", "without_class": "class"}
+"""Which label of tokens each condition removes."""
+
+CONDITIONS = ("none", *ATTENTION, *TOKENS)
+
+
+SCHEMA = pa.schema(
+    [("condition", pa.dictionary(pa.int8(), pa.string())), ("image_id", pa.int32()), ("token", pa.int16()), ("rank", pa.int32())]
+)
+ACCURACY_SCHEMA = pa.schema([("condition", pa.dictionary(pa.int8(), pa.string())), ("image_id", pa.int32()), ("correct", pa.bool_())])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of some images under one condition.
+
+    Attributes:
+        condition: its name.
+        rows: which images of the batch were run, [run].
+        emptied: which were not, because no image token is left of them, [emptied].
+        position: which token each was, [run, kept].
+        real: False for tokens that only fill up, bool [run, kept].
+        rank: rank of the true class in the last block, [run, kept].
+        correct: whether the model's output is right, bool [run].
+    """
+
+    condition: str
+    rows: Tensor
+    emptied: Tensor
+    position: Tensor
+    real: Tensor
+    rank: Tensor
+    correct: Tensor
+
+    def ranks(self, image_ids: list[int]) -> pa.RecordBatch:
+        """Rows (condition, image, token) of a batch with these image ids."""
+        run = self.rows.tolist()
+        lengths = self.real.sum(dim=1).cpu().numpy()
+        image = np.repeat(np.array([image_ids[row] for row in run], np.int32), lengths)
+        columns = [image, self.position[self.real].cpu().numpy().astype(np.int16), self.rank[self.real].cpu().numpy().astype(np.int32)]
+        return pa.RecordBatch.from_arrays([self._named(len(image)), *map(pa.array, columns)], schema=SCHEMA)
+
+    def accuracy(self, image_ids: list[int]) -> pa.RecordBatch:
+        """Rows (condition, image) of a batch with these image ids; `correct` is null for an emptied image."""
+        rows = [*zip(self.rows.tolist(), self.correct.tolist(), strict=True), *((row, None) for row in self.emptied.tolist())]
+        image = pa.array([image_ids[row] for row, _ in sorted(rows)], pa.int32())
+        correct = pa.array([right for _, right in sorted(rows)], pa.bool_())
+        return pa.RecordBatch.from_arrays([self._named(len(image)), image, correct], schema=ACCURACY_SCHEMA)
+
+    def _named(self, count: int) -> pa.DictionaryArray:
+        return pa.DictionaryArray.from_arrays(pa.array(np.full(count, CONDITIONS.index(self.condition), np.int8)), pa.array(CONDITIONS))
+
+
+def conditions(card: Card, analyses: Sequence[str], masks: bool) -> list[str]:
+    """The conditions that a model's analyses ask for and that it can have: `no_cls` needs [CLS], removing tokens needs masks."""
+    attention = [name for name in ATTENTION if card.cls_token or name != "no_cls"] if "attention" in analyses else []
+    return ["none", *attention, *(TOKENS if "tokens" in analyses and masks else [])]
+
+
+def attention_mask(condition: str, card: Card, device: torch.device) -> Tensor | None:
+    """What each token (rows) may attend to (columns), bool [token, token]; None for everything.
+
+    `self_only`: an image token attends to itself alone; `no_cls`: no image token attends to [CLS]. Prefix tokens attend to everything.
+    """
+    if condition not in ATTENTION:
+        return None
+    image = torch.arange(card.tokens, device=device) >= card.prefix_tokens
+    if condition == "self_only":
+        return torch.eye(card.tokens, dtype=torch.bool, device=device) | ~image[:, None]
+    return ~(image[:, None] & (torch.arange(card.tokens, device=device) == 0))
+
+
+class Perturbations:
+    """Runs images under every condition.
+
+    Args:
+        model: a model that `token_pruning.check` lets pass.
+        lens: its lens.
+        card: its card.
+        conditions: from `conditions`.
+        protocol: settles how `no_cls` is done, and whether images without image tokens are run.
+    """
+
+    def __init__(self, model: ViT, lens: Lens, card: Card, conditions: list[str], protocol: Protocol):
+        self._model, self._lens, self._card = model, lens, card
+        self._conditions, self._protocol = conditions, protocol
+
+    def __call__(self, batch: Batch, labels: TokenLabels | None) -> Iterator[Outcome]:
+        """The outcome under each condition.
+
+        Args:
+            batch: images and their classes.
+            labels: token labels; None where there are no masks.
+        """
+        states = token_pruning.embed(self._model, batch.images)
+        groups = labels.groups(batch.image_ids) if labels else {}
+        everything = torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
+        for condition in self._conditions:
+            kept, asked = everything, everything.any(dim=1)
+            if condition in TOKENS:
+                kept = everything & ~torch.from_numpy(groups[TOKENS[condition]]).to(states.device)
+                asked = torch.from_numpy(np.logical_or(*groups.values()).any(axis=1)).to(states.device)
+            left = kept[:, self._card.prefix_tokens :].any(dim=1)
+            if self._protocol.run_emptied_images and not self._lens.pooled:
+                left = torch.ones_like(left)
+            rows = (asked & left).nonzero()[:, 0]
+            if bool(asked.any()):
+                tokens = token_pruning.keep(self._model, states[rows], kept[rows])
+                yield self._run(condition, rows, (asked & ~left).nonzero()[:, 0], tokens, batch.classes[rows])
+
+    def _run(self, condition: str, rows: Tensor, emptied: Tensor, tokens: KeptTokens, classes: Tensor) -> Outcome:
+        if condition == "no_cls" and self._protocol.zero_attention_to_cls:
+            with _attention_to_cls_zeroed(self._model, self._card):
+                states = token_pruning.last_states(self._model, tokens.states)
+        else:
+            mask = attention_mask(condition, self._card, tokens.states.device)
+            states = token_pruning.last_states(self._model, tokens.states, tokens.attention_mask if mask is None else mask)
+        correct = self._lens.output(states, tokens.real).argmax(dim=-1) == classes
+        real = torch.ones_like(tokens.position, dtype=torch.bool) if tokens.real is None else tokens.real
+        ranks = rank(self._lens(states), classes, self._protocol.ties_rank_first)
+        return Outcome(condition, rows, emptied, tokens.position, real, ranks, correct)
+
+
+@contextmanager
+def _attention_to_cls_zeroed(model: ViT, card: Card) -> Iterator[None]:
+    """Attention of image tokens to [CLS] set to zero after the softmax, so that a token's weights no longer sum to one."""
+
+    def zero(attention: Tensor) -> Tensor:
+        attention[:, :, card.prefix_tokens :, 0] = 0
+        return attention
+
+    with unfused(model), Trace(model, edit={f"attn_weights.{block}": zero for block in range(card.depth)}):
+        yield

@@ -1,0 +1,202 @@
+"""Projections of stored hidden states onto the class embedding: rank and logit of the true class, the classes with the largest logits.
+
+The logits of classes of interest are kept beside them, whether they are among the largest or not.
+
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 3; methods, section 1.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from classlens.analyses.projection_table import Projections, class_schema, schema
+from classlens.compute import out_of_memory
+from classlens.compute.device import Compute
+from classlens.lens import Lens, largest, rank
+from classlens.models.card import Card
+from classlens.progress import progress
+from classlens.protocol import Protocol
+from classlens.storage import hidden_states, parquet
+from classlens.vocabulary import PROJECTED_SITES
+
+# Bytes of a logit while it is projected: itself, what ranks and the largest are found with, and as much again for what is on its way.
+BYTES_PER_LOGIT = 12
+
+
+@dataclass(frozen=True)
+class States:
+    """Stored hidden states of some images; a slice is those of fewer.
+
+    Attributes:
+        image_ids: [image].
+        columns: rows (image, token) of a shard.
+        tokens: how many an image has.
+    """
+
+    image_ids: list[int]
+    columns: pa.Table
+    tokens: int
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def __getitem__(self, part: slice) -> "States":
+        first, last, _ = part.indices(len(self))
+        return States(self.image_ids[part], self.columns.slice(first * self.tokens, (last - first) * self.tokens), self.tokens)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Shards to write: projections, and the logits of the classes of interest."""
+
+    projections: Path
+    class_logits: Path
+
+
+@dataclass(frozen=True)
+class Projector:
+    """Projects stored hidden states of one model.
+
+    Attributes:
+        lens: the model's lens, on the device.
+        card: the model's card.
+        top_k: how many classes with the largest logits to keep; all where there are fewer.
+        compute: how to run.
+        protocol: settles the rank of a class among equal logits.
+    """
+
+    lens: Lens
+    card: Card
+    top_k: int
+    compute: Compute
+    protocol: Protocol
+
+    def shard(self, path: Path, interest: dict[int, list[int]], outputs: Outputs, provenance: dict[str, str]) -> None:
+        """Project a shard of hidden states, one batch of images at a time.
+
+        Args:
+            path: the shard.
+            interest: classes of interest of each image id, the true one first, each once.
+            outputs: files to write.
+            provenance: schema metadata.
+
+        Raises:
+            InputError: the shard is damaged, or is not this model's.
+        """
+        card = self.card
+
+        def work(states: States) -> list[pa.RecordBatch]:
+            classes = [interest[image] for image in states.image_ids]
+            found, of_interest = self(states, classes)
+            return [rows(found), class_rows(found, classes, of_interest)]
+
+        most = self.compute.batch_for(on_device=BYTES_PER_LOGIT * card.tokens * card.classes)
+        with (
+            parquet.table_writer(outputs.projections, schema(min(self.top_k, card.classes)), provenance) as first,
+            parquet.table_writer(outputs.class_logits, class_schema(card.tokens), provenance) as last,
+        ):
+            groups = progress(_groups(path, card), len(interest), "projections", size=len)
+            out_of_memory.each(groups, work, partial(parquet.write_all, (first, last)), most)
+
+    def __call__(
+        self, states: States, interest: list[list[int]], sites: tuple[str, ...] = PROJECTED_SITES
+    ) -> tuple[Projections, np.ndarray]:
+        """Return the projections of some images' states, and the logits of their classes of interest.
+
+        Args:
+            states: stored states of the images.
+            interest: classes of interest of each image, the true one first.
+            sites: to project, each of which the states must hold.
+
+        Returns:
+            the projections, and logits [image, token, site, block, class] whose last axis is as long as the longest list of interest; where
+            an image has fewer classes, its first one fills the places that are left.
+        """
+        card, top_k = self.card, min(self.top_k, self.card.classes)
+        shape = (len(states), card.tokens, len(sites), card.depth)
+        most = max(map(len, interest))
+        ranks, of_interest = np.empty(shape, np.int32), np.empty((*shape, most), np.float32)
+        top, top_logit = np.empty((*shape, top_k), np.int32), np.empty((*shape, top_k), np.float32)
+        filled = [[*classes, *classes[:1] * (most - len(classes))] for classes in interest]
+        wanted = torch.tensor(filled, device=self.compute.device)
+        for place, block in product(range(len(sites)), range(card.depth)):
+            at = np.s_[:, :, place, block]
+            with torch.inference_mode():
+                of_site = torch.from_numpy(states_of_site(states.columns, sites[place], block, card.tokens))
+                logits = self.lens(of_site.to(self.compute.device))
+                best_logits, best = largest(logits, top_k)
+                of_interest[at] = logits.gather(-1, wanted[:, None].expand(-1, card.tokens, -1)).cpu()
+                ranks[at] = rank(logits, wanted[:, 0], self.protocol.ties_rank_first).cpu()
+                top[at], top_logit[at] = best.cpu(), best_logits.cpu()
+        return Projections(states.image_ids, ranks, of_interest[..., 0], top, top_logit, sites), of_interest
+
+
+def classes_of_interest(manifest: pa.Table, predictions: pa.Table, further: list[int]) -> dict[int, list[int]]:
+    """The classes whose logits are kept at every token, by image id: its own, those that the model finds most likely, and further ones."""
+    own = dict(zip(manifest["image_id"].to_pylist(), manifest["class_index"].to_pylist(), strict=True))
+    likely = zip(predictions["image_id"].to_pylist(), predictions["top"].to_pylist(), strict=True)
+    return {image: list(dict.fromkeys([own[image], *classes, *further])) for image, classes in likely}
+
+
+def _groups(path: Path, card: Card) -> Iterator[States]:
+    """Each row group of a shard."""
+    for group in hidden_states.states_table(path, card.sha256).groups():
+        yield States(group["image_id"].to_numpy()[:: card.tokens].tolist(), group, card.tokens)
+
+
+def states_of_site(group: pa.Table, site: str, block: int, tokens: int) -> np.ndarray:
+    """Return stored states of a site and block as float32 [image, token, width]; `resid_mid` is computed from its two neighbours."""
+    if site == "resid_mid":
+        return states_of_site(group, "resid_post", block, tokens) - states_of_site(group, "mlp_out", block, tokens)
+    states = hidden_states.states_of(group, f"{site}.{block}")
+    return states.reshape(-1, tokens, states.shape[1])
+
+
+def rows(found: Projections) -> pa.RecordBatch:
+    """Return projections, with the logits of the largest classes, as rows (image, token, site, block)."""
+    images, tokens, sites, blocks, top_k = found.top.shape
+    columns = sites * blocks
+    assert found.top_logit is not None
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.array(np.repeat(np.asarray(found.image_ids, np.int32), tokens * columns)),
+            pa.array(np.tile(np.repeat(np.arange(tokens, dtype=np.int16), columns), images)),
+            *_sites_and_blocks(found.sites, blocks, images * tokens),
+            pa.array(found.rank.ravel()),
+            pa.array(found.logit.ravel()),
+            pa.FixedSizeListArray.from_arrays(pa.array(found.top.ravel()), top_k),
+            pa.FixedSizeListArray.from_arrays(pa.array(found.top_logit.ravel()), top_k),
+        ],
+        schema=schema(top_k),
+    )
+
+
+def class_rows(found: Projections, interest: list[list[int]], logits: np.ndarray) -> pa.RecordBatch:
+    """Return rows (image, class, site, block) of logits [image, token, site, block, class], where an image has so many classes."""
+    there = [(row, slot) for row, classes in enumerate(interest) for slot in range(len(classes))]
+    row, slot = np.array(there).T
+    classes = np.array([interest[image][place] for image, place in there], np.int32)
+    _, tokens, sites, blocks, _ = logits.shape
+    of_class = logits.transpose(0, 4, 2, 3, 1)[row, slot]  # [image and class, site, block, token]
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.array(np.repeat(np.asarray(found.image_ids, np.int32)[row], sites * blocks)),
+            pa.array(np.repeat(classes, sites * blocks)),
+            *_sites_and_blocks(found.sites, blocks, len(there)),
+            pa.FixedSizeListArray.from_arrays(pa.array(of_class.ravel()), tokens),
+        ],
+        schema=class_schema(tokens),
+    )
+
+
+def _sites_and_blocks(sites: tuple[str, ...], blocks: int, times: int) -> list[pa.Array]:
+    """Return columns that name site and block, repeated `times` times."""
+    site = np.tile(np.repeat(np.array([PROJECTED_SITES.index(site) for site in sites], np.int8), blocks), times)
+    block = np.tile(np.arange(blocks, dtype=np.int16), len(sites) * times)
+    return [pa.DictionaryArray.from_arrays(pa.array(site), pa.array(PROJECTED_SITES)), pa.array(block)]

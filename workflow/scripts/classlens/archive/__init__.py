@@ -1,0 +1,1 @@
+"""Results that others published: packing a run, and taking one over."""

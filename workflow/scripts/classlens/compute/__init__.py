@@ -1,0 +1,1 @@
+"""Where computations run: devices, GPUs as slots, free memory, and what happens when it runs out."""

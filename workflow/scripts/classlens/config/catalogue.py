@@ -1,0 +1,233 @@
+"""The paper's figures and tables, one entry each: everything that rules, programs, docs and the report know of it.
+
+A figure is drawn by the module of its name in `classlens.figures`, a table is made by that in `classlens.tables`. Neither torch nor any
+table library is imported here.
+
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, and its notebooks; methods, section 13.
+"""
+
+from dataclasses import dataclass, field
+
+from classlens.errors import InputError
+
+CATEGORIES = {
+    "identifiability": "1 Class identifiability",
+    "context": "2 Class and context tokens",
+    "building": "3 Building of classes",
+    "memories": "4 Key-value memories",
+    "attention": "5 Perturbations",
+    "tokens": "5 Perturbations",
+    "relevance": "6 Relevance maps",
+    "deletion": "7 Deletion curves",
+    "probes": "8 Linear probes",
+    "reproduction": "9 Reproduction",
+}
+"""Where the report shows an analysis; numbered, because the report sorts by name."""
+
+
+IDENTIFIABILITY = "identifiability/{model}/{dataset}.parquet"
+PERTURBATIONS = {
+    "tables": "perturbations/{model}/{dataset}.parquet",
+    "accuracy": "perturbations/{model}/{dataset}_accuracy.parquet",
+}
+KEY_VALUE_AGREEMENT = "memories/{model}/{dataset}/key_value_agreement.parquet"
+CLASS_VALUE_AGREEMENT = "memories/{model}/{dataset}/class_value_agreement.parquet"
+CHANCE = "memories/{model}/{dataset}/chance.parquet"
+OF_PHOTOGRAPHS = {
+    "shown": "relevance/{model}/{dataset}_shown.parquet",
+    "manifest": "data/{dataset}/{split}/manifest.parquet",
+}
+
+
+@dataclass(frozen=True)
+class Item:
+    """A figure or a table.
+
+    Attributes:
+        letter: its alias, as in `snakemake F3`.
+        name: what it shows; the name of its files, of its module, and of its caption in `workflow/report`.
+        title: what it shows, for people.
+        analysis: the analysis whose models it shows.
+        inputs: what it is made from, by name: a file of each model that it shows, relative to the results folder. `tables` are the measures
+            themselves; a file that is named like an analysis is left out unless all models have that analysis.
+        per_model: whether there is one of each model, called `{name}_{model}`.
+        masks: whether it shows only models whose images have masks.
+        against_twins: whether it compares models with their random twins.
+    """
+
+    letter: str
+    name: str
+    title: str
+    analysis: str
+    inputs: dict[str, str] = field(default_factory=dict)
+    per_model: bool = False
+    masks: bool = False
+    against_twins: bool = False
+
+    def files(self, models: list[str]) -> list[str]:
+        """Names of its files, without suffix, for these models."""
+        return [f"{self.name}_{model}" for model in models] if self.per_model else [self.name]
+
+
+FIGURES = (
+    Item(
+        "F1",
+        "identifiability_evolution",
+        "Class identifiability in each block, against random weights",
+        "identifiability",
+        {"tables": IDENTIFIABILITY, "ranks": "identifiability/{model}/{dataset}_ranks.parquet"},
+        against_twins=True,
+    ),
+    Item(
+        "F2",
+        "mean_evolution",
+        "Mean class identifiability of all models",
+        "identifiability",
+        {"tables": IDENTIFIABILITY},
+        against_twins=True,
+    ),
+    Item(
+        "F3",
+        "change_rate",
+        "Tokens that gain class information in a block",
+        "identifiability",
+        {"tables": IDENTIFIABILITY},
+        against_twins=True,
+    ),
+    Item(
+        "F4",
+        "class_vs_context",
+        "Class against context tokens",
+        "context",
+        {"tables": "context/{model}/{dataset}.parquet"},
+        per_model=True,
+        masks=True,
+    ),
+    Item(
+        "F5",
+        "class_building",
+        "What attention and MLP layers contribute",
+        "building",
+        {"tables": "building/{model}/{dataset}.parquet", "composition": "building/{model}/{dataset}_composition.parquet"},
+        per_model=True,
+    ),
+    Item(
+        "F6",
+        "class_value_agreement",
+        "Whether memories stand for classes",
+        "memories",
+        {"tables": CLASS_VALUE_AGREEMENT},
+        against_twins=True,
+    ),
+    Item(
+        "F7",
+        "key_value_agreement",
+        "Tokens that use memories of their class",
+        "memories",
+        {"tables": KEY_VALUE_AGREEMENT, "chance": CHANCE},
+        against_twins=True,
+    ),
+    Item(
+        "F8",
+        "memory_comparison",
+        "Memories of all models",
+        "memories",
+        {"tables": KEY_VALUE_AGREEMENT, "class_value": CLASS_VALUE_AGREEMENT, "chance": CHANCE},
+        against_twins=True,
+    ),
+    Item("F9", "agreement_difference", "Use of memories in right against wrong images", "memories", {"tables": KEY_VALUE_AGREEMENT}),
+    Item(
+        "F10",
+        "compositionality",
+        "Layers whose class is that of one memory",
+        "memories",
+        {"tables": "memories/{model}/{dataset}/composition.parquet", "chance": CHANCE},
+        against_twins=True,
+    ),
+    Item(
+        "F11",
+        "relevance_maps",
+        "Relevance maps over photographs",
+        "relevance",
+        {"tables": "relevance/{model}/{dataset}.parquet", **OF_PHOTOGRAPHS},
+        per_model=True,
+    ),
+    Item(
+        "F11",
+        "relevance_heads",
+        "Relevance maps of every block and head",
+        "relevance",
+        {"tables": "relevance/{model}/{dataset}_heads.parquet", **OF_PHOTOGRAPHS},
+        per_model=True,
+    ),
+    Item(
+        "F12",
+        "deletion_curves",
+        "Accuracy as tokens are removed by relevance",
+        "deletion",
+        {"tables": "deletion/{model}/{dataset}.parquet"},
+    ),
+    Item(
+        "F12",
+        "segmentation_scores",
+        "How well relevance maps find the object",
+        "relevance",
+        {"tables": "segmentation/{model}/{dataset}.parquet"},
+        masks=True,
+    ),
+    Item(
+        "F13",
+        "probes_vs_projection",
+        "Linear probes against the projection",
+        "probes",
+        {
+            "tables": "probes/{model}/{dataset}.parquet",
+            "identifiability": IDENTIFIABILITY,
+            "deletion": "deletion/{model}/{dataset}.parquet",
+        },
+    ),
+)
+TABLES = (
+    Item(
+        "T1",
+        "identifiability",
+        "Class identifiability and accuracy of every model",
+        "identifiability",
+        {"tables": IDENTIFIABILITY, "predictions": "predictions/{model}/{dataset}/{split}.parquet"},
+        against_twins=True,
+    ),
+    Item("T2", "attention_perturbation", "Class identifiability where attention is cut", "attention", PERTURBATIONS),
+    Item("T3", "token_perturbation", "Class identifiability without context, or without the object", "tokens", PERTURBATIONS, masks=True),
+    Item(
+        "T4",
+        "context_difference",
+        "Whether layers raise the class more on the object",
+        "building",
+        {"tables": "building/{model}/{dataset}.parquet"},
+        masks=True,
+    ),
+    Item(
+        "T5", "interpretable_values", "Memories in words", "memories", {"tables": "memories/{model}/{dataset}/interpretable_values.parquet"}
+    ),
+    Item("T6", "deletion_area", "Areas under the deletion curves", "deletion", {"tables": "deletion/{model}/{dataset}_area.parquet"}),
+    Item(
+        "T7",
+        "segmentation_scores",
+        "Scores of relevance maps against masks",
+        "relevance",
+        {"tables": "segmentation/{model}/{dataset}.parquet"},
+        masks=True,
+    ),
+)
+
+
+def named(items: tuple[Item, ...], name: str) -> Item:
+    """Return the figure or table of a name.
+
+    Raises:
+        InputError: there is none.
+    """
+    for item in items:
+        if item.name == name:
+            return item
+    raise InputError(f"there is no {name}: choose one of {', '.join(item.name for item in items)}")

@@ -1,0 +1,66 @@
+"""The numbers that runs should give, from `config/expected.yaml`. Planning reads them too, so no table library is imported here."""
+
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import ConfigDict, Field
+
+from classlens.config.catalogue import TABLES
+from classlens.config.reading import validated
+from classlens.config.settings import Section
+from classlens.errors import InputError
+
+
+class Row(Section):
+    """The cells that choose a row of a table, and the number that the row should hold."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+    __pydantic_extra__: dict[str, str]
+
+    model: str
+    """Name of the model."""
+    value: float
+    """The number."""
+
+
+class Group(Section):
+    """Expected numbers of one kind."""
+
+    what: str
+    """What the numbers are, with their unit."""
+    table: str
+    """Table of the run that ours stand in."""
+    column: str
+    """Column of the table."""
+    tolerance: Annotated[float, Field(ge=0)]
+    """Largest difference from ours, in the unit of the column."""
+    source: str
+    """Where the numbers come from."""
+    rows: list[Row]
+    """The rows of the table, and their numbers."""
+
+
+def of_run(path: Path, run: str) -> list[Group]:
+    """The numbers that a run should give; none where nobody expects any.
+
+    Args:
+        path: `expected.yaml`.
+        run: the run's name.
+
+    Raises:
+        InputError: the file has an unknown key or table.
+    """
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        runs = {
+            name: [validated(group, Group, what="key", within=(name, number)) for number, group in enumerate(groups)]
+            for name, groups in content.items()
+        }
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    known = {table.name for table in TABLES}
+    for group in (group for groups in runs.values() for group in groups):
+        if group.table not in known:
+            raise InputError(f"{path}: {group.table!r} is no table; tables are {', '.join(sorted(known))}")
+    return runs.get(run, [])

@@ -1,0 +1,93 @@
+"""The folder of a run's results: whose results it holds, and who is writing them.
+
+Nothing here imports more than the standard library, because the workflow asks whenever it is parsed.
+"""
+
+import fcntl
+import getpass
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import IO
+
+from classlens.config.settings import Config
+from classlens.errors import InputError
+from classlens.storage.atomic_write import atomic_write
+
+OWNER = "run.json"
+LOCK = ".lock"
+
+
+def check(results: str | Path, config: Config) -> None:
+    """Raise an InputError where a config's results folder holds results of another run or protocol: they would be mixed with its own.
+
+    Args:
+        results: the run's folder, which need not exist.
+        config: from `reading.resolve`.
+    """
+    path = Path(results) / OWNER
+    if not path.is_file():
+        return
+    try:
+        owner = json.loads(path.read_text(encoding="utf-8"))
+        found = {key: owner[key] for key in _owner(config)}
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise InputError(f"{path} is damaged: delete it, and the workflow writes it again") from None
+    for key, value in _owner(config).items():
+        if found[key] != value:
+            raise InputError(
+                f"{results} holds results of the {key} {found[key]!r}, and the config's is {value!r}:"
+                " give the config another `run`, or remove the folder"
+            )
+
+
+def _owner(config: Config) -> dict[str, str]:
+    return {"run": config.run, "protocol": config.protocol}
+
+
+_held: list[IO[str]] = []  # open files keep their locks; the system lets go of them when the process ends, however it ends
+
+
+def claim(results: str | Path, config: Config) -> None:
+    """Take a run's folder for this process, until it ends, and note whose results it holds.
+
+    Args:
+        results: the run's folder, which is made.
+        config: from `reading.resolve`.
+
+    Raises:
+        InputError: another process is writing results there, or this one cannot.
+    """
+    folder = Path(results)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(folder / LOCK, "a+", encoding="utf-8")  # noqa: SIM115 (closing it would let go of the lock)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        raise InputError(f"{results} is in use by {file.read().strip() or 'another run'}: wait until it ends, or end it") from None
+    except OSError as error:  # some network file systems have no locks
+        print(f"warning: {folder / LOCK}: {error.strerror}; nothing keeps a second run from writing there", file=sys.stderr)
+    _held.append(file)
+    try:
+        _sign(folder, file, config)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+
+
+def _sign(folder: Path, lock: IO[str], config: Config) -> None:
+    """Note who holds a run's folder, and whose results it holds."""
+    lock.truncate(0)
+    lock.write(f"process {os.getpid()} of {getpass.getuser()} on {socket.gethostname()}\n")
+    lock.flush()
+    with atomic_write(folder / OWNER) as draft:
+        draft.write_text(json.dumps(_owner(config)) + "\n", encoding="utf-8")
+
+
+def _unwritable(folder: Path, error: OSError) -> InputError:
+    return InputError(f"{error.filename or folder}: {error.strerror}; results cannot be written there")

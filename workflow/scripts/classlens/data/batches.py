@@ -1,0 +1,86 @@
+"""Images of a manifest as batches for a model, decoded in parallel."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from classlens.compute.ordered_map import ordered_map
+from classlens.data.images import read_image
+from classlens.data.transforms import Transform
+
+# A GPU computes while the processor decodes. On a processor, decoding ahead takes a core from the forward pass, all of whose threads then
+# wait for the slowest one: a batch is decoded with all threads first, and then run with all threads.
+BATCHES_AHEAD = {"cpu": 0, "cuda": 2}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images of a manifest; a slice is a smaller batch.
+
+    Attributes:
+        image_ids: [image].
+        classes: class index of each image, [image], on the model's device.
+        pixels: the images after resizing and cropping, uint8 [image, 3, height, width], not on the device.
+        transform: for its normalisation.
+    """
+
+    image_ids: list[int]
+    classes: Tensor
+    pixels: Tensor
+    transform: Transform
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def __getitem__(self, part: slice) -> "Batch":
+        return Batch(self.image_ids[part], self.classes[part], self.pixels[part], self.transform)
+
+    @cached_property
+    def images(self) -> Tensor:
+        """A model's input, float32 [image, 3, height, width], on the model's device; made when it is first asked for."""
+        return self.transform.normalize(self.pixels.to(self.classes.device))
+
+
+def load_pixels(row: dict[str, Any], root: Path, transform: Transform) -> Tensor:
+    """One image of a manifest after resizing and cropping, uint8 [3, height, width].
+
+    Raises:
+        InputError: the file is missing, or no longer the one that the manifest describes.
+    """
+    return transform.pixels(read_image(row, root))
+
+
+def batches(manifest: pa.Table, root: Path, transform: Transform, *, size: int, workers: int, device: torch.device) -> Iterator[Batch]:
+    """The images of a manifest in order, in batches.
+
+    Args:
+        manifest: rows of a manifest.
+        root: folder of the data set.
+        transform: from file to input.
+        size: images per batch.
+        workers: threads that decode.
+        device: where the images are put.
+
+    Raises:
+        InputError: an image cannot be read.
+    """
+    rows = manifest.to_pylist()
+
+    def start(pool: ThreadPoolExecutor, group: list[dict[str, Any]]) -> Callable[[], Batch]:
+        futures = [pool.submit(load_pixels, row, root, transform) for row in group]
+        return lambda: _batch(group, [future.result() for future in futures], transform, device)
+
+    groups = (rows[first : first + size] for first in range(0, len(rows), size))
+    return ordered_map(start, groups, workers, BATCHES_AHEAD[device.type])
+
+
+def _batch(rows: list[dict[str, Any]], pixels: list[Tensor], transform: Transform, device: torch.device) -> Batch:
+    classes = torch.tensor([row["class_index"] for row in rows], device=device)
+    return Batch([row["image_id"] for row in rows], classes, torch.stack(pixels), transform)

@@ -1,0 +1,128 @@
+"""The order of classes: which index a class has, from the names of class folders or from a file that lists them.
+
+A model's outputs have no names. If the folders that it was trained on are numbered in another order here, every result is wrong and none
+looks so. torchvision sorts folders as text (0, 1, 10, 11, 2), timm by the numbers in their names (0, 1, 2, 10, 11).
+"""
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from classlens.data.text_files import lines_of, read_text
+from classlens.errors import InputError
+
+ORDERS = ("torchvision", "timm")
+
+
+@dataclass(frozen=True)
+class ClassOrder:
+    """How the indices of a data set's classes were settled.
+
+    Attributes:
+        basis: `list` (a file, or the data set itself), `imagenet`, `timm` or `torchvision` (the config says so), or `natural`: nobody said.
+        differs: of `natural`, the first index at which text order has another class, its name in natural order and in text order; None
+            where both orders agree.
+    """
+
+    basis: str
+    differs: tuple[int, str, str] | None = None
+
+
+def natural_key(name: str) -> list[str | int]:
+    """Return the key by which timm sorts names: its numbers count as numbers, its letters in lower case.
+
+    Source: `timm.utils.misc.natural_key`, which fails for digits that are no numbers (superscripts); here they are letters.
+    """
+    return [int(part) if index % 2 else part for index, part in enumerate(re.split(r"(\d+)", name.lower()))]
+
+
+def in_order(names: Iterable[str], order: str | None) -> list[str]:
+    """Return names in text order (`torchvision`) or natural order (`timm`, None).
+
+    Names that differ in nothing but case or leading zeros have no natural order. They come in the reverse of text order, so that
+    `first_difference` finds them.
+
+    Raises:
+        InputError: the order is timm's, and it has none for two of the names.
+    """
+    if order == "torchvision":
+        return sorted(names)
+    result = sorted(sorted(names, reverse=True), key=natural_key)
+    equal = [pair for pair in zip(result[1:], result, strict=False) if natural_key(pair[0]) == natural_key(pair[1])]
+    if order == "timm" and equal:
+        raise InputError(
+            f"class folders {equal[0][0]} and {equal[0][1]} have no order in timm, which ignores case and leading zeros: list the classes "
+            "in a file (`classes`)"
+        )
+    return result
+
+
+def first_difference(names: Iterable[str]) -> tuple[int, str, str] | None:
+    """Return the first index at which natural and text order differ, with the name that each has there; None where they agree."""
+    names = list(names)
+    pairs = zip(in_order(names, None), in_order(names, "torchvision"), strict=True)
+    return next(((index, natural, text) for index, (natural, text) in enumerate(pairs) if natural != text), None)
+
+
+def normal(name: str) -> str:
+    """Return the form of a name in which names are compared: a letter and its accent are one character, as macOS does not write them."""
+    return unicodedata.normalize("NFC", name)
+
+
+def check_distinct(names: Iterable[str], where: Path) -> None:
+    """Raise an InputError for two names that look alike."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if normal(name) in seen:
+            raise InputError(f"{where} has two class folders {name} that differ only in how accents are encoded: rename one of them")
+        seen[normal(name)] = name
+
+
+def lacking(names: Iterable[str], of: Iterable[str]) -> str | None:
+    """Return the first name of `of` that is not among the names; None where none is missing."""
+    known = set(map(normal, names))
+    return next((name for name in of if normal(name) not in known), None)
+
+
+def read_names(path: str) -> list[str]:
+    """Return the folder names that a file lists, one on each line, in the order of the class indices.
+
+    Raises:
+        InputError: the file cannot be read, or a line of it cannot be a class.
+    """
+    try:
+        lines = lines_of(read_text(path))
+    except InputError as error:
+        raise InputError(f"classes file {error}; `classes` takes `imagenet`, or a file with a folder name per line") from None
+    while lines and not lines[-1]:
+        lines.pop()
+    if not lines:
+        raise InputError(f"classes file {path} is empty: it needs a folder name per line, in the order of the model's classes")
+    seen: set[str] = set()
+    for number, line in enumerate(lines, start=1):
+        if why := _why_no_class(line, normal(line) in seen):
+            raise InputError(f"classes file {path}, line {number} {why}: each line must be the name of one class folder")
+        seen.add(normal(line))
+    return lines
+
+
+def _why_no_class(line: str, is_known: bool) -> str | None:
+    if not line:
+        return "is blank, which would move the classes after it"
+    if "/" in line:
+        return f"({line}) is a path"
+    return f"({line}) is there twice" if is_known else None
+
+
+def listed_difference(names: Iterable[str], folder: str) -> str:
+    """Return a hint where a list has a folder's name in other capitals."""
+    other = next((name for name in names if normal(name).casefold() == normal(folder).casefold()), None)
+    return f" (it lists {other}: capitals count)" if other else ""
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name is that of something in a folder, and leads nowhere else."""
+    return name not in ("", os.curdir, os.pardir) and "/" not in name and "\0" not in name

@@ -1,0 +1,314 @@
+"""Which images a data set's split has, in which order, and where their masks are.
+
+Only file names are looked at, never their contents, so that shards can be cut while the workflow is planned. `manifest` checks the
+contents. Three layouts are known:
+
+- `imagenet_s`: `root/ImageNetS{subset}/{split}/{class}/*`, masks in `{split}-segmentation`, `{split}_stim_info.csv` beside them.
+- `shapes`: the generated demo, written in the layout of `imagenet_s`.
+- `imagefolder`: `root/{split}/{class}/**`, masks (optional) in `masks/{split}/{class}/**/{name}.png`.
+"""
+
+import csv
+import io
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from classlens.data import listing
+from classlens.data.class_order import is_plain
+from classlens.data.listing import Listing
+from classlens.data.text_files import read_text
+from classlens.errors import InputError
+from classlens.protocol import CORRECTED, Protocol
+
+# The five pairs of ImageNet-S classes that the published study merged into one object each, and therefore left out.
+MERGED_CLASSES = frozenset(
+    ["n04356056", "n04355933", "n04493381", "n02808440", "n03642806", "n03832673", "n04008634", "n03773504", "n03887697", "n15075141"]
+)
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image of a split: its class folder's name and the paths of image and mask, relative to the data set's root."""
+
+    class_id: str
+    path: str
+    mask_path: str | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Where a data set lies and which of its images are used.
+
+    Args:
+        kind: `shapes`, `imagenet_s` or `imagefolder`.
+        root: folder that holds the data set.
+        subset: number of classes of an ImageNet-S layout.
+        classes: for an image folder, which index a class has: None for the order of the folders' names, `imagenet` when folder names begin
+            with an ImageNet id (n01440764), or a text file with one folder name per line.
+        class_order: without `classes`, the order of the names: `torchvision`, `timm`, or None for natural order, which nobody asked for.
+        class_splits: without `classes`, the splits that share one list of classes; each must have those of the next, the first has all.
+            None are named for a split that stands alone.
+        masks: folder of the masks, where it is not the layout's own.
+        skip: leave out what cannot be used (bad images, classes with too few images) instead of raising an error.
+        protocol: settles order and small classes (methods, section 11).
+    """
+
+    kind: str
+    root: Path
+    subset: int = 919
+    classes: str | None = None
+    class_order: str | None = None
+    class_splits: tuple[str, ...] = ()
+    masks: Path | None = None
+    skip: bool = False
+    protocol: Protocol = field(default=CORRECTED)
+
+    @property
+    def home(self) -> Path:
+        """The folder that holds the splits."""
+        return self.root if self.kind == "imagefolder" else self.root / f"ImageNetS{self.subset}"
+
+    @property
+    def binary_masks(self) -> bool:
+        """Whether masks say only object or not, instead of R + 256 G class ids."""
+        return self.kind == "imagefolder"
+
+    def mask_folder(self, split: str) -> Path | None:
+        """Folder of a split's masks, or None where it has none.
+
+        Raises:
+            InputError: `masks` names a folder that does not exist.
+        """
+        if self.kind == "imagefolder":
+            if self.masks is None:
+                return None
+            if not os.path.isdir(self.masks):
+                raise InputError(f"masks folder {self.masks} does not exist: correct the data set's `masks`, or set it to null")
+            folder = self.masks / split
+        else:
+            folder = (self.masks or self.home) / f"{split}-segmentation"
+        return folder if os.path.isdir(folder) else None
+
+    def images(self, split: str, per_class: int | None) -> list[Image]:
+        """The images of a split, the first `per_class` of each class (None: all), in the order in which results number them.
+
+        Raises:
+            InputError: the split, its classes or enough images of a class are missing, or two images would share a mask.
+        """
+        folder = self.home / split
+        if not os.path.isdir(folder):  # which, unlike Path.is_dir, says no where it may not look
+            raise InputError(self._no_folder(folder))
+        rows = self._rows(split)
+        names: dict[str, list[str]] = {}
+        for class_id, name in rows:
+            if self.kind != "imagenet_s" or class_id not in MERGED_CLASSES:
+                names.setdefault(class_id, []).append(name)
+        if not names:
+            raise InputError(
+                f"data set folder {folder} has no class folders with images: expected {folder}/CLASS/IMAGE.jpg{self._what_it_has(split)}"
+            )
+        chosen = {class_id: set(self._chosen(folder / class_id, images, per_class)) for class_id, images in names.items()}
+        masks = self.mask_folder(split)
+        if masks:
+            _check_stems(folder, names)
+        places = os.path.relpath(folder, self.root), os.path.relpath(masks, self.root) if masks else None
+        return [_image(*places, class_id, name) for class_id, name in rows if name in chosen.get(class_id, ())]
+
+    def _what_it_has(self, split: str) -> str:
+        left_out = self.left_out(split)
+        return f"; it has {left_out[0][2]} ({left_out[0][1]})" if left_out else ""
+
+    def left_out(self, split: str) -> list[tuple[int, str, str]]:
+        """How many files of a split are not among its images, why, and the first of them; none where a list says which images it has.
+
+        Raises:
+            InputError: a folder cannot be read.
+        """
+        if self._list_of(split):
+            return []
+        found = listing.beside_class_folders(self.home / split)
+        for class_id in self.class_folders(split):
+            found += [(why, f"{class_id}/{path}") for why, path in self.listing(split, class_id).left_out]
+        return listing.counted(found)
+
+    def _list_of(self, split: str) -> Path | None:
+        """File that lists a split's images, which ImageNet-S may have; None where there is none."""
+        file = self.home / f"{split}_stim_info.csv"
+        return file if self.kind == "imagenet_s" and file.is_file() else None
+
+    def _rows(self, split: str) -> list[tuple[str, str]]:
+        """(class folder, path in it) of every image."""
+        if file := self._list_of(split):
+            return _listed_rows(file, self.home / split)
+        found = {class_id: self._found(split, class_id) for class_id in self.class_folders(split)}
+        empty = [class_id for class_id, names in found.items() if not names]
+        if empty and len(empty) < len(found) and not self._skips_small_classes:
+            raise InputError(
+                f"class folder {self.home / split / empty[0]} has no images: add some, remove it, or set on_bad_image: skip to leave such "
+                "classes out"
+            )
+        return [(class_id, name) for class_id, names in found.items() for name in names]
+
+    def _found(self, split: str, class_id: str) -> list[str]:
+        """Paths of the images in a class folder, in order."""
+        found = self.listing(split, class_id)
+        for why, path in found.left_out:
+            if why in listing.FAULTS and not self.skip:
+                raise InputError(f"{self.home / split / class_id / path} is {why}: replace it, or set on_bad_image: skip to leave it out")
+        return found.images if self.protocol.directory_order else sorted(found.images)
+
+    def listing(self, split: str, class_id: str) -> Listing:
+        """What a class folder holds.
+
+        Raises:
+            InputError: a folder cannot be read.
+        """
+        return Listing.of(self.home / split / class_id, self.is_nested)
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether class folders may hold folders of images."""
+        return self.kind == "imagefolder"
+
+    @property
+    def _skips_small_classes(self) -> bool:
+        return self.skip or self.protocol.skip_small_classes
+
+    def _chosen(self, folder: Path, names: list[str], per_class: int | None) -> list[str]:
+        if per_class is None or len(names) >= per_class:
+            return names[:per_class]
+        if self._skips_small_classes:
+            return []
+        raise InputError(
+            f"class folder {folder} has {len(names)} images and {per_class} are asked for: set images_per_class to a smaller number, or to "
+            "null for all; add images; or set on_bad_image: skip to leave such classes out"
+        )
+
+    def _no_folder(self, folder: Path) -> str:
+        """What to do about the folder of a split that is not there."""
+        if os.path.exists(folder):
+            return f"{folder} is no folder: the split's class folders must lie in it"
+        missing = f"data set folder {folder} does not exist"
+        if not os.path.isdir(self.home):
+            return f"{missing}: set the data set's `root` to the folder of {folder.relative_to(self.root)}"
+        there = self.class_folders("")
+        shown = ", ".join(there[:5]) + (", ..." if len(there) > 5 else "")
+        root = ", and the one above it as `root`" if self.home == self.root else ""
+        return (
+            f"{missing}; {self.home} holds {shown or 'no folders'}: name the folder of class folders as the data set's `eval_split` "
+            f"(`train_split`, `probe_split`){root}"
+        )
+
+    def class_folders(self, split: str) -> list[str]:
+        """Names of a split's class folders, in text order.
+
+        Raises:
+            InputError: the split's folder cannot be read, or one in it cannot be a class.
+        """
+        return listing.class_folders(self.home / split)
+
+    def _category_file(self) -> Path:
+        return self.root / "data" / "categories" / f"ImageNetS_categories_im{self.subset}.txt"
+
+    def class_files(self) -> list[Path]:
+        """Files, which need not exist, that settle the indices of classes or their ids in masks."""
+        if self.kind != "imagefolder":
+            return [self._category_file()]
+        return [Path(self.classes)] if self.classes not in (None, "imagenet") else []
+
+    def category_ids(self, split: str) -> list[str]:
+        """Class ids in the order in which masks number them, from 1 (ImageNet-S layout).
+
+        Raises:
+            InputError: there is no category file and the folders are not exactly the subset's classes.
+        """
+        file = self._category_file()
+        if file.is_file():
+            return self._listed_categories(file)
+        folders = self.class_folders(split)
+        if len(folders) == self.subset:
+            return folders
+        raise InputError(
+            f"{self.home / split} has {len(folders)} class folders, not {self.subset}: "
+            f"mask ids need {file}, which comes with ImageNet-S, or all class folders"
+        )
+
+    def _listed_categories(self, file: Path) -> list[str]:
+        ids = read_text(file).split()
+        if len(ids) != self.subset or len(set(ids)) != self.subset:
+            raise InputError(f"{file} lists {len(set(ids))} different classes on {len(ids)} lines, not {self.subset}: get the file again")
+        return ids
+
+
+def _image(folder: str, masks: str | None, class_id: str, name: str) -> Image:
+    mask = f"{masks}/{class_id}/{os.path.splitext(name)[0]}.png" if masks else None
+    return Image(class_id, f"{folder}/{class_id}/{name}", mask)
+
+
+def _check_stems(folder: Path, names: dict[str, list[str]]) -> None:
+    """Raise an InputError for two images that differ in nothing but their ending: they would have one mask, or one is the other's mask."""
+    for class_id, images in names.items():
+        seen: dict[str, str] = {}
+        for name in images:
+            other = seen.setdefault(os.path.splitext(name)[0], name)
+            if other != name:
+                raise InputError(
+                    f"class folder {folder / class_id} has {other} and {name}, which would have one mask: rename one, or keep masks in a "
+                    "folder of their own"
+                )
+
+
+def imagenet_id(folder: str) -> str | None:
+    """The ImageNet id at the start of a folder's name: `n02123045` of `n02123045_tabby`; None if there is none."""
+    match = re.match(r"n\d{8}(?!\d)", folder)
+    return match[0] if match else None
+
+
+def _listed_rows(info: Path, folder: Path) -> list[tuple[str, str]]:
+    """(class id, image name) of each row of a stim_info csv (columns imagenet_id, img_name)."""
+    reader = csv.DictReader(io.StringIO(read_text(info), newline=""), strict=True)
+    try:
+        missing = {"imagenet_id", "img_name"} - set(reader.fieldnames or ())
+        if missing:
+            raise InputError(f"{info} has no column {sorted(missing)[0]}: correct or remove it")
+        rows = [(row["imagenet_id"], row["img_name"]) for row in reader]
+    except csv.Error as error:
+        raise InputError(f"{info} is no csv ({error}): correct or remove it") from None
+    seen: set[tuple[str, str]] = set()
+    for number, row in enumerate(rows, start=1):
+        if not all(part and is_plain(part) for part in row):
+            raise InputError(f"{info}, image {number} lacks the name of a class folder, or that of an image in it: correct or remove it")
+        if row in seen:
+            raise InputError(f"{info} lists {row[0]}/{row[1]} twice: correct or remove it")
+        seen.add(row)
+    for class_id in dict(rows):
+        if not (folder / class_id).is_dir():
+            raise InputError(f"{info} lists the class {class_id}, and there is no folder {folder / class_id}: complete the data set")
+    return rows
+
+
+MOST_SHARDS = 99_999
+
+
+def shard_names(images: int, shard_size: int) -> list[str]:
+    """Return the names of the shards of so many images: `00000`, `00001`...
+
+    Raises:
+        InputError: there are more than names of five digits can number.
+    """
+    shards = -(-images // shard_size)
+    if shards > MOST_SHARDS:
+        raise InputError(
+            f"{images:,} images make {shards:,} shards of {shard_size}, and {MOST_SHARDS:,} are possible: set hidden_states.shard_size to"
+            f" {-(-images // MOST_SHARDS)} or more"
+        )
+    return [f"{shard:05d}" for shard in range(shards)]
+
+
+def files_of(images: Iterable[Image]) -> list[str]:
+    """Paths of every file that the images consist of, relative to the data set's root, images first, masks after them."""
+    images = list(images)
+    return [image.path for image in images] + [image.mask_path for image in images if image.mask_path]

@@ -1,0 +1,182 @@
+"""The table of a split's images, each of which has been decoded once.
+
+One row per image: image_id, class_index, class_id, class_name, path, mask_path, shard; beside the contract's columns mask_id (the pixel
+value of the image's class in its mask), mask_fraction (share of the mask's pixels that have it), width, height and the sha256 of both
+files. Paths are relative to the data set's root, so that the data set may move. The schema metadata say how class indices were settled and
+which files are no images.
+"""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from typing import Any
+
+import pyarrow as pa
+
+from classlens.data.class_order import ClassOrder, normal
+from classlens.data.dataset_classes import class_ids, order_of
+from classlens.data.images import IGNORED_ID, check_range, decode, decode_mask, read_bytes
+from classlens.data.layouts import Dataset, Image, imagenet_id
+from classlens.errors import InputError, printable
+from classlens.progress import log, progress
+
+SCHEMA = pa.schema(
+    [
+        ("image_id", pa.int32()),
+        ("class_index", pa.int32()),
+        ("class_id", pa.string()),
+        ("class_name", pa.string()),
+        ("path", pa.string()),
+        ("mask_path", pa.string()),
+        ("shard", pa.string()),
+        ("mask_id", pa.int32()),
+        ("mask_fraction", pa.float32()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("sha256", pa.string()),
+        ("mask_sha256", pa.string()),
+    ]
+)
+
+
+def build(dataset: Dataset, split: str, per_class: int | None, shard_size: int, threads: int) -> pa.Table:
+    """The manifest of a split.
+
+    Args:
+        dataset: where the images lie.
+        split: name of the split.
+        per_class: images of each class; None for all.
+        shard_size: images per shard, counted before bad images are left out.
+        threads: how many images are decoded at once.
+
+    Raises:
+        InputError: an image or mask is missing, damaged or of the wrong size, unless `dataset.skip`; or a class is not known.
+    """
+    images = dataset.images(split, per_class)
+    no_images = dataset.left_out(split)
+    classes = class_table(dataset, split)
+    indices = {normal(class_id): index for index, (class_id, _) in enumerate(classes)}
+    mask_ids = _mask_ids(dataset, split)
+    rows = []
+    with ThreadPoolExecutor(threads) as pool:
+        checked = pool.map(lambda image: _checked(image, dataset, mask_ids), images)
+        for image_id, facts in enumerate(progress(checked, len(images), f"checking {split}")):
+            if isinstance(facts, InputError):
+                _leave_out(facts, dataset.skip)
+                continue
+            class_id = images[image_id].class_id
+            index = _index(class_id, indices, dataset, split)
+            shard = f"{image_id // shard_size:05d}"
+            named = {"image_id": image_id, "class_index": index, "class_id": class_id, "class_name": classes[index][1], "shard": shard}
+            rows.append({**named, **facts})
+    if not rows:
+        raise InputError(f"{dataset.home / split}: no image can be used; the log says why for each")
+    order = order_of(dataset, [class_id for class_id, _ in classes])
+    left_out = len(images) - len(rows)
+    log.info("%d images of %d classes, %d left out", len(rows), len({row["class_id"] for row in rows}), left_out)
+    _say(order, no_images)
+    metadata = {
+        "masks": "binary" if dataset.binary_masks else "imagenet_s",
+        "classes": json.dumps(classes),
+        "class_order": json.dumps(asdict(order)),
+        "images_left_out": str(left_out),
+        "left_out": json.dumps(no_images),
+    }
+    return pa.Table.from_pylist(rows, SCHEMA.with_metadata(metadata))
+
+
+def _say(order: ClassOrder, no_images: list[tuple[int, str, str]]) -> None:
+    """Log what may not be as its owner thinks."""
+    if order.differs:
+        log.warning(
+            "class indices follow the numbers in the names of class folders (timm's order): class %d is %s, and %s in torchvision's order; "
+            "set the data set's `class_order` or `classes` to the order of the model",
+            *(order.differs[0], *map(printable, order.differs[1:])),
+        )
+    for count, why, example in no_images:
+        log.info("left out: %d %s, such as %s", count, why, printable(example))
+
+
+def _leave_out(error: InputError, skip: bool) -> None:
+    if not skip:
+        raise error
+    log.warning("left out: %s", error)
+
+
+def _checked(image: Image, dataset: Dataset, mask_ids: dict[str, int]) -> dict[str, Any] | InputError:
+    """What `_facts` finds, or the error that it raises: the pool's iterator would end at a raised one."""
+    try:
+        return _facts(image, dataset, mask_ids)
+    except InputError as error:
+        return error
+
+
+def _facts(image: Image, dataset: Dataset, mask_ids: dict[str, int]) -> dict[str, Any]:
+    """Facts about an image that can be decoded and, where it has one, about a mask that fits it."""
+    path = dataset.root / image.path
+    data, digest = read_bytes(path)
+    picture = decode(data, path)
+    check_range(picture, path)
+    facts = {"path": image.path, "width": picture.width, "height": picture.height, "sha256": digest}
+    return {**facts, **_mask_facts(image, picture.size, dataset, mask_ids)} if image.mask_path else facts
+
+
+def _mask_facts(image: Image, size: tuple[int, int], dataset: Dataset, mask_ids: dict[str, int]) -> dict[str, Any]:
+    """Facts about the mask of an image of some width and height."""
+    path = dataset.root / str(image.mask_path)
+    data, digest = read_bytes(path)
+    ids, mask_id = decode_mask(data, path, dataset.binary_masks), _mask_id(image.class_id, mask_ids)
+    height, width = ids.shape
+    if (width, height) != size:
+        raise InputError(f"mask {path} is {width} x {height} pixels and its image {size[0]} x {size[1]}: they must agree")
+    largest = int(ids.max(where=ids != IGNORED_ID, initial=0))
+    if largest > max(mask_ids.values()):
+        raise InputError(
+            f"mask {path} holds the class id {largest} (R + 256 G), and ids end at {max(mask_ids.values())}: get the masks of this data set"
+        )
+    return {"mask_path": image.mask_path, "mask_sha256": digest, "mask_id": mask_id, "mask_fraction": float((ids == mask_id).mean())}
+
+
+def class_list(dataset: Dataset, split: str) -> pa.Table:
+    """Return the classes of a data set, in the order of their indices, with the schema metadata about them that manifests have.
+
+    No image is looked at, so that what depends on the classes alone does not depend on images.
+    """
+    classes = class_table(dataset, split)
+    columns = {"class_index": pa.array(range(len(classes)), pa.int32()), "class_id": [one for one, _ in classes]}
+    table = pa.table({**columns, "class_name": [name for _, name in classes]})
+    order = order_of(dataset, [class_id for class_id, _ in classes])
+    return table.replace_schema_metadata({"classes": json.dumps(classes), "class_order": json.dumps(asdict(order))})
+
+
+def class_table(dataset: Dataset, split: str) -> list[tuple[str, str]]:
+    """(id, name) of each class, in the order of the class indices."""
+    if dataset.kind == "imagenet_s" or dataset.classes == "imagenet":
+        from timm.data import ImageNetInfo  # brings torch with it, which image folders can do without
+
+        info = ImageNetInfo()
+        return [(label, info.label_name_to_description(label)) for label in info.label_names()]
+    return [(class_id, class_id.replace("_", " ")) for class_id in class_ids(dataset, split)]
+
+
+def _index(class_id: str, indices: dict[str, int], dataset: Dataset, split: str) -> int:
+    known = imagenet_id(class_id) if dataset.kind == "imagenet_s" or dataset.classes == "imagenet" else normal(class_id)
+    if known not in indices:
+        folder = dataset.home / split / class_id
+        raise InputError(f"class folder {folder} is none of the {len(indices)} classes: rename it, or correct the data set's `classes`")
+    return indices[known]
+
+
+def _mask_id(class_id: str, mask_ids: dict[str, int]) -> int:
+    if class_id not in mask_ids:
+        raise InputError(f"class {class_id} is not in the category file that numbers the classes of the masks: complete the file")
+    return mask_ids[class_id]
+
+
+def _mask_ids(dataset: Dataset, split: str) -> dict[str, int]:
+    """Pixel value of each class in masks."""
+    if dataset.mask_folder(split) is None:
+        return {}
+    if dataset.binary_masks:
+        return dict.fromkeys(dataset.class_folders(split), 1)
+    return {class_id: index for index, class_id in enumerate(dataset.category_ids(split), start=1)}

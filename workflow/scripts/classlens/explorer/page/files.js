@@ -1,0 +1,119 @@
+// The files of the models. A page that was opened from disk may run scripts but not fetch files: each file is a call of `classlens`.
+
+import { h } from "./dom.js";
+import { Model } from "./model.js";
+import { ImageNumbers } from "./numbers.js";
+import { namedModel } from "./run.js";
+/** @import { Content, ModelFacts, Numbers } from "./types.js" */
+
+const KEPT_IMAGES = 12; // numbers of images that stay in memory, of all models together
+const ARRAYS = { U8: Uint8Array, U16: Uint16Array, I16: Int16Array, I32: Int32Array, F32: Float32Array };
+
+/** @type {Map<string, (content: any) => void>} */
+const arrivals = new Map(); // what to do with a file's content, by the file's key
+/** @type {Map<string, Promise<Model>>} */
+const models = new Map(); // by name
+/** @type {Map<string, Promise<Content>>} */
+const memories = new Map(); // by name of the model
+/** @type {Map<string, Promise<ImageNumbers>>} */
+const images = new Map(); // by key, the least recently used first
+
+/** What the files call. */
+const classlens = {
+  /** @type {(name: string, facts: ModelFacts) => void} */
+  model: (name, facts) => arrivals.get(`${name} model`)?.(facts),
+  /** @type {(name: string, text: string) => void} */
+  memories: (name, text) => arrivals.get(`${name} memories`)?.(text),
+  /** @type {(name: string, id: number, text: string) => void} */
+  image: (name, id, text) => arrivals.get(`${name} ${id}`)?.(text),
+};
+Object.assign(globalThis, { classlens });
+
+/**
+ * Return the content of a file, which arrives under a key.
+ * @param {string} key
+ * @param {string} path
+ * @returns {Promise<any>}
+ */
+function load(key, path) {
+  return new Promise((resolve, reject) => {
+    arrivals.set(key, resolve);
+    const end = () => {
+      script.remove();
+      reject(new Error(`${path} is missing or damaged: delete its folder and run the workflow again.`)); // no effect after `resolve`
+    };
+    const script = h("script", { src: path, load: end, error: end });
+    document.head.append(script);
+  });
+}
+
+/**
+ * Return the content of a packed file, which is in the format of safetensors.
+ * @param {string} text
+ * @returns {Promise<Content>}
+ */
+async function unpacked(text) {
+  const bytes = await inflated(text);
+  const header = Number(new DataView(bytes).getBigUint64(0, true));
+  const { __metadata__: metadata, ...tensors } = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 8, header)));
+  /** @type {Record<string, Numbers>} */
+  const arrays = {};
+  for (const [name, { dtype, shape, data_offsets: [start, end] }] of Object.entries(tensors)) {
+    const kind = ARRAYS[/** @type {keyof typeof ARRAYS} */ (dtype)];
+    const values = new kind(bytes, 8 + header + start, (end - start) / kind.BYTES_PER_ELEMENT);
+    arrays[name] = Object.assign(values, { shape });
+  }
+  return { arrays, facts: JSON.parse(metadata.facts) };
+}
+
+/**
+ * @param {string} text
+ * @returns {Promise<ArrayBuffer>}
+ */
+function inflated(text) {
+  const deflated = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  return new Response(new Blob([deflated]).stream().pipeThrough(new DecompressionStream("deflate"))).arrayBuffer();
+}
+
+/**
+ * Return a model, loaded once.
+ * @param {string} name
+ */
+export function loadModel(name) {
+  const model = models.get(name) ?? load(`${name} model`, `${name}/model.js`).then((facts) => new Model(namedModel(name), facts));
+  models.set(name, model);
+  return model;
+}
+
+/**
+ * Return the classes that each memory of a model writes, loaded once.
+ * @param {Model} model
+ */
+export function loadMemories({ name }) {
+  const written = memories.get(name) ?? load(`${name} memories`, `${name}/memories.js`).then(unpacked);
+  memories.set(name, written);
+  return written;
+}
+
+/**
+ * Return the numbers of an image; those that were asked for last stay in memory.
+ * @param {Model} model
+ * @param {number} id
+ */
+export function loadImage(model, id) {
+  const key = `${model.name} ${id}`;
+  const numbers = images.get(key) ?? loadNumbers(model, id);
+  images.delete(key);
+  images.set(key, numbers);
+  if (images.size > KEPT_IMAGES) images.delete([...images.keys()][0]);
+  return numbers;
+}
+
+/**
+ * @param {Model} model
+ * @param {number} id
+ */
+async function loadNumbers(model, id) {
+  const text = await load(`${model.name} ${id}`, model.numbers(id));
+  return new ImageNumbers(model, id, await unpacked(text));
+}

@@ -1,0 +1,103 @@
+// One relevance map over the image, and what it says.
+
+import { diverging, rgb } from "./colours.js";
+import { h, svg } from "./dom.js";
+import { drawOutline, outlineDrawing } from "./outline.js";
+import { CLASS_AGNOSTIC_METHODS, METHODS } from "./run.js";
+import { state } from "./state.js";
+/** @import { Model } from "./model.js" */
+/** @import { ImageNumbers } from "./numbers.js" */
+/** @import { RelevanceMap } from "./types.js" */
+
+/**
+ * Make a figure of a map with its caption.
+ * @param {RelevanceMap} map
+ * @param {ImageNumbers} image
+ */
+export function mapFigure({ method, values: measured }, image) {
+  const values = method === "probe" ? aboveLeast(measured) : measured;
+  const notes = [CLASS_AGNOSTIC_METHODS.includes(method) ? "the same for every class" : null, onObject(values, image)];
+  const lines = notes.filter((note) => note !== null).flatMap((note) => [h("br"), h("small", {}, note)]);
+  return h("figure", {}, picture(method, values, image), h("figcaption", {}, METHODS[method], ...lines));
+}
+
+/**
+ * Return values above the smallest: ranks of probes are worse or better, not against or for a class.
+ * @param {number[]} values
+ */
+function aboveLeast(values) {
+  const least = Math.min(...values);
+  return values.map((value) => value - least);
+}
+
+/**
+ * Return whether a value is above the threshold, where there is one.
+ * @param {number} value
+ * @param {number} largest
+ */
+function isKept(value, largest) {
+  return state.threshold === 0 || value >= (state.threshold / 100) * largest;
+}
+
+/**
+ * @param {string} method
+ * @param {number[]} values
+ * @param {ImageNumbers} image
+ */
+function picture(method, values, image) {
+  const { model } = image;
+  const outline = outlineDrawing();
+  drawOutline(outline, image.outline);
+  const best = model.tokenName(model.prefix + values.indexOf(Math.max(...values)));
+  const photograph = model.photograph(image.id);
+  return h(
+    "div",
+    {
+      class: "map",
+      role: "img",
+      "aria-label": `${METHODS[method]}: most relevant is the ${best}`,
+      style: photograph ? `background-image: url("${photograph}")` : "",
+    },
+    overlay(values, model), outline,
+  );
+}
+
+/**
+ * Draw the kept patches, the more opaque the larger their values.
+ * @param {number[]} values
+ * @param {Model} model
+ */
+function overlay(values, model) {
+  const largest = Math.max(...values);
+  const strongest = Math.max(...values.map(Math.abs)) || 1;
+  const patches = values.map((value, patch) => {
+    const strength = isKept(value, largest) ? Math.abs(value) / strongest : 0;
+    return svg("rect", {
+      x: patch % model.columns, y: Math.floor(patch / model.columns), width: 1, height: 1,
+      fill: rgb(diverging(value < 0 ? -1 : 1)), "fill-opacity": (0.85 * strength).toFixed(3),
+    });
+  });
+  const box = `0 0 ${model.columns} ${model.rows}`;
+  return svg("svg", { viewBox: box, preserveAspectRatio: "none", "aria-hidden": "true" }, ...patches);
+}
+
+/**
+ * Say how much of a map lies on the object: of the patches above the threshold or, without a threshold, of the positive relevance.
+ * @param {number[]} values
+ * @param {ImageNumbers} image
+ */
+function onObject(values, image) {
+  const share = image.arrays.class_fraction;
+  if (!share) return null;
+  const largest = Math.max(...values);
+  const weights = values.map((value) => (state.threshold ? Number(isKept(value, largest)) : Math.max(value, 0)));
+  const all = sum(weights);
+  if (!all) return null;
+  const on = sum(weights.map((weight, patch) => weight * share[patch]));
+  return `${Math.round((100 * on) / all)} % of ${state.threshold ? "these patches" : "positive relevance"} on the object`;
+}
+
+/** @param {number[]} values */
+function sum(values) {
+  return values.reduce((total, value) => total + value, 0);
+}

@@ -1,0 +1,99 @@
+// A model: what its file says, where its tokens lie, and how they are named.
+
+/** @import { ModelFacts, NamedModel } from "./types.js" */
+
+export class Model {
+  /**
+   * @param {NamedModel} named
+   * @param {ModelFacts} facts
+   */
+  constructor(named, facts) {
+    this.name = named.name;
+    this.label = named.label;
+    this.classes = facts.classes;
+    const [rows, columns] = facts.grid;
+    this.rows = rows;
+    this.columns = columns;
+    this.prefix = facts.prefix;
+    this.tokens = facts.prefix + rows * columns;
+    this.cls = facts.cls;
+    this.depth = facts.depth;
+    this.chance = facts.chance;
+    this.sites = facts.sites;
+    this.layers = facts.layers;
+    this.methods = facts.methods;
+    this.conditions = facts.conditions;
+    this.active = facts.active;
+    this.photographs = facts.photographs;
+    this.images = facts.images;
+    this.places = new Map(facts.images.id.map((id, place) => [id, place]));
+  }
+
+  /**
+   * Return the place of an image in the lists of images.
+   * @param {number} id
+   */
+  place(id) {
+    const place = this.places.get(id);
+    if (place === undefined) throw new Error(`${this.label} has no image ${id}.`);
+    return place;
+  }
+
+  /**
+   * Return row and column of a token, from 0; null for a prefix token.
+   * @param {number} token
+   */
+  position(token) {
+    const patch = token - this.prefix;
+    return patch < 0 ? null : [Math.floor(patch / this.columns), patch % this.columns];
+  }
+
+  /** @param {number} token */
+  tokenName(token) {
+    const position = this.position(token);
+    if (position) return `patch in row ${position[0] + 1}, column ${position[1] + 1}`;
+    return this.cls && token === 0 ? "[CLS]" : `prefix token ${token + 1}`;
+  }
+
+  /**
+   * Return the token here that lies where a token of another model does.
+   * @param {Model} other
+   * @param {number} token
+   */
+  tokenLike(other, token) {
+    const position = other.position(token);
+    if (!position) return Math.min(token, Math.max(this.prefix - 1, 0));
+    const row = Math.floor(((position[0] + 0.5) / other.rows) * this.rows);
+    return this.prefix + row * this.columns + Math.floor(((position[1] + 0.5) / other.columns) * this.columns);
+  }
+
+  /**
+   * Return the block here at the relative depth of another model's.
+   * @param {Model} other
+   * @param {number} block
+   */
+  blockLike(other, block) {
+    return other.depth === this.depth ? block : Math.round((block / Math.max(other.depth - 1, 1)) * (this.depth - 1));
+  }
+
+  /**
+   * Return the path of a photograph; null where there is none.
+   * @param {number} id
+   */
+  photograph(id) {
+    return this.photographs ? `${this.name}/photographs/${padded(id)}.jpg` : null;
+  }
+
+  /**
+   * Return the path of the file of an image's numbers.
+   * @param {number} id
+   */
+  numbers(id) {
+    return `${this.name}/images/${padded(id)}.js`;
+  }
+}
+
+/** @param {number} id */
+function padded(id) {
+  return String(id).padStart(5, "0");
+}

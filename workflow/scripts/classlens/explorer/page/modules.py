@@ -1,0 +1,58 @@
+"""One script of several JavaScript modules: browsers refuse to load modules from disk, but run a module that stands in the page.
+
+All modules share one scope then. Imports and the word `export` go, and no two modules may declare the same name.
+"""
+
+import re
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+IMPORT = re.compile(r'^import \{ \w+(?:, \w+)* \} from "\./(\w+\.js)";\n', re.MULTILINE)
+DECLARATION = r"(?:async function|function|class|const|let) (\w+)"
+EXPORT = re.compile(rf"^export (?={DECLARATION})", re.MULTILINE)
+DECLARED = re.compile(rf"^{DECLARATION}", re.MULTILINE)
+OTHER_FORM = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
+
+
+def one_script(start: Path) -> str:
+    """Return a module and all that it imports, as one module that imports nothing.
+
+    Args:
+        start: the module to run; it imports other modules of its folder as `import { name } from "./module.js";`.
+
+    Raises:
+        ValueError: modules import each other, two declare the same name, or one imports or exports in another form.
+    """
+    sources = _sources(start)
+    order = TopologicalSorter({name: IMPORT.findall(source) for name, source in sources.items()}).static_order()
+    scripts = {name: _without_imports(name, sources[name]) for name in order}
+    _check_names(scripts)
+    return "\n".join(scripts.values())
+
+
+def _sources(start: Path) -> dict[str, str]:
+    """Return the texts of a module and of all that it imports, by file name."""
+    sources: dict[str, str] = {}
+    names = [start.name]
+    while names:
+        name = names.pop()
+        if name not in sources:
+            sources[name] = (start.parent / name).read_text(encoding="utf-8")
+            names += IMPORT.findall(sources[name])
+    return sources
+
+
+def _without_imports(name: str, source: str) -> str:
+    script = EXPORT.sub("", IMPORT.sub("", source))
+    if other := OTHER_FORM.search(script):
+        raise ValueError(f"{name}: the page cannot hold `{other[0]}`: import by name from one line, and export where a name is declared")
+    return script
+
+
+def _check_names(scripts: dict[str, str]) -> None:
+    declared: dict[str, str] = {}
+    for module, script in scripts.items():
+        for name in DECLARED.findall(script):
+            if name in declared:
+                raise ValueError(f"{declared[name]} and {module} both declare {name}: the page holds all modules in one scope")
+            declared[name] = module

@@ -1,0 +1,1 @@
+"""Models: fetching, loading, building, accepting and describing them."""

@@ -1,0 +1,92 @@
+"""What a run knows about a model without loading it: the contents of model.json."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from classlens.storage import parquet
+from classlens.storage.atomic_write import atomic_write
+from classlens.storage.provenance import sha256_of
+
+
+@dataclass(frozen=True)
+class Card:
+    """What model.json says about a model.
+
+    Attributes:
+        arch: name of the model in timm.
+        kwargs: arguments that it is built with.
+        classes: number of classes.
+        depth: number of blocks.
+        width: width of the residual stream.
+        heads: attention heads per block.
+        grid: rows and columns of image tokens.
+        prefix_tokens: tokens before the image tokens.
+        cls_token: whether the first of them is [CLS].
+        pooling: `token`, or `mean` of the image tokens.
+        transform: image transform (`transforms`).
+        source: where the weights come from; with the sha256 of their file, if there is one.
+        sha256: of model.safetensors.
+        class_embedding: what `class_embedding.restored` needs; None for a model with a head of its own.
+        labels: how the class of each row of the head is known; None where nothing but the data set's order says so.
+    """
+
+    arch: str
+    kwargs: dict[str, Any]
+    classes: int
+    depth: int
+    width: int
+    heads: int
+    grid: tuple[int, int]
+    prefix_tokens: int
+    cls_token: bool
+    pooling: str
+    transform: dict[str, Any]
+    source: str
+    sha256: str
+    class_embedding: dict[str, Any] | None = None
+    labels: str | None = None
+
+    @classmethod
+    def read(cls, path: Path) -> "Card":
+        """The card in a model.json.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8"))
+            if facts.pop("checksum") != _checksum(facts):
+                raise ValueError("it does not have the checksum that was written")
+            return cls(**facts)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise parquet.unreadable(path, error) from None
+
+    def write(self, path: Path) -> None:
+        """Write model.json."""
+        facts = asdict(self)
+        with atomic_write(path) as draft:
+            draft.write_text(json.dumps({**facts, "checksum": _checksum(facts)}, indent=2) + "\n", encoding="utf-8")
+
+    @property
+    def image_tokens(self) -> int:
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def tokens(self) -> int:
+        return self.prefix_tokens + self.image_tokens
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What readers of a table must know of the model, as the table's schema metadata."""
+        return {
+            "classes": str(self.classes),
+            "grid": json.dumps(self.grid),
+            "prefix_tokens": str(self.prefix_tokens),
+            "cls_token": json.dumps(self.cls_token),
+        }
+
+
+def _checksum(facts: dict[str, Any]) -> str:
+    return sha256_of(json.dumps(facts))

@@ -1,0 +1,239 @@
+"""Reading checkpoints, as they are published, without executing anything in them, and fitting them to a model.
+
+Three forms are known: parameters by name at the top; under one of `NESTS`; each with a prefix (`model.`) and with parameters beside the
+model's (`transformerheads.*`) where the config says so. Where training kept an average of the weights too, timm's choice is followed:
+the average.
+"""
+
+import argparse
+import fnmatch
+import json
+import re
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from classlens.errors import InputError, first_line, printable
+from classlens.progress import log
+from classlens.trace import ViT
+
+NESTS = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict")
+"""Names under which training programs put the parameters of a checkpoint, in timm's order of choice (`timm.models.load_state_dict`)."""
+DEEPEST = 3
+"""Nests in nests that are followed."""
+
+# Parameter names of other libraries, whose models timm builds too, by what they tell.
+FOREIGN = {
+    r"(^|\.)encoder\.layers\.encoder_layer_\d+\.": "torchvision",
+    r"(^|\.)transformer\.resblocks\.\d+\.": "OpenAI's CLIP or OpenCLIP",
+    r"(^|\.)(encoder\.)?layers?\.\d+\.(attention|self_attn|layernorm_before|layer_norm1|norm1|mlp)\.": "Hugging Face transformers",
+}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The contents of a checkpoint.
+
+    Attributes:
+        path: its file.
+        weights: parameters by name.
+        nest: where in the file they lie, `state_dict_ema`; empty for the top.
+        facts: everything else in the file that is no tensor, by name.
+    """
+
+    path: Path
+    weights: dict[str, Tensor]
+    nest: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def read(path: Path) -> Checkpoint:
+    """Read parameters by name from a .safetensors, .pt or .pth file; nothing in the file is executed.
+
+    Raises:
+        InputError: the file is damaged, holds programs, or has no parameters.
+    """
+    if path.suffix.lower() == ".safetensors":
+        weights, nest, facts = _safetensors(path)
+    else:
+        weights, nest, facts = _pickled(path)
+    if not weights:
+        raise InputError(f"checkpoint {path} has no parameters: expected tensors by name, at the top or under {', '.join(NESTS)}")
+    return Checkpoint(path, weights, nest, facts)
+
+
+def _safetensors(path: Path) -> tuple[dict[str, Tensor], str, dict[str, Any]]:
+    """Tensors by name, no nest, and the file's metadata, of which what is JSON is read."""
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, "", {key: _parsed(text) for key, text in (file.metadata() or {}).items()}
+    except Exception as error:  # the reader raises what a damaged header makes its parts raise
+        raise InputError(f"checkpoint {path} cannot be read ({_said(error)}): download it again") from None
+
+
+def _parsed(text: str) -> Any:
+    with suppress(ValueError, RecursionError):
+        return json.loads(text)
+    return text
+
+
+def _pickled(path: Path) -> tuple[dict[str, Tensor], str, dict[str, Any]]:
+    """Tensors by name, the nest that they lie in, and what lies beside them in a file that torch has written."""
+    content = _unpickled(path)
+    way: list[str] = []
+    facts: dict[str, Any] = {}
+    while nest := _nest(content) if len(way) < DEEPEST else None:
+        facts |= _facts(content)
+        _tell_choice(path, content, nest)
+        content = content[nest]
+        way.append(nest)
+    return _tensors(content), ".".join(way), facts | _facts(content)
+
+
+def _unpickled(path: Path) -> Any:
+    """What torch can read without executing anything; `argparse.Namespace`, in which timm keeps its settings, holds data only."""
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises whatever the damaged archive makes its parts raise
+        damaged = f"it is damaged, or no checkpoint: {_said(error)}"
+        reason = f"it holds Python objects beside tensors{_programs(path)}" if "weights_only" in str(error).lower() else damaged
+        raise InputError(
+            f"checkpoint {path} cannot be read ({reason}): save its state_dict as .safetensors, or download it again"
+        ) from None
+
+
+def _said(error: Exception) -> str:
+    return printable(first_line(error))
+
+
+def _programs(path: Path) -> str:
+    """Names of the objects that a checkpoint would have to execute something for."""
+    with suppress(Exception):  # a damaged file, or one of a form of which torch cannot tell
+        if found := torch.serialization.get_unsafe_globals_in_checkpoint(str(path)):
+            return f", such as {printable(sorted(found)[0])}"
+    return ""
+
+
+def _nest(content: Any) -> str | None:
+    """The name under which the parameters lie; None where they lie at the top."""
+    if not isinstance(content, dict):
+        return None
+    return next((nest for nest in NESTS if isinstance(content.get(nest), dict) and content[nest]), None)
+
+
+def _tell_choice(path: Path, content: dict[Any, Any], chosen: str) -> None:
+    """Log which of several sets of parameters is used."""
+    others = [str(key) for key, value in content.items() if key != chosen and _tensors(value)]
+    if others:
+        among = ", ".join(f"`{printable(name)}`" for name in others[:3])
+        level = log.info if set(others) <= set(NESTS) else log.warning  # of other names timm knows nothing, so that it may be the wrong one
+        level("%s: the parameters under `%s` are used, as timm does; it holds %s too", path, chosen, among)
+
+
+def _tensors(content: Any) -> dict[str, Tensor]:
+    if not isinstance(content, dict):
+        return {}
+    return {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
+
+
+def _facts(content: Any) -> dict[str, Any]:
+    known = content.items() if isinstance(content, dict) else ()
+    return {key: value for key, value in known if isinstance(key, str) and key not in NESTS and not isinstance(value, Tensor)}
+
+
+def load(model: ViT, weights: dict[str, Tensor], name: str, key_prefix: str = "", ignore_keys: list[str] | None = None) -> None:
+    """Put parameters into a model, every one of which must be there, fit and be a finite number.
+
+    Args:
+        model: the model, changed in place.
+        weights: parameters by name.
+        name: what to call the checkpoint in errors.
+        key_prefix: prefix to take off the names that have it.
+        ignore_keys: patterns of names that the model need not have.
+
+    Raises:
+        InputError: names are missing, left over, there twice or of another shape; values are no finite numbers; or the head has another
+            number of classes.
+    """
+    weights = _without_prefix(weights, name, key_prefix)
+    own = model.state_dict()
+    extra = sorted(key for key in weights.keys() - own.keys() if not any(fnmatch.fnmatch(key, pattern) for pattern in ignore_keys or []))
+    missing = sorted(own.keys() - weights.keys())
+    shapes = {key: (list(weights[key].shape), list(own[key].shape)) for key in sorted(own.keys() & weights.keys())}
+    misshapen = [f"{key} is {have}, not {want}" for key, (have, want) in shapes.items() if have != want]
+    if "head.weight" in shapes and shapes["head.weight"][0][:1] != shapes["head.weight"][1][:1] and not missing and not extra:
+        raise _other_classes(name, *shapes["head.weight"])
+    complaints = [_count("missing", missing), _count("left over", extra), _count("of another shape", misshapen)]
+    if any(complaints):
+        problem = f"checkpoint {name} does not fit the model: {'; '.join(filter(None, complaints))}"
+        raise InputError(f"{problem}: {_advice(missing, extra, weights, key_prefix)}")
+    model.load_state_dict({key: _usable(name, key, weights[key], own[key]) for key in own})
+
+
+def _without_prefix(weights: dict[str, Tensor], name: str, prefix: str) -> dict[str, Tensor]:
+    count = Counter(key.removeprefix(prefix) for key in weights)
+    if twice := next((key for key, times in count.items() if times > 1), None):
+        raise InputError(
+            f"checkpoint {name} has both {printable(twice)} and {printable(prefix + twice)}, which `key_prefix` makes one: "
+            "save the right ones alone"
+        )
+    return {key.removeprefix(prefix): value for key, value in weights.items()}
+
+
+def _other_classes(name: str, have: list[int], want: list[int]) -> InputError:
+    return InputError(
+        f"checkpoint {name} tells {have[0] if have else 'no'} classes apart and `kwargs`, or else the data set, has {want[0]}: use the "
+        "data set that it was trained on, or list all of its classes, a folder name per line, in a file that the data set's `classes` names"
+    )
+
+
+def _usable(name: str, key: str, value: Tensor, own: Tensor) -> Tensor:
+    """A parameter's values in the type of the model's, which must be finite and must have been stored as numbers of the same kind."""
+    stored = f"{'quantised ' if value.is_quantized else ''}{str(value.dtype).removeprefix('torch.')}"
+    plain = value.layout == torch.strided and not value.is_meta and not value.is_quantized and not value.is_complex()
+    if not plain or value.is_floating_point() != own.is_floating_point() or (value.is_floating_point() and value.element_size() < 2):
+        kind = "without values" if value.is_meta else "sparse" if value.layout != torch.strided else stored
+        raise InputError(
+            f"checkpoint {name}: {key} is {kind}, not {str(own.dtype).removeprefix('torch.')}: save the weights as plain floats"
+        )
+    value = value.detach().to(own.dtype)
+    if not value.isfinite().all():
+        raise InputError(f"checkpoint {name}: {key} is not finite: it is damaged, or its training failed")
+    return value
+
+
+def _advice(missing: list[str], extra: list[str], weights: dict[str, Tensor], key_prefix: str) -> str:
+    """What to do about names that do not fit."""
+    if library := _library(weights) if missing else None:
+        return (
+            f"these are the names of {library}: give timm's version of the model, by its full name in timm with `weights: pretrained`, or "
+            "rename its parameters as timm does (`blocks.0.attn.qkv.weight`)"
+        )
+    prefix = None if key_prefix else _common_prefix(missing, extra)
+    if not prefix:
+        return "set the model's `key_prefix`, `ignore_keys`, `kwargs` or `arch` to fit"
+    left = sorted(set(extra) - {prefix + key for key in missing})
+    return f"set the model's `key_prefix: {prefix}`" + (" and `ignore_keys` to those of the others that it does not need" if left else "")
+
+
+def _library(weights: dict[str, Tensor]) -> str | None:
+    return next((library for pattern, library in FOREIGN.items() if any(re.search(pattern, key) for key in weights)), None)
+
+
+def _common_prefix(missing: list[str], extra: list[str]) -> str | None:
+    """The module (`model.`) that has to be taken off names that are left over to get all that are missing; None where there is none."""
+    prefixes = {key.removesuffix(missing[0]) for key in extra if missing and key.endswith(f".{missing[0]}")}
+    return next((prefix for prefix in sorted(prefixes) if {prefix + key for key in missing} <= set(extra)), None)
+
+
+def _count(what: str, keys: list[str]) -> str:
+    shown = ", ".join(map(printable, keys[:3])) + (", ..." if len(keys) > 3 else "")
+    return f"{len(keys)} {what} ({shown})" if keys else ""

@@ -1,0 +1,270 @@
+"""The classes of a model, by the names that come with its weights, and the order in which a data set has them.
+
+A checkpoint or a hub repository often names the rows of its head. Those names settle which class a row is; the order of a data set's
+folders does not. Rows are therefore put in the data set's order by name. Where nothing names them and folders can be sorted in more than
+one way, the model is refused: a wrong order would make every number wrong.
+"""
+
+import argparse
+import json
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from timm.data import ImageNetInfo, infer_imagenet_subset
+from torch import nn
+
+from classlens.data.layouts import imagenet_id
+from classlens.data.manifest_classes import ClassOrder
+from classlens.errors import InputError, printable
+from classlens.models.checkpoints import Checkpoint
+from classlens.models.hub import Architecture
+from classlens.progress import log
+from classlens.trace import ViT
+
+ROWS = ("label_names", "class_names", "classes", "labels")
+"""Keys under which training programs list the names of the classes, in the order of the head's rows."""
+BY_NAME = ("class_to_idx", "class_to_index", "label2id")
+"""Keys of mappings from a class to its row."""
+BY_ROW = ("id2label", "idx_to_class", "index_to_class")
+"""Keys of mappings from a row to its class."""
+PLACES = ("args", "cfg", "config", "data", "datamodule_hyper_parameters", "dataset", "hparams", "hyper_parameters", "meta", "metadata",
+          "model_args", "pretrained_cfg")  # fmt: skip
+"""Keys of settings among which the above may be."""
+PLACEHOLDER = re.compile(r"((label|class) )?\d+")
+"""A label that only says which row it is, normalised."""
+
+Class = tuple[str, str]
+"""Id and name of a class of a data set."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What something says about the rows of a model's head.
+
+    Attributes:
+        where: what says it, to be named in messages.
+        rows: the names of each row; one, or a name and its description.
+    """
+
+    where: str
+    rows: list[list[str]]
+
+
+def of_model(architecture: Architecture, checkpoint: Checkpoint, pretrained: bool) -> list[Labels]:
+    """Return every list of labels that comes with a model's weights.
+
+    Args:
+        architecture: what the weights' repository, or timm, says of them.
+        checkpoint: the weights.
+        pretrained: whether they are the architecture's own, so that what it says is about them.
+    """
+    config = checkpoint.path.with_name("config.json")
+    sources = [(checkpoint.path.name, checkpoint.facts), (f"{config.name} beside the checkpoint", _json(config))]
+    sources += [(f"arch {architecture.name}", architecture.facts)] if pretrained else []
+    found = [labels for where, facts in sources for labels in _search(facts, where)]
+    return found or (_of_imagenet(architecture) if pretrained else [])
+
+
+def _json(path: Path) -> Any:
+    with suppress(OSError, ValueError, RecursionError):
+        return json.loads(path.read_text(encoding="utf-8"))
+    return None
+
+
+def _search(facts: Any, where: str, depth: int = 3) -> Iterator[Labels]:
+    """Labels in settings, and in settings within them."""
+    facts = vars(facts) if isinstance(facts, argparse.Namespace) else facts
+    if not isinstance(facts, dict):
+        return
+    for keys, listed in ((ROWS, _listed), (BY_NAME, _inverted), (BY_ROW, _indexed)):
+        for key in keys:
+            if rows := listed(facts.get(key)):
+                yield Labels(f"`{key}` of {where}", _described(rows, facts.get("label_descriptions")))
+    for key in PLACES if depth else ():
+        yield from _search(facts.get(key), where, depth - 1)
+
+
+def _listed(value: Any) -> list[str] | None:
+    """A list of names; None for anything else, such as the number of classes."""
+    names = [str(name) for name in value] if isinstance(value, list | tuple) else []
+    plain = all(isinstance(name, str | int) and not isinstance(name, bool) for name in value) if names else False
+    return names if plain else None
+
+
+def _inverted(value: Any) -> list[str] | None:
+    """Names by row, from rows by name."""
+    return _indexed({row: name for name, row in value.items()}) if isinstance(value, dict) and _hashable(value) else None
+
+
+def _hashable(value: dict[Any, Any]) -> bool:
+    return all(isinstance(row, str | int) for row in value.values())
+
+
+def _indexed(value: Any) -> list[str] | None:
+    """Names in the order of their rows, which must be 0, 1, 2..."""
+    if isinstance(value, list | tuple):
+        return _listed(value)
+    if not isinstance(value, dict):
+        return None
+    with suppress(ValueError, TypeError, OverflowError):
+        by_row = {int(row): name for row, name in value.items()}
+        if sorted(by_row) == list(range(len(value))):
+            return _listed([by_row[row] for row in range(len(value))])
+    return None
+
+
+def _described(names: list[str], descriptions: Any) -> list[list[str]]:
+    """Names, each with its description where there is one."""
+    if isinstance(descriptions, list | tuple) and len(descriptions) == len(names):
+        descriptions = dict(zip(names, descriptions, strict=True))
+    if not isinstance(descriptions, dict):
+        return [[name] for name in names]
+    return [[name, *([descriptions[name]] if isinstance(descriptions.get(name), str) else [])] for name in names]
+
+
+def _of_imagenet(architecture: Architecture) -> list[Labels]:
+    """The labels of timm's own ImageNet models, which timm knows without having them in their repositories."""
+    ours = (architecture.repository or "").startswith("timm/")
+    subset = infer_imagenet_subset(architecture.facts) if ours else None
+    if subset is None:
+        return []
+    info = ImageNetInfo(subset)
+    return [Labels(f"{subset} in timm", [[name, info.label_name_to_description(name)] for name in info.label_names()])]
+
+
+def arrange(model: ViT, found: list[Labels], classes: list[Class], order: ClassOrder, name: str) -> str | None:
+    """Put the rows of a model's heads in the order of a data set's classes.
+
+    Args:
+        model: a model with as many classes as the data set, changed in place.
+        found: what is known of its rows (`of_model`).
+        classes: (id, name) of each class of the data set.
+        order: how the data set's order was found.
+        name: what to call the model in errors.
+
+    Returns:
+        How the order is known, for model.json; None where nothing but the data set's order says so.
+
+    Raises:
+        InputError: labels contradict each other, or name some of the classes only; or nothing settles the order.
+    """
+    matched = [(labels, rows) for labels in found if (rows := _rows_of(labels, classes, order, name)) is not None]
+    if not matched:
+        _check_settled(classes, order, name)
+        return None
+    labels, rows = matched[0]
+    for other, others in matched[1:]:
+        if others != rows:
+            row = next(index for index, (one, two) in enumerate(zip(rows, others, strict=True)) if one != two)
+            raise InputError(
+                f"model {name}: {labels.where} and {other.where} name different rows for the class {printable(classes[row][0])}: remove "
+                "the wrong one"
+            )
+    if rows == list(range(len(rows))):
+        return f"in the data set's order, by {labels.where}"
+    _permute(model, rows)
+    log.info("the rows of the head are put in the data set's order, by %s", labels.where)
+    return f"put in the data set's order, by {labels.where}"
+
+
+def _rows_of(labels: Labels, classes: list[Class], order: ClassOrder, name: str) -> list[int] | None:
+    """The row of each class; None where the labels say nothing of this data set's classes."""
+    if len(labels.rows) != len(classes):
+        log.warning("%s names %d classes and the data set has %d: it is not used", labels.where, len(labels.rows), len(classes))
+        return None
+    rows = matches(labels.rows, classes)
+    known = [row for row in rows if row is not None]
+    if len(known) == len(rows):
+        return known
+    if not known and all(PLACEHOLDER.fullmatch(normal(texts[0])) for texts in labels.rows):
+        return None
+    if order.basis != "natural" and all(row in (None, index) for index, row in enumerate(rows)):
+        log.warning("%s names %d of the data set's %d classes: the order of the data set is taken", labels.where, len(known), len(rows))
+        return None
+    unnamed = [class_id for (class_id, _), row in zip(classes, rows, strict=True) if row is None]
+    shown = ", ".join(map(printable, unnamed[:5])) + (", ..." if len(unnamed) > 5 else "")
+    theirs = ", ".join(printable(texts[0]) for texts in labels.rows[:5]) + (", ..." if len(labels.rows) > 5 else "")
+    raise InputError(
+        f"model {name}: {labels.where} ({theirs}) names no row for {len(unnamed)} of the data set's {len(rows)} classes ({shown}): "
+        "rename the class folders, or list them in the model's order in a file that the data set's `classes` names"
+    )
+
+
+def _check_settled(classes: list[Class], order: ClassOrder, name: str) -> None:
+    if order.basis == "natural" and order.differs:
+        index, natural, text = order.differs
+        raise InputError(
+            f"model {name} does not name its classes, and folders are sorted in two ways: class {index} is {printable(natural)} for timm "
+            f"and {printable(text)} for torchvision: set the data set's `class_order` to the one that the model was trained with, or "
+            "`classes` to a file with the model's order"
+        )
+    log.info("the weights do not name their %d classes: the order of the data set is taken", len(classes))
+
+
+def matches(rows: list[list[str]], classes: list[Class]) -> list[int | None]:
+    """Return the row of each class, None where there is not exactly one.
+
+    Ids are compared before names, exact texts before ImageNet ids at their beginning, before texts without regard to case, accents' form
+    and underscores, before each of the synonyms between commas.
+    """
+    found: list[int | None] = [None] * len(classes)
+    for theirs, ours in _KEYS:
+        where: dict[str, set[int]] = {}
+        for row, texts in enumerate(rows):
+            for key in theirs(texts):
+                where.setdefault(key, set()).add(row)
+        for index, (class_id, name) in enumerate(classes):
+            candidates = set().union(*(where.get(key, set()) for key in ours([class_id, name])))
+            if found[index] is None and len(candidates) == 1:
+                found[index] = candidates.pop()
+    taken = Counter(found)
+    return [row if taken[row] == 1 else None for row in found]
+
+
+def normal(text: str) -> str:
+    """Return a text as names are compared: composed, lower case, one space for underscores, hyphens and spaces."""
+    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFC", text).casefold()).strip()
+
+
+def _exact(texts: list[str]) -> set[str]:
+    return set(texts)
+
+
+def _synsets(texts: list[str]) -> set[str]:
+    return {found for text in texts if (found := imagenet_id(text))}
+
+
+def _normal(texts: list[str]) -> set[str]:
+    return {normal(text) for text in texts}
+
+
+def _synonyms(texts: list[str]) -> set[str]:
+    return {normal(part) for text in texts for part in text.split(",")} - {""}
+
+
+Keys = Callable[[list[str]], set[str]]
+_KEYS: tuple[tuple[Keys, Keys], ...] = (
+    (_exact, lambda ours: {ours[0]}),
+    (_synsets, _synsets),
+    (_exact, _exact),
+    (_normal, _normal),
+    (_synonyms, _synonyms),
+)
+"""What a label and a class have in common when they match, the surest first."""
+
+
+def _permute(model: ViT, rows: list[int]) -> None:
+    for head in filter(None, (model.head, getattr(model, "head_dist", None))):
+        _permute_rows(head, rows)
+
+
+def _permute_rows(head: nn.Linear, rows: list[int]) -> None:
+    head.weight.data = head.weight.data[rows]
+    if head.bias is not None:
+        head.bias.data = head.bias.data[rows]

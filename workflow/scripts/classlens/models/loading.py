@@ -1,0 +1,286 @@
+"""The models of a run: building, loading, checking and keeping them.
+
+A model is any timm Vision Transformer whose blocks add an attention and an MLP contribution to the residual stream and whose output is
+one linear map of one token, or of the mean of the image tokens. `accept` checks that with numbers. What a run uses is kept as
+model.safetensors and model.json, from which every later step loads it.
+"""
+
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from classlens import lens
+from classlens.data import transforms
+from classlens.errors import InputError, first_line, printable
+from classlens.lens import Lens
+from classlens.models import arguments, checkpoints, class_embedding, pretrained
+from classlens.models.card import Card
+from classlens.models.checkpoints import Checkpoint
+from classlens.models.hub import Architecture
+from classlens.progress import log
+from classlens.protocol import Protocol
+from classlens.storage.atomic_write import atomic_write
+from classlens.storage.provenance import sha256
+from classlens.trace import Trace, ViT
+
+# Float32 sums in another order differ by a few units in the seventh place; a wrong site differs in the first.
+TOLERANCE = 1e-4
+
+
+def build(
+    arch: str,
+    kwargs: dict[str, Any],
+    num_classes: int | None,
+    pretrained_cfg: dict[str, Any] | None = None,
+    weights: AbstractContextManager[None] | None = None,
+) -> ViT:
+    """Return a timm model in evaluation mode.
+
+    Args:
+        arch: name in timm.
+        kwargs: arguments of `timm.create_model` beside these.
+        num_classes: number of classes; None leaves the architecture's own.
+        pretrained_cfg: what its repository says of weights and images; None for what timm knows by name.
+        weights: the context in which timm loads pretrained weights (`pretrained.loading`); None for random ones.
+
+    Raises:
+        InputError: timm has no such architecture or argument, an argument is not allowed, or the weights do not fit.
+    """
+    if problem := arguments.refused(kwargs):
+        raise InputError(f"arch {arch!r} with kwargs {json.dumps(kwargs, default=str)}: {problem}")
+    options = kwargs if num_classes is None or "num_classes" in kwargs else {**kwargs, "num_classes": num_classes}
+    try:
+        with weights or nullcontext():
+            model = timm.create_model(arch, pretrained=weights is not None, pretrained_cfg=pretrained_cfg, **options)
+    except InputError:
+        raise
+    except Exception as error:  # timm checks few arguments, so that a wrong one may fail anywhere
+        problem = f"{type(error).__name__}: {printable(first_line(error))}"
+        advice = "" if timm.is_model(arch) else _similar(arch)
+        raise InputError(f"arch {arch!r} with kwargs {json.dumps(kwargs, default=str)} cannot be built ({problem}){advice}") from None
+    return model.eval()
+
+
+def _similar(arch: str) -> str:
+    near = timm.list_models(f"*{arch.split('.')[0][:12]}*")[:3]
+    return f"; similar names are {', '.join(near)}" if near else "; `timm.list_models()` lists the names"
+
+
+def _input_refusal(model: ViT) -> str | None:
+    """Return why images cannot be this model's input, or why its tokens do not tile them; None where they can and do."""
+    channels = getattr(model, "in_chans", 3)
+    if channels != 3:
+        return f"it takes images of {channels} channels, and images here have three (red, green, blue): remove `in_chans`"
+    patches = model.patch_embed
+    if not hasattr(patches, "feat_ratio"):
+        return None
+    reach = [count * side for count, side in zip(patches.grid_size, patches.feat_ratio(as_scalar=False), strict=False)]
+    if reach != list(patches.img_size):
+        return (
+            f"its {patches.grid_size[0]} x {patches.grid_size[1]} patches reach over {reach[0]} x {reach[1]} pixels of an image of "
+            f"{patches.img_size[0]} x {patches.img_size[1]}: set `img_size` to a multiple of the patch's size"
+        )
+    return None
+
+
+def accept(model: ViT, name: str) -> None:
+    """Check that a model is what the method assumes: its sites add up to its residual stream, and the lens gives its output.
+
+    Args:
+        model: a timm model in evaluation mode, on the CPU.
+        name: what to call it in errors.
+
+    Raises:
+        InputError: the model is refused, with the reason; or its weights are not finite.
+    """
+    lens.check(model, name)
+    if reason := _input_refusal(model):
+        raise InputError(f"model {name} is refused: {reason}")
+    blocks = range(len(model.blocks))
+    names = [f"{site}.{block}" for site in ("resid_pre", "attn_out", "mlp_out", "resid_post") for block in blocks]
+    try:
+        images = torch.randn(2, 3, *model.patch_embed.img_size, generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode(), Trace(model, names) as trace:
+            output = model(images)
+            projected = Lens.from_model(model).output(trace[f"resid_post.{blocks[-1]}"])
+    except (RuntimeError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, AssertionError) as error:
+        problem = f"{type(error).__name__}: {printable(first_line(error))}"
+        raise InputError(f"model {name} is refused: it fails on an image ({problem}): correct its `kwargs`") from None
+    if not output.isfinite().all():
+        raise InputError(f"model {name} is refused: its output is not finite; its weights are damaged")
+    for block in blocks:
+        stream = trace[f"resid_pre.{block}"] + trace[f"attn_out.{block}"] + trace[f"mlp_out.{block}"]
+        if _differ(stream, trace[f"resid_post.{block}"]):
+            raise InputError(f"model {name} is refused: in block {block} attention and MLP do not add up to the residual stream")
+    if _differ(projected, output):
+        raise InputError(f"model {name} is refused: head(fc_norm(pool(norm(x)))) is not its output")
+
+
+def _differ(ours: Tensor, theirs: Tensor) -> bool:
+    return bool((ours - theirs).abs().max() > TOLERANCE * theirs.abs().max().clamp(min=1))
+
+
+def transform_of(model: ViT, arch: str, transform: dict[str, Any] | None, protocol: Protocol) -> dict[str, Any]:
+    """The config's transform, or the model's default one, which must end in the size of the model's input.
+
+    Raises:
+        InputError: it does not.
+    """
+    size = list(model.patch_embed.img_size)
+    if transform is None:
+        data_config = {**timm.data.resolve_model_data_config(model), "input_size": (3, *size)}  # kwargs may have changed the size
+        transform = transforms.default_transform(arch, data_config, protocol)
+    transform = transforms.completed(transform)
+    if transforms.output_size(transform) != size:
+        raise InputError(f"the transform of {arch} does not end in the model's {size[0]} x {size[1]} pixels: correct its resize or crop")
+    return transform
+
+
+def describe(
+    model: ViT,
+    arch: str,
+    kwargs: dict[str, Any],
+    source: str,
+    *,
+    transform: dict[str, Any] | None,
+    protocol: Protocol,
+    weights: Path,
+    labels: str | None = None,
+) -> Card:
+    """The card of an accepted model.
+
+    Args:
+        model: the model.
+        arch: its name in timm.
+        kwargs: the arguments that it was built with.
+        source: where its weights come from; with the sha256 of their file, if there is one.
+        transform: the config's transform, or None for the default.
+        protocol: settles the default transform.
+        weights: the file that holds the weights.
+        labels: how the class of each row of the head is known (`labels.arrange`).
+
+    Raises:
+        InputError: the model has one block, or the transform's output is not the model's input.
+    """
+    if len(model.blocks) < 2:
+        raise InputError(f"{arch} has one block, and what a block builds is measured against the one before: at least two are needed")
+    _warn_of_ties(model, arch)
+    return Card(
+        arch=arch,
+        kwargs=kwargs,
+        classes=model.head.out_features,
+        depth=len(model.blocks),
+        width=model.embed_dim,
+        heads=model.blocks[0].attn.num_heads,
+        grid=tuple(model.patch_embed.grid_size),
+        prefix_tokens=model.num_prefix_tokens,
+        cls_token=getattr(model, "cls_token", None) is not None,
+        pooling="mean" if model.global_pool == "avg" else "token",
+        transform=transform_of(model, arch, transform, protocol),
+        source=source,
+        sha256=sha256(weights),
+        class_embedding=class_embedding.described(model),
+        labels=labels,
+    )
+
+
+def _warn_of_ties(model: ViT, arch: str) -> None:
+    if not model.head.weight.any():
+        log.warning("the head of %s is zero (`weight_init`?): all classes have the same logit, and every rank is chance", arch)
+
+
+def save(model: ViT, path: Path) -> None:
+    """Write a model's parameters as safetensors."""
+    with atomic_write(path) as draft:
+        save_file({key: value.contiguous() for key, value in model.state_dict().items()}, draft)
+
+
+def load_model(folder: Path | str) -> tuple[ViT, Card]:
+    """A run's model in evaluation mode, whose parameters take no gradients, and its card.
+
+    Args:
+        folder: `results/{run}/models/{model}`.
+
+    Raises:
+        InputError: the files are damaged or do not belong together.
+    """
+    folder = Path(folder)
+    card, weights = Card.read(folder / "model.json"), folder / "model.safetensors"
+    if not weights.is_file() or sha256(weights) != card.sha256:
+        raise InputError(f"{weights} is not the file that model.json describes: delete both and run the workflow again")
+    model = build(card.arch, card.kwargs, None if card.class_embedding else card.classes)
+    if card.class_embedding:
+        class_embedding.restored(model, card.classes, card.class_embedding)
+    lens.check(model, card.arch)
+    checkpoints.load(model, load_file(weights), str(weights))
+    log.info("model %s, sha256 %s", card.arch, card.sha256)
+    return model.requires_grad_(False), card
+
+
+def make_model(
+    architecture: Architecture,
+    weights: str,
+    kwargs: dict[str, Any],
+    num_classes: int,
+    seed: int,
+    *,
+    checkpoint: Checkpoint | None = None,
+    key_prefix: str = "",
+    ignore_keys: list[str] | None = None,
+    head: Callable[[ViT], None] | None = None,
+) -> ViT:
+    """Return a model with the weights that a config asks for.
+
+    Args:
+        architecture: from `hub.Hub.architecture`.
+        weights: `pretrained`, `random` or `checkpoint`.
+        kwargs: arguments of `timm.create_model`.
+        num_classes: classes of the data set.
+        seed: seed of random weights.
+        checkpoint: the weights, for `pretrained` and `checkpoint`.
+        key_prefix: see `checkpoints.load`.
+        ignore_keys: see `checkpoints.load`.
+        head: gives the model another head than its own, such as a class embedding.
+
+    Raises:
+        InputError: the model, its weights or its number of classes do not fit.
+    """
+    torch.manual_seed(seed)
+    loader = pretrained.loading(checkpoint, ignore_keys or [], architecture.kwargs) if checkpoint and weights == "pretrained" else None
+    own_classes = loader is not None or head is not None
+    kwargs = {**architecture.kwargs, **kwargs}
+    model = build(architecture.name, kwargs, None if own_classes else num_classes, architecture.pretrained_cfg, loader)
+    if checkpoint and not loader:
+        checkpoints.load(model, checkpoint.weights, str(checkpoint.path), key_prefix, ignore_keys)
+    if head:
+        head(model)
+    accept(model, architecture.name)
+    if weights != "random":
+        _check_activation(model, architecture, weights)
+    classes = model.head.out_features
+    if classes != num_classes:
+        raise InputError(
+            f"model {architecture.name} tells {classes} classes apart and its data set has {num_classes}: set the data set's `classes`"
+        )
+    return model
+
+
+def _check_activation(model: ViT, architecture: Architecture, weights: str) -> None:
+    """Raise an InputError where pretrained weights were trained with another activation than the model's, as timm notes beside them."""
+    notes = architecture.facts.get("notes") or ()
+    if not any("quickgelu" in str(note).lower() for note in notes) or type(model.blocks[0].mlp.act).__name__ == "QuickGELU":
+        return
+    variant = architecture.name.replace("_clip_", "_clip_quickgelu_")
+    problem = f"the weights of {architecture.name} were trained with QuickGELU, and the model has GELU"
+    if weights == "pretrained":
+        raise InputError(
+            f"{problem}: set `arch: {variant}`" + (", or" if timm.is_model(variant) else "") + " `kwargs: {act_layer: quick_gelu}`"
+        )
+    log.warning("%s: a checkpoint that comes from them needs `arch: %s`", problem, variant)

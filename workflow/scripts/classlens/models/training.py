@@ -1,0 +1,96 @@
+"""Training a small Vision Transformer from scratch, for data sets that no published model knows.
+
+Not part of the paper: a plain recipe (AdamW, one-cycle learning rate, flips and crops of the cached images) that is good
+enough for models whose inside is then looked at.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from classlens.compute.device import Compute
+from classlens.data.batches import load_pixels
+from classlens.data.transforms import Transform
+from classlens.progress import log, progress
+
+WARM_UP = 0.2
+LARGEST_GRADIENT = 1.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How long and how fast to train.
+
+    Args:
+        epochs: passes over the images.
+        batch_size: images per step.
+        learning_rate: highest learning rate of the cycle.
+        weight_decay: of AdamW.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+
+
+def load_images(manifest: pa.Table, root: Path, transform: Transform, workers: int) -> tuple[Tensor, Tensor]:
+    """All images of a manifest as uint8 [image, 3, height, width], and their classes [image]."""
+    rows = manifest.to_pylist()
+    with ThreadPoolExecutor(workers) as pool:
+        pixels = list(progress(pool.map(lambda row: load_pixels(row, root, transform), rows), len(rows), "reading training images"))
+    return torch.stack(pixels), torch.tensor([row["class_index"] for row in rows])
+
+
+def train(model: nn.Module, pixels: Tensor, classes: Tensor, transform: Transform, recipe: Recipe, *, compute: Compute, seed: int) -> None:
+    """Train a model in place; the result depends on the seed, not on when or how often it is run.
+
+    Args:
+        model: model with random weights.
+        pixels: uint8 [image, 3, height, width].
+        classes: [image].
+        transform: for its normalisation.
+        recipe: how to train.
+        compute: the device and precision.
+        seed: seed of the order of images and of their augmentation.
+    """
+    compute.place(model).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+    steps = recipe.epochs * -(-len(pixels) // recipe.batch_size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=steps, pct_start=WARM_UP)
+    generator = torch.Generator().manual_seed(seed)
+    losses = []
+    for epoch in progress(range(recipe.epochs), recipe.epochs, "training", unit="epochs"):
+        for chosen in torch.randperm(len(pixels), generator=generator).split(recipe.batch_size):
+            images = transform.normalize(augmented(pixels[chosen], generator).to(compute.device))
+            with compute.autocast():
+                loss = functional.cross_entropy(model(images), classes[chosen].to(compute.device))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)
+            optimizer.step()
+            schedule.step()
+            losses.append(loss.item())
+        log.info("epoch %d: loss %.3f", epoch + 1, sum(losses) / len(losses))
+        losses.clear()
+    model.cpu().eval()
+
+
+def augmented(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """Images flipped at random and moved by up to an eighth of their side, edges mirrored; uint8 [image, 3, height, width]."""
+    side = min(pixels.shape[2:])
+    reach = side // 8
+    padded = functional.pad(pixels.float(), (reach,) * 4, mode="reflect").to(torch.uint8)
+    flips = torch.rand(len(pixels), generator=generator) < 0.5
+    moves = torch.randint(0, 2 * reach + 1, (len(pixels), 2), generator=generator).tolist()
+    height, width = pixels.shape[2:]
+    result = torch.empty_like(pixels)
+    for i, (down, right) in enumerate(moves):
+        moved = padded[i, :, down : down + height, right : right + width]
+        result[i] = moved.flip(-1) if flips[i] else moved
+    return result

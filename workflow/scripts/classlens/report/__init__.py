@@ -1,0 +1,1 @@
+"""What the report, the README and the end of a run say."""

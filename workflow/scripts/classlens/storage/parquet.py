@@ -1,0 +1,173 @@
+"""Reading and writing the workflow's tables: whole or not at all, with their provenance inside."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from classlens.errors import InputError, first_line
+from classlens.storage import checksums
+from classlens.storage.atomic_write import atomic_write
+
+if TYPE_CHECKING:
+    import polars
+
+
+def write_table(path: Path, table: pa.Table, provenance: dict[str, str]) -> None:
+    """Write a table in one go, zstd-compressed, with `provenance` in its schema metadata."""
+    with atomic_write(path) as draft, _named(path):
+        described = table.replace_schema_metadata({**(table.schema.metadata or {}), **provenance})
+        pq.write_table(described, draft, compression="zstd")
+        checksums.add(draft)
+
+
+def write_csv(frame: "polars.DataFrame", path: Path) -> None:
+    """Write a table for people, with six decimal places."""
+    with atomic_write(path) as draft:
+        frame.write_csv(draft, float_precision=6)
+
+
+@contextmanager
+def table_writer(path: Path, schema: pa.Schema, provenance: dict[str, str], **options: Any) -> Iterator[Callable[[pa.RecordBatch], None]]:
+    """A function that appends a record batch to a table as one row group; the file appears when the block ends without an error."""
+    named = [field.name for field in schema if pa.types.is_dictionary(field.type)]  # dictionaries of numbers cost time and save nothing
+    options = {"compression": "zstd", "use_dictionary": named, "write_statistics": False, **options}
+    schema = schema.with_metadata({**(schema.metadata or {}), **provenance})
+    with atomic_write(path) as draft:
+        with _named(path), pq.ParquetWriter(draft, schema, **options) as writer:
+
+            def write(batch: pa.RecordBatch) -> None:
+                with _named(path):
+                    writer.write_table(pa.Table.from_batches([batch]).cast(schema), row_group_size=max(1, batch.num_rows))
+
+            yield write
+        with _named(path):
+            checksums.add(draft)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Give errors of the disk, which pyarrow tells without a file, the name of the one that is written."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        raise
+
+
+def write_all(writers: Iterable[Callable[[pa.RecordBatch], None]], batches: Iterable[pa.RecordBatch]) -> None:
+    """Append a record batch to each of several tables (`table_writer`)."""
+    for write, batch in zip(writers, batches, strict=True):
+        write(batch)
+
+
+_PROTOCOL: ContextVar[str | None] = ContextVar("protocol", default=None)
+
+
+@contextmanager
+def reading(protocol: str | None) -> Iterator[None]:
+    """Within the block, tables of another protocol are refused, so that results of two runs are never mixed."""
+    token = _PROTOCOL.set(protocol)
+    try:
+        yield
+    finally:
+        _PROTOCOL.reset(token)
+
+
+def _check_origin(path: Path | str, metadata: dict[bytes, bytes], wanted: dict[bytes, str | None]) -> None:
+    for key, value in wanted.items():
+        found = metadata.get(key, b"").decode(errors="replace")
+        if value and found and found != value:
+            what = key.decode().partition("_")[0]
+            raise InputError(f"{path} was made with another {what} ({found}, and this is {value}): delete it and run the workflow again")
+
+
+def unreadable(path: Path | str, error: Exception) -> InputError:
+    """The error for a file of this workflow that was damaged after it was written."""
+    return InputError(f"{path} cannot be read ({first_line(error)}): delete it and run the workflow again")
+
+
+class StoredTable:
+    """A Parquet file of this workflow, open for reading. Whatever is read of it has first been held against its checksums (`seal`).
+
+    Args:
+        path: the file.
+        model: sha256 of the weights that it must have been made with.
+
+    Raises:
+        InputError: the file is damaged, or was made with another model or protocol (`reading`).
+    """
+
+    def __init__(self, path: Path | str, model: str | None = None):
+        self.path = path
+        with self._whole_or_refused() as file:
+            checksums.check_footer(file)
+            self._parquet = pq.ParquetFile(path)
+        _check_origin(path, self.metadata, {b"protocol": _PROTOCOL.get(), b"model_sha256": model})
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns."""
+        return self._parquet.schema_arrow.names
+
+    @property
+    def metadata(self) -> dict[bytes, bytes]:
+        """Schema metadata."""
+        return self._parquet.schema_arrow.metadata or {}
+
+    def groups(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """Some columns (None: all), a row group at a time.
+
+        Raises:
+            InputError: they are damaged.
+        """
+        for index in range(self._parquet.num_row_groups):
+            yield self._read([index], columns)
+
+    def read(self, columns: list[str] | None = None) -> pa.Table:
+        """Some columns (None: all) of all rows.
+
+        Raises:
+            InputError: they are damaged.
+        """
+        return self._read(list(range(self._parquet.num_row_groups)), columns)
+
+    def _read(self, groups: list[int], columns: list[str] | None) -> pa.Table:
+        with self._whole_or_refused() as file:
+            for group in groups:
+                checksums.check_columns(file, self._parquet.metadata, group, columns)
+            return self._parquet.read_row_groups(groups, columns)
+
+    @contextmanager
+    def _whole_or_refused(self) -> Iterator[BinaryIO]:
+        try:
+            with open(self.path, "rb") as file:
+                yield file
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise unreadable(self.path, error) from None
+
+
+def read_table(path: Path | str, columns: list[str] | None = None, model: str | None = None) -> pa.Table:
+    """A whole table of this workflow.
+
+    Args:
+        path: the file.
+        columns: names of the columns to read; None for all.
+        model: sha256 of the weights that it must have been made with.
+
+    Raises:
+        InputError: as `StoredTable`.
+    """
+    return StoredTable(path, model).read(columns)
+
+
+def values_of(lists: pa.ChunkedArray) -> np.ndarray:
+    """The values of a column of lists of one length, one list after the other, [row * length]."""
+    return np.concatenate([chunk.flatten().to_numpy() for chunk in lists.chunks])

@@ -1,0 +1,49 @@
+"""What the programs share that run a model."""
+
+from argparse import Namespace
+
+import cli
+from classlens.analyses.model_run import ModelRun
+from classlens.compute.device import Compute
+from classlens.config.settings import Section
+from classlens.config.steps import RunSettings
+from classlens.protocol import Protocol
+
+
+class ModelParser(cli.Parser):
+    """The arguments of a program that runs a model; `args.run` says how."""
+
+    def __init__(self, description: str | None, settings: type[Section], **further: type[Section]):
+        super().__init__(description, settings, run=RunSettings, **further)
+
+    def of_images(self) -> "ModelParser":
+        """Add the model, and the images that it is run on."""
+        self.one(weights="the model's model.safetensors", card="its model.json", manifest="manifest of the split")
+        self.one(root="folder of the data set")
+        return self
+
+
+def compute(args: Namespace, precision: str = "float32") -> Compute:
+    """How a program was asked to run; it has a GPU from now on, if it was to.
+
+    Raises:
+        InputError: the device does not exist.
+    """
+    return Compute.taken(**dict(args.run), precision=precision, threads=args.threads)
+
+
+def model_run(args: Namespace) -> ModelRun:
+    """The model and the images that a program was given (`ModelParser.of_images`).
+
+    Raises:
+        InputError: a file is damaged, or the device does not exist.
+    """
+    settings = args.settings
+    return ModelRun.load(
+        model=args.card.parent,
+        manifest=args.manifest,
+        root=args.root,
+        compute=compute(args, settings.precision),
+        protocol=Protocol.named(settings.protocol),
+        provenance=lambda sha256: cli.provenance(settings, sha256),
+    )
