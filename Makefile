@@ -1,4 +1,4 @@
-# make demo: everything, on generated data.   make check: what takes two minutes.   make test: all tests.   make help: the rest.
+# make demo: the whole workflow on generated data.   make check: quick checks.   make test: all tests.   make help: all targets.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -31,26 +31,26 @@ demo: env  ## Run the whole workflow on the generated demo
 	$(BIN)/snakemake --cores all --configfile config/config.yaml
 
 CONFIG := config/config.yaml
-# The value of a variable as one word of a shell, whatever it holds.
+# The value of a variable, quoted as one word for the shell.
 quoted = '$(subst ','\'',$(value $(1)))'
 
-estimate: env  ## Say what a run will take: make estimate CONFIG=config/paper.yaml
+estimate: env  ## Estimate a run's jobs, disk and time: make estimate CONFIG=config/paper.yaml
 	$(BIN)/python workflow/scripts/estimate.py --configfile $(call quoted,CONFIG) --snakefile Snakefile
 
-publish: env  ## Pack the results of a run for others: make publish CONFIG=config/paper.yaml
+publish: env  ## Pack a run's results for others: make publish CONFIG=config/paper.yaml
 	$(BIN)/snakemake --cores all --configfile $(call quoted,CONFIG)
 	$(BIN)/python workflow/scripts/publish.py --configfile $(call quoted,CONFIG)
 
-adopt: env  ## Take over published results: make adopt FILE=results/paper.tar
-	@test -n $(call quoted,FILE) || { echo "error: say which archive: make adopt FILE=paper.tar"; exit 1; }
+adopt: env  ## Unpack published results: make adopt FILE=results/paper.tar
+	@test -n $(call quoted,FILE) || { echo "error: FILE is not set: name the archive, as in make adopt FILE=paper.tar"; exit 1; }
 	$(BIN)/python workflow/scripts/adopt.py --archive $(call quoted,FILE)
 
-adopt-dates: env  ## Take the files of a copied run for what they are, whatever the copy's dates: make adopt-dates RESULTS=results/demo
-	@test -n $(call quoted,RESULTS) || { echo "error: say which run: make adopt-dates RESULTS=results/demo"; exit 1; }
+adopt-dates: env  ## Restore the dates of a copied run's files: make adopt-dates RESULTS=results/demo
+	@test -n $(call quoted,RESULTS) || { echo "error: RESULTS is not set: name the run's folder, as in make adopt-dates RESULTS=results/demo"; exit 1; }
 	$(BIN)/python workflow/scripts/adopt_dates.py --results $(call quoted,RESULTS)
 
 ##@ Check
-check: lint  ## Check style, types, and what needs no run of the workflow, in two minutes
+check: lint  ## Check style, types and all tests without a workflow run (two minutes)
 	$(BIN)/python -m pytest -m "not cluster and not workflow" --numprocesses logical --dist loadgroup --no-loadscope-reorder
 
 lint: env $(PAGE_STAMP)  ## Check style, types and rules
@@ -67,43 +67,43 @@ $(PAGE_STAMP): $(PAGE_TOOLS)/package-lock.json | node
 	@touch $@
 
 node:
-	@command -v node > /dev/null && command -v npm > /dev/null || { echo "error: the explorer's scripts are checked with Node.js 18 or newer and npm: install them (Debian: nodejs and npm)"; exit 1; }
+	@command -v node > /dev/null && command -v npm > /dev/null || { echo "error: checks of the explorer's scripts need Node.js 18 or newer and npm: install them (Debian: nodejs and npm)"; exit 1; }
 
 test: env  ## Run all tests
 	$(BIN)/python -m pytest -rs --numprocesses logical --dist loadgroup --no-loadscope-reorder
 
-test-cluster: env  ## Test runs on a throw-away Slurm cluster (as root, with Slurm installed)
+test-cluster: env  ## Test runs on a temporary Slurm cluster (needs root and Slurm)
 	$(BIN)/python -m pytest -m cluster -rs tests/test_cluster.py
 
-# The oldest version that pyproject.toml allows, and the newest.
+# The oldest version that pyproject.toml allows, and the newest one.
 SNAKEMAKES := snakemake==9.20.0 snakemake<10
-test-snakemake: env  ## Test what Snakemake does not document with the oldest and the newest version
+test-snakemake: env  ## Test uses of Snakemake's undocumented interfaces, with its oldest and newest version
 	for version in $(foreach item,$(SNAKEMAKES),'$(item)'); do \
 	    $(BIN)/uv run --quiet --isolated --no-project --python $(BIN)/python --with "$$version" --with 'pytest<9.2' \
 	        python -m pytest --noconftest tests/test_snakemake_adapter.py || exit 1; \
 	done
 
-chaos: env  ## Kill a run 200 times, try 10,000 broken inputs of each kind and every other fault; writes docs/reliability.md
+chaos: env  ## Test faults: 200 killed runs, 10,000 broken inputs per kind, and others; writes docs/reliability.md
 	$(BIN)/python -m pytest -m "cluster or not cluster" -rs $(FAULTS) --kills 200 --inputs 10000 --faults docs/reliability.md
 
-##@ Measure, and write pages of the documentation
-docs: demo  ## Build the documentation; docs/_build/html/index.html is its first page
+##@ Measure and document
+docs: demo  ## Build the documentation in docs/_build/html
 	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
 
 bench: demo  ## Measure speed and memory; writes docs/benchmarks.md
 	PYTHONPATH=workflow/scripts $(BIN)/python tools/bench.py --report docs/benchmarks.md
 
-quirks: demo  ## Measure what each quirk of the published code changes; writes docs/quirks.md
+quirks: demo  ## Measure the effect of each quirk of the published code; writes docs/quirks.md
 	PYTHONPATH=workflow/scripts $(BIN)/python tools/quirks.py --report docs/quirks.md
 
-families: env  ## Try every family of models; writes docs/families.md
+families: env  ## Test every family of models; writes docs/families.md
 	PYTHONPATH=workflow/scripts $(BIN)/python tools/families.py --report docs/families.md
 
 tutorial: demo  ## Execute the tutorial on the demo's results; writes docs/tutorial.ipynb
 	$(BIN)/python tools/tutorial.py
 
-reproduction: env  ## Show what was reproduced in the README
+reproduction: env  ## Write the reproduced numbers into README.md
 	$(BIN)/python workflow/scripts/readme.py --expected config/expected.yaml --results results --readme README.md
 
 ##@ Maintain

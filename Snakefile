@@ -1,8 +1,8 @@
-# classlens: where and how class information arises inside Vision Transformers, as a chain of cached results.
+# classlens: where and how class information arises inside Vision Transformers, as a workflow of cached results.
 #
-#   snakemake --cores all                                               everything that config/config.yaml (the demo) asks for
+#   snakemake --cores all                                               everything for config/config.yaml (the demo)
 #   snakemake --cores all --configfile my.yaml                          your own models and images
-#   snakemake --cores 2 results/demo/figures/mean_evolution.svg         one figure, and only what is stale under it
+#   snakemake --cores 2 results/demo/figures/mean_evolution.svg         one figure, and its stale inputs
 import sys
 from pathlib import Path
 
@@ -22,7 +22,7 @@ include: "rules/snakemake_adapter.smk"
 include: "rules/common.smk"
 
 
-# Published results stand for everything that is made with images and models.
+# A run from published results has no images and models: these rules have nothing to do.
 if not plan.published:
 
     include: "rules/data.smk"
@@ -46,7 +46,7 @@ untime_cached_rules()
 
 
 rule all:
-    """Every figure and table, the explorer, and what the report needs (this is what runs if no target is named)"""
+    """All figures and tables, the explorer and the pages of the report (the default target)"""
     default_target: True
     input:
         rules.figures.input,

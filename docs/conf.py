@@ -1,4 +1,4 @@
-"""How Sphinx builds the documentation: `make docs`, or `sphinx-build docs TARGET -D results=FOLDER` with a run's results."""
+"""Sphinx configuration. Build with `make docs`, or with `sphinx-build docs TARGET -D results=FOLDER` for another run's results."""
 
 import sys
 from pathlib import Path
@@ -25,7 +25,7 @@ extensions = [
     "_extensions.run_results",
 ]
 
-# Pages ask no other host for anything: formulas are MathML, and notebooks bring no scripts.
+# Pages work offline: formulas are MathML, and notebooks load no scripts.
 html_math_renderer = "mathml"
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}
 default_role = "code"
@@ -39,7 +39,7 @@ html_static_path = ["_static"]
 html_css_files = ["classlens.css"]
 html_show_sourcelink = False
 html_copy_source = False
-html_show_search_summary = False  # the search would fetch each page, which browsers refuse for files
+html_show_search_summary = False  # the search would load pages, which browsers refuse for local files
 
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
@@ -49,7 +49,7 @@ napoleon_use_ivar = True
 python_maximum_signature_line_length = 100
 
 nitpicky = True
-# Types of other libraries, whose documentation is elsewhere, type variables, and what is read as a type without being one.
+# Sphinx cannot link these: types of other libraries, type variables, and texts that it mistakes for types.
 OTHERS = "torch|np|numpy|pa|pyarrow|pl|polars|matplotlib|PIL|argparse|pathlib|collections|concurrent|contextlib|tarfile|typing"
 OTHERS += "|pydantic|annotated_types"
 VARIABLES = r"[\w.]+\.(Ranks|Result|Item|Part|Module|Step|Settings|_\w+)"

@@ -1,8 +1,8 @@
-# Measures per image, from the projections of one model: small tables that figures and tables are made from.
+# Measures per image, computed from the projections of one model: the small inputs of figures and tables.
 
 
 rule identifiability:
-    """Class identifiability of every image, by block and kind of token"""
+    """Class identifiability of every image, per block and token kind"""
     input:
         projections=PROJECTIONS,
         card="<results>/models/{model}/model.json",
@@ -28,7 +28,7 @@ rule identifiability:
 
 
 rule context:
-    """Class identifiability of tokens on the object and beside it"""
+    """Class identifiability of class tokens and context tokens"""
     input:
         projections=PROJECTIONS,
         card="<results>/models/{model}/model.json",
@@ -54,7 +54,7 @@ rule context:
 
 
 rule building:
-    """What attention and MLP layers add to the class, and whose top class the stream takes on"""
+    """How attention and MLP sublayers change the class logit, and which of them sets the top class of the residual stream"""
     input:
         projections=PROJECTIONS,
         card="<results>/models/{model}/model.json",
@@ -75,6 +75,6 @@ rule building:
     params:
         **program("building.py", plan.step(steps.ProtocolSetting)),
     message:
-        "Measuring how the layers of {wildcards.model} build the class on {wildcards.dataset}"
+        "Measuring how the sublayers of {wildcards.model} build the class on {wildcards.dataset}"
     shell:
         COMMAND

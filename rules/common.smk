@@ -1,4 +1,4 @@
-# What all rules share: the plan that the config stands for, wildcard constraints, commands, and input functions.
+# Shared by all rules: the plan of the run, wildcard constraints, commands and input functions.
 import os
 import re
 import shlex
@@ -20,7 +20,7 @@ from classlens.storage.provenance import code_sha256, sha256
 
 STARTED = time.time()
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
-# What Snakemake remembers of earlier runs in this folder, and what the workflow does.
+# Snakemake's records of earlier runs in this folder, and the workflow's own notes.
 STATE = Path(".snakemake")
 NOTES = STATE.absolute() / "classlens"
 MEMORY = NOTES / "fingerprints.json"
@@ -28,7 +28,7 @@ LOCK = sha256(Path(workflow.basedir) / "envs" / "workflow.lock")
 
 try:
     for path in config_files():
-        load(path)  # Snakemake takes the last of two equal names without a word
+        load(path)  # Snakemake silently keeps the last of two equal keys
     asked = resolve(config)
     EXPECTED = of_run(Path(workflow.basedir) / "config" / "expected.yaml", asked.run)
     results = f"results/{asked.run}"
@@ -41,13 +41,13 @@ try:
 except InputError as error:
     sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
 
-# Jobs run the interpreter that runs Snakemake, whatever `python` is on the path, unless they have environments of their own.
+# Without a conda environment or container, jobs use the same Python interpreter as Snakemake, not the first `python` on the PATH.
 python = "" if jobs_have_environments() else f'PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH" '
-# Snakemake tells torch, NumPy and pyarrow's processor pool of a job's threads; polars reads its variable once, when it is imported.
+# Snakemake sets the number of threads for torch, NumPy and pyarrow's CPU pool. polars and pyarrow's I/O pool read variables of their own.
 pools = 'POLARS_MAX_THREADS="$OMP_NUM_THREADS" ARROW_IO_THREADS="$OMP_NUM_THREADS"'
-# They find their program by a variable, not by a parameter: another checkout makes nothing stale, and other code does (`code`).
+# The programs' folder is an environment variable, not a parameter, so that a moved checkout makes nothing stale. `code` has the hash.
 place = f"SCRIPTS={shlex.quote(str(SCRIPTS))} {FINGERPRINTS}={shlex.quote(str(MEMORY))}"
-# They run in place of the shell, as children of Snakemake, so that they can end when it does (cli.STARTED_BY).
+# `exec` makes each program a child of Snakemake, so that the program can end when Snakemake ends (cli.STARTED_BY).
 shell.prefix(f"export {python}{pools} {place} CLASSLENS_STARTED_BY={os.getpid()}; exec ".replace("{", "{{").replace("}", "}}"))
 
 
@@ -58,12 +58,12 @@ pathvars:
 
 
 def one_of(names):
-    """A wildcard constraint that matches exactly these names."""
+    """Return a wildcard constraint that matches exactly these names."""
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
 def one_of_analysed(names):
-    """A wildcard constraint that matches these models where the path goes on to the split that they are analysed on."""
+    """Return a wildcard constraint that matches these models in paths of their analysed splits."""
     places = {name: (plan.models[name].dataset, plan.datasets[plan.models[name].dataset].eval_split) for name in names}
     return (
         "|".join(f"{re.escape(name)}(?=/{re.escape(dataset)}/{re.escape(split)}/)" for name, (dataset, split) in places.items()) or "(?!)"
@@ -78,15 +78,15 @@ wildcard_constraints:
 
 
 def failures():
-    """What programs have given up with since the run began, as the last lines of their logs say, each once."""
-    began = (Path(results) / run_folder.LOCK).stat().st_mtime  # by the clock of the disk that the logs are on
+    """Return the error messages in the last lines of this run's logs, sorted and without duplicates."""
+    began = (Path(results) / run_folder.LOCK).stat().st_mtime  # the file system's clock, which also dates the logs
     logs = [path for path in Path(f"{results}/logs").rglob("*.log") if path.stat().st_mtime >= began]
-    said = [path.read_text(encoding="utf-8", errors="replace").rstrip().rsplit("\n", 1)[-1] for path in logs]
-    return sorted({line.removeprefix("error: ") for line in said if line.startswith("error: ")})
+    last_lines = [path.read_text(encoding="utf-8", errors="replace").rstrip().rsplit("\n", 1)[-1] for path in logs]
+    return sorted({line.removeprefix("error: ") for line in last_lines if line.startswith("error: ")})
 
 
 def claim_results():
-    """Keep others from writing this run's results until Snakemake ends."""
+    """Lock this run's results folder until Snakemake ends."""
     try:
         run_folder.claim(results, asked)
         if plan.published:
@@ -98,39 +98,39 @@ def claim_results():
 
 
 def gpu_jobs():
-    """How many jobs may use this machine's GPUs at once; 0 where none does. What the nodes of a cluster have is its profile's matter."""
+    """Return the number of jobs that may share this machine's GPUs, or 0 without a GPU. On a cluster, the profile requests GPUs."""
     found = gpus.slots(asked.compute.device, asked.compute.jobs_per_gpu) if runs_here() else 0
     return found and offer("gpu", found)
 
 
 GPU_JOBS = gpu_jobs()
 
-# Resources of rules that run a model, beside memory.
+# Resources of rules that run a model, in addition to RAM and run time.
 ON_DEVICE = {**{name: value for name, value in asked.compute if name != "precision"}, **({"gpu": 1} if GPU_JOBS else {})}
 
 
 def at_once(jobs, usual=None):
-    """How many of so many jobs that run a model do so side by side: as many as GPUs allow, or else the usual number or all."""
+    """Return how many of the given number of model jobs run at once: GPUs set the limit, or `usual` without a GPU."""
     return min(jobs, GPU_JOBS or usual or jobs)
 
 
 def shared(jobs):
-    """Threads of one of so many jobs that share all cores."""
+    """Return the threads per job if this number of jobs shares all cores."""
     return max(1, all_cores() // max(1, jobs))
 
 
 def paired(jobs):
-    """Threads of one of so many jobs that run a model: two at a time fill the seconds in which each loads libraries and writes."""
+    """Return the threads per model job, at most 8. Two jobs at a time keep all cores busy while one of them loads libraries or writes."""
     return min(8, shared(at_once(jobs, 2)))
 
 
 def memory(gigabytes):
-    """Memory that grows when a job is tried again."""
+    """Return a resource function for `mem_mb` that requests more RAM at each retry."""
     return lambda wildcards, attempt: 1024 * gigabytes * attempt
 
 
 def kept(path):
-    """A file that stays only if the config keeps hidden states."""
+    """Return an output path, marked as temporary unless the config keeps hidden states."""
     return path if asked.hidden_states.keep else temp(path)
 
 

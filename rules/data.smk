@@ -1,9 +1,9 @@
-# Data sets: the generated demo, unpacked archives, and the manifest of every split.
+# Data sets: generated shapes, unpacked CIFAR archives, and the manifest of every split.
 DRAWN, UNPACKED = plan.made()
 
 
 rule shapes:
-    """The generated data set of the demo"""
+    """The demo's generated data set"""
     output:
         root=directory("<results>/data/{dataset}/images"),
     log:
@@ -27,7 +27,7 @@ rule shapes:
 
 
 rule cifar:
-    """Images of CIFAR, unpacked from the official archive"""
+    """CIFAR images, unpacked from the official archive"""
     output:
         folder=directory("<results>/data/{dataset}/images/{split}"),
     log:
@@ -56,7 +56,7 @@ rule cifar:
 
 
 rule manifest:
-    """The table of a split's images, each of which is decoded once"""
+    """The manifest of a split; this job decodes every image once to check it"""
     input:
         made_images,
     output:
@@ -85,7 +85,7 @@ rule manifest:
 
 
 rule classes:
-    """The classes of a data set, for models whose weights come from a file"""
+    """The class list of a data set, for models with weights or a class embedding from a file"""
     input:
         made_images,
     output:

@@ -1,8 +1,8 @@
-# The explorer: files of every model, and the page that shows them.
+# The explorer: data files per model, and the page that loads them.
 
 
 rule explorer_model:
-    """What the explorer shows of a model"""
+    """The explorer's data files of a model"""
     input:
         manifest=lambda wildcards: of_model(wildcards.model, "<results>/data/{dataset}/{split}/manifest.parquet"),
         card="<results>/models/{model}/model.json",
@@ -36,13 +36,13 @@ rule explorer_model:
             places=lambda wildcards: {"root": "" if plan.published else plan.datasets[plan.models[wildcards.model].dataset].root},
         ),
     message:
-        "Packing what is known of the images of {wildcards.model} for the explorer"
+        "Packing the results of {wildcards.model} for the explorer"
     shell:
         COMMAND
 
 
 rule explorer:
-    """A page on which every image, token and layer can be looked at"""
+    """The explorer: an interactive page for single images, tokens and blocks"""
     input:
         explored=expand("<results>/explorer/{model}", model=plan.explored),
         warnings=rules.sanity.output.warnings,
@@ -61,6 +61,6 @@ rule explorer:
     params:
         **program("explorer.py", plan.explorer_step()),
     message:
-        "Writing the page of the explorer"
+        "Writing the explorer's page"
     shell:
         COMMAND

@@ -1,4 +1,4 @@
-# The paper's figures. Each is written in the formats that the config asks for, beside the csv that it is drawn from. Letters are aliases: `snakemake F2`.
+# The paper's figures, each in the config's formats with a csv file of its numbers. Letters are aliases: `snakemake F2`.
 from classlens.config.catalogue import FIGURES
 
 for figure in FIGURES:

@@ -1,9 +1,9 @@
-# Hidden states, memory keys and predictions, from one forward pass per image and model. Memory keys are of the analysed split only.
+# Hidden states, memory keys and predictions, from one forward pass per image and model. Only the analysed split gets memory keys.
 ruleorder: extract_with_memory_keys > extract
 
 
 rule extract:
-    """Hidden states of a shard of images, in one forward pass"""
+    """Hidden states and predictions of a shard, in one forward pass per image"""
     input:
         manifest="<results>/data/{dataset}/{split}/manifest.parquet",
         weights="<results>/models/{model}/model.safetensors",
@@ -36,7 +36,7 @@ rule extract:
 
 
 use rule extract as extract_with_memory_keys with:
-    """The same, and the memories that each token uses most"""
+    """Hidden states, predictions and the active memories of each token of a shard"""
     output:
         states=kept("<results>/hidden_states/{model}/{dataset}/{split}/{shard}.parquet"),
         predictions="<results>/predictions/{model}/{dataset}/{split}/{shard}.parquet",
@@ -47,7 +47,7 @@ use rule extract as extract_with_memory_keys with:
 
 
 rule predictions:
-    """What a model predicts for every image"""
+    """A model's predictions for all images of a split"""
     input:
         shards=shards_of("<results>/predictions/{model}/{dataset}/{split}/{shard}.parquet"),
     output:

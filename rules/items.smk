@@ -1,16 +1,16 @@
-# What figures and tables have in common.
+# Functions shared by the rules of figures and tables.
 import json
 
 
 def file_of(item):
-    """Name of the files of a figure or table, without suffix; of one per model with the wildcard."""
+    """Return the file name of a figure or table without suffix, with the wildcard {model} for an item per model."""
     return f"{item.name}_{{model}}" if item.per_model else item.name
 
 
 def inputs_of(item):
-    """The inputs of a figure or table by name: of the wildcard's model, or of all models that it shows.
+    """Return the inputs of a figure or table by name: files of the wildcard's model, or of all shown models.
 
-    An input that is named like an analysis is left out unless all models have that analysis.
+    An input with the name of an analysis is left out unless all shown models have that analysis.
     """
     names = plan.models_of(item)
     missing = {name for name in item.inputs if name in settings.ANALYSES and not set(names) <= set(plan.models_with(name))}
@@ -21,14 +21,14 @@ def inputs_of(item):
 
 
 def step_of(item, step_of_models):
-    """What a figure or table depends on: of the wildcard's model, or of all models that it shows."""
+    """Return the settings on which a figure or table depends: for the wildcard's model, or for all shown models."""
     if item.per_model:
         return lambda wildcards: step_of_models([wildcards.model])
     return step_of_models(plan.models_of(item))
 
 
 def describe_items(kind, items):
-    """Say what rules of figures or tables make, also under their letters."""
+    """Describe the rules of figures or tables and their letter aliases for `snakemake --list`."""
     for item in items:
         describe(f"{kind}_{item.name}", f"{item.letter}: {item.title}")
         if plan.models_of(item):
@@ -36,14 +36,14 @@ def describe_items(kind, items):
 
 
 def formats(figure):
-    """The files of a figure, by format; the report shows the first."""
+    """Return the files of a figure by format. The report shows the first format."""
     files = {form: f"<results>/figures/{file_of(figure)}.{form}" for form in ("csv", *plan.formats)}
     first = plan.formats[0]
     return {**files, first: in_report(figure, f"figures/{figure.name}", files[first])}
 
 
 def in_report(item, caption, path):
-    """A figure or table that the report shows, with a caption of `workflow/report/`."""
+    """Return an output path, marked for the report with its caption in `workflow/report/`."""
     return report(path, caption=f"../workflow/report/{caption}.rst", category=CATEGORIES[item.analysis], labels=labels_of(item))
 
 
@@ -51,7 +51,7 @@ FIGURE_SPACE = "\N{FIGURE SPACE}"
 
 
 def labels_of(item):
-    """What the report lists an item under. It sorts by text: the space, as wide as a digit, puts F2 before F10."""
+    """Return the label of an item in the report, which sorts by text. A space as wide as a digit puts F2 before F10."""
     name = f"{item.letter[:1]}{item.letter[1:].rjust(2, FIGURE_SPACE)} {item.title}".strip()
     if item.per_model:
         return lambda wildcards: {"result": plain(f"{name}: {plan.models[wildcards.model].label}")}
@@ -59,17 +59,17 @@ def labels_of(item):
 
 
 def plain(label):
-    """A model's label where the report makes neither HTML nor a wildcard of it: an invisible space follows what either begins with."""
+    """Return a model's label with invisible spaces, so that the report reads no HTML tag and no wildcard in it."""
     return re.sub("([<{])", "\\1\N{ZERO WIDTH SPACE}", label)
 
 
 def drawn(names):
-    """All files of figures, so that any of them that is missing is made again."""
+    """Return all files of some figures, so that a missing file is made again."""
     return [f"<results>/figures/{name}.{form}" for name in names for form in ("csv", *plan.formats)]
 
 
 def facts_of_run():
-    """What `report_pages` wrote; nothing if it has not yet, or if that is damaged and about to be written again."""
+    """Return the facts that `report_pages` wrote, or an empty dictionary if the file is missing or damaged."""
     try:
         found = json.loads(Path(f"{results}/report/facts.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -1,8 +1,8 @@
-# Key-value memories: the classes that they stand for, and whether tokens use those of their class.
+# Key-value memories: which classes they write, and whether tokens use memories of their own class.
 
 
 rule memories:
-    """Which memories of a layer stand for classes, and which tokens use"""
+    """Which classes a sublayer's memories write, and which memories tokens use"""
     input:
         weights="<results>/models/{model}/model.safetensors",
         card="<results>/models/{model}/model.json",
@@ -30,6 +30,6 @@ rule memories:
     params:
         **program("memories.py", plan.step(steps.ProtocolSetting)),
     message:
-        "Asking which classes the memories of {wildcards.model} stand for on {wildcards.dataset}"
+        "Analysing the key-value memories of {wildcards.model} on {wildcards.dataset}"
     shell:
         COMMAND

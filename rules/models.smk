@@ -1,8 +1,8 @@
-# Models: fetched, loaded or initialised, or trained here; checked and kept with their description.
+# Models: downloaded, loaded, initialised or trained, then checked and stored with their card.
 
 
 rule model:
-    """A model from the hub, a checkpoint or a seed, which must pass a self-check"""
+    """A model from the hub, a checkpoint or a seed; it must pass a self-check"""
     input:
         class_list=class_list,
     output:

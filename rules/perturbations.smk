@@ -1,8 +1,8 @@
-# What models still identify when attention is cut or tokens are removed: all conditions of a model in one job.
+# Class identifiability with cut attention or removed tokens. One job measures all conditions of a model.
 
 
 rule perturbations:
-    """Class identifiability without attention to others, without context, without the object"""
+    """Class identifiability with cut attention, without context tokens and without class tokens"""
     input:
         manifest=eval_manifest,
         weights="<results>/models/{model}/model.safetensors",

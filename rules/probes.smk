@@ -2,7 +2,7 @@
 
 
 rule probes:
-    """Linear probes of every site, block and token position"""
+    """Linear probes for every site, block and token position"""
     input:
         card="<results>/models/{model}/model.json",
         manifest=eval_manifest,

@@ -1,19 +1,19 @@
-# How programs are called, and what makes their results stale.
+# How rules call programs, and which changes make results stale.
 
 
-# sha256 of every program that a rule runs, by its name and that of the figure or table that it makes.
+# sha256 of the code of every program, by script and by the name of the figure or table (empty for other programs).
 CODE = {}
 
 
 def program(script, settings, name="", modules=(), places=None, **further):
-    """The params of a program: its settings, its files, and hashes of its code and of the environment.
+    """Return the params of a rule: the program's settings and files, and hashes of its code and of the environment.
 
-    `settings` is a step, or a function of the wildcards that returns one. `places` is a function of the wildcards that returns arguments which
-    make nothing stale, such as folders outside the results. Further parameters are what else the result depends on.
+    `settings` is a step, or a function from wildcards to a step. `places` is a function from wildcards to arguments that make nothing
+    stale, such as folders outside the results. `further` holds other parameters on which the result depends.
     """
     CODE[script, name] = code_sha256(SCRIPTS / script, *modules)
 
-    def files(wildcards, input, output):  # Snakemake does not remember parameters that depend on the output
+    def files(wildcards, input, output):  # Snakemake does not record parameters that depend on the output
         named = files_of_job(input, output)
         return UnhashedArguments(" ".join(named), [*arguments_of(named), *flags_of(places(wildcards) if places else {})])
 
@@ -27,21 +27,21 @@ def program(script, settings, name="", modules=(), places=None, **further):
 
 
 def files_of_job(input, output):
-    """A job's named inputs and outputs, without those that it lacks: lists of paths by name."""
+    """Return a job's named inputs and outputs as lists of paths, without empty ones."""
     named = {name: [paths] if isinstance(paths, str) else list(paths) for files in (input, output) for name, paths in files.items()}
     return {name: paths for name, paths in named.items() if paths}
 
 
 def arguments_of(named):
-    """Lists of paths as arguments of a program."""
+    """Return named lists of paths as program arguments."""
     return [part for name, paths in named.items() for part in (f"--{name.replace('_', '-')}", *paths)]
 
 
 def flags_of(places):
-    """Texts as arguments of a program; none for what is not there."""
+    """Return named texts as program arguments, without empty ones."""
     return [f"--{name.replace('_', '-')}={text}" for name, text in places.items() if text]
 
 
-# How a rule's program is called, and how one that runs a model on a device.
+# The shell command of a rule, and that of a rule that runs a model on a device.
 COMMAND = 'python "$SCRIPTS"/{params.program:q} --log {log:q} --threads {threads} {params.settings:q} {params.files}'
 ON_DEVICE_COMMAND = " ".join([COMMAND, *(f"--{name.replace('_', '-')}={{resources.{name}:q}}" for name in RunSettings.settings())])

@@ -1,8 +1,8 @@
-# Projections of hidden states onto the class embedding, and the labels of the tokens that they belong to.
+# Projections of hidden states onto the class embedding, and labels of the image tokens.
 
 
 rule project:
-    """Hidden states of a shard projected onto the class embedding"""
+    """Projections of a shard's hidden states onto the class embedding"""
     input:
         manifest="<results>/data/{dataset}/{split}/manifest.parquet",
         weights="<results>/models/{model}/model.safetensors",
@@ -33,7 +33,7 @@ rule project:
 
 
 rule tokens:
-    """Whether each image token lies on the object, by the masks"""
+    """Labels of image tokens from the masks: class, context or ignored"""
     input:
         manifest=eval_manifest,
         card="<results>/models/{model}/model.json",

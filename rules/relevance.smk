@@ -1,8 +1,8 @@
-# Relevance maps of every method, and what they are worth: deletion curves, and agreement with the masks.
+# Relevance maps of all methods, and their evaluation: deletion curves and agreement with the masks.
 
 
 rule relevance:
-    """Relevance maps of every method"""
+    """Relevance maps of all methods"""
     input:
         manifest=eval_manifest,
         weights="<results>/models/{model}/model.safetensors",
@@ -33,7 +33,7 @@ rule relevance:
 
 
 rule deletion:
-    """What a model predicts as tokens are removed by relevance"""
+    """Whether a model stays correct as tokens are removed in order of relevance"""
     input:
         manifest=eval_manifest,
         weights="<results>/models/{model}/model.safetensors",
@@ -56,13 +56,13 @@ rule deletion:
     params:
         **program("deletion.py", plan.step(steps.DeletionStep, asked.deletion), places=root),
     message:
-        "Deleting tokens of {wildcards.model} on {wildcards.dataset} by their relevance"
+        "Removing tokens of {wildcards.model} on {wildcards.dataset} in order of relevance"
     shell:
         ON_DEVICE_COMMAND
 
 
 rule deletion_curves:
-    """Accuracy over removed tokens, and the areas under it"""
+    """Deletion curves and the areas under them"""
     input:
         deletion="<results>/deletion/{model}/{dataset}_images.parquet",
     output:
@@ -81,13 +81,13 @@ rule deletion_curves:
     params:
         **program("deletion_curves.py", plan.step(steps.StatisticsStep)),
     message:
-        "Measuring the areas under the deletion curves of {wildcards.model} on {wildcards.dataset}"
+        "Computing the deletion curves of {wildcards.model} on {wildcards.dataset}"
     shell:
         COMMAND
 
 
 rule segmentation:
-    """How well relevance maps agree with the masks"""
+    """Agreement of relevance maps with the masks"""
     input:
         manifest=eval_manifest,
         card="<results>/models/{model}/model.json",

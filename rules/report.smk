@@ -1,15 +1,15 @@
-# The report, `snakemake --report report.zip`: tables as pages, and what captions and the front page say of this run.
+# The report, `snakemake --report report.zip`: tables as pages, and the run's facts for captions and front page.
 from classlens.config.catalogue import Item
 
 
 report: "../workflow/report/summary.rst"
 
 
-# Captions and front page are templates that see nothing of a run but its config: what they say of it is put there.
+# The templates of captions and front page see only the config, so the run's facts are stored in the config.
 config["report"] = {**facts_of_run(), "protocol": plan.protocol.name}
 
 TABLE_PAGES = [table for table in TABLES if plan.models_of(table)]
-# Figures and tables that were asked for and are not made.
+# Requested figures and tables that cannot be made.
 WITHOUT_MASKS = [f"{item.letter} {item.name} of {name} (no masks)" for name, items in plan.without_masks().items() for item in items]
 COMPARISON = Item("", "reproduction", "Expected numbers and those of this run", "reproduction")
 
@@ -18,7 +18,7 @@ REPORTED = [*TABLE_PAGES, *([COMPARISON] if EXPECTED else [])]
 
 
 rule report_pages:
-    """Tables as pages, and the facts in the report's captions and on its front page"""
+    """The report's pages of tables, and the facts in its captions and on its front page"""
     input:
         cards=[f"<results>/models/{model}/model.json" for model in plan.presented],
         manifests=sorted({of_model(model, "<results>/data/{dataset}/{split}/manifest.parquet") for model in plan.presented}),
@@ -55,7 +55,7 @@ onsuccess:
         kind: [name for names in items.values() for name in names]
         for kind, items in (("figures", plan.figures()), ("tables", plan.tables()))
     }
-    said = steps.SummaryStep(
+    summary = steps.SummaryStep(
         **made,
         seconds=time.time() - STARTED,
         formats=plan.formats,
@@ -63,13 +63,13 @@ onsuccess:
         without_masks=WITHOUT_MASKS,
         arguments=config_arguments(),
     )
-    said = flags(said)
-    shell("python {SCRIPTS:q}/summary.py --results {results:q} {said:q}")
+    summary_flags = flags(summary)
+    shell("python {SCRIPTS:q}/summary.py --results {results:q} {summary_flags:q}")
 
 
 onerror:
     if not plan.published:
         run_record.keep(results, STATE)
-    print("The run has stopped. Above, `Error in rule` names each failed job and its log; the same command goes on from what is done.")
+    print("The run has stopped. Above, `Error in rule` names each failed job and its log. The same command continues the run.")
     for reason in failures():
         print(f"What went wrong: {reason}")

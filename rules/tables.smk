@@ -1,7 +1,7 @@
-# The paper's tables, each over all models, what they reproduce, and what is odd about the run. Letters are aliases: `snakemake T1`.
+# The paper's tables over all models, the comparison with expected numbers, and plausibility checks. Letters are aliases: `snakemake T1`.
 from classlens.config.catalogue import TABLES
 
-# The tables that hold numbers which this run should give.
+# Tables that contain an expected number of this run.
 COMPARED = sorted({group.table for group in EXPECTED} & {table.name for table in TABLES if plan.models_of(table)})
 
 
@@ -33,7 +33,7 @@ for table in TABLES:
 
 
 rule reproduction:
-    """The run's tables beside the numbers that they should hold"""
+    """The comparison of the run's tables with the expected numbers"""
     input:
         tables=[f"<results>/tables/{name}.csv" for name in COMPARED],
     output:
@@ -56,12 +56,12 @@ rule reproduction:
         COMMAND
 
 
-# Models whose answers are looked at: random weights are meant to guess.
+# Models whose predictions are checked. Models with random weights guess by design.
 ANSWERING = [model for model in plan.models.values() if model.weights != "random"]
 
 
 rule sanity:
-    """Signs of classes in another order, wrong transforms or weights, masks without an object, and copies of images"""
+    """Warnings about a wrong order of classes, wrong transforms or weights, masks without an object, and duplicate images"""
     input:
         cards=[f"<results>/models/{model.name}/model.json" for model in ANSWERING],
         predictions=[of_model(model.name, "<results>/predictions/{model}/{dataset}/{split}.parquet") for model in ANSWERING],
@@ -82,7 +82,7 @@ rule sanity:
     params:
         **program("sanity.py", plan.sanity_step(ANSWERING)),
     message:
-        "Looking for signs that something else was measured than was meant"
+        "Checking the results for signs of mistakes in data, classes or weights"
     shell:
         COMMAND
 

@@ -1,25 +1,25 @@
-# Random twins that models are compared with: one job per model makes those of all seeds, and measures them in one pass over the images.
-# They have no hidden states. Twins for which the config asks more are models like others, made and measured by the other rules.
+# Random twins. One job per model makes the twins of all seeds and measures them in one pass over the images, without storing hidden states.
+# If the config requests further analyses of twins, the rules of ordinary models make and measure them.
 
 
 def of_twins(model, pattern):
-    """A path of each random twin of a model."""
+    """Return one path per random twin of a model."""
     return [of_model(twin, pattern) for twin in plan.measured_together[model]]
 
 
 def shards_of_twins(model, pattern, twins):
-    """The shards of some random twins of a model, those of the first one first."""
+    """Return the shards of some random twins of a model, twin by twin."""
     return [of_model(twin, pattern, shard=shard) for twin in twins for shard in plan.eval_shards(twin)]
 
 
 def memories_of_twins(model):
-    """What is known of the memories of a model's random twins, by argument, where some model is compared with it."""
+    """Return the memory tables of a model's random twins by argument, if a model with the analysis `memories` is compared with them."""
     names = ("class_value_agreement", "key_value_agreement", "composition", "chance") if plan.twins_need_memories(model) else ()
     return {name: of_twins(model, f"<results>/memories/{{model}}/{{dataset}}/{name}.parquet") for name in names}
 
 
 def places_of_twins(model):
-    """Where a model's images, its class embedding and the hub's files are."""
+    """Return a function that gives the paths of a model's images, class embedding and hub cache."""
     embedding = plan.files_of_model(plan.measured_together[model][0])["class_embedding"]
     return lambda wildcards: {"root": plan.datasets[plan.models[model].dataset].root, "class_embedding": embedding, **hub()}
 

@@ -6,26 +6,24 @@ from dataclasses import dataclass
 
 HEAD = """# Reliability
 
-What a run does when something fails, as tested by `make chaos`, which writes this page. For every row the fault was caused, the message
-was read, its advice was followed or the same command given again, and the results were compared, byte by byte, with those of an
-undisturbed run.
+This page lists how a run reacts to faults. `make chaos` causes the faults and writes this page. For every row, it causes the fault, reads
+the error message, follows its advice or repeats the command, and compares the results byte by byte with those of an undisturbed run.
 
-- **Results are whole or absent.** A program writes to a draft and renames it when it is complete. Tables carry a checksum of every
-  column and of their footer, model.json one of itself, and models and images are known by their sha256: damage is found before
-  anything is computed from it, and named.
-- **A run goes on with the command that started it**, after whatever end: jobs end with the Snakemake that started them, the lock of
-  the results folder is the system's and ends with its process, and what had finished is kept.
+- **Writes are atomic.** A program writes to a draft file and renames it when it is complete. Tables have a checksum for every column and
+  for their footer, model.json has a checksum, and models and images are identified by their sha256. A program therefore detects a damaged
+  file before it computes anything from it, and names the file in its error message.
+- **The same command continues a run**, however the run ended. Jobs end together with their Snakemake process, the lock of the results
+  folder ends with the process that holds it, and finished results stay.
 - **Results are not mixed.** A results folder belongs to one run and protocol, and each table to one model and protocol.
-- **Nothing in data, checkpoints, archives or configs is executed**, names of any kind are only names, and the network is asked for
-  nothing but `weights: pretrained`, `hf-hub:` models and `download: true`. Every rule's values are quoted, and an archive is compared
-  with what `make publish` would have written.
+- **No code in data, checkpoints, archives or configs is executed.** Rules quote all values that they pass to a shell, and `make adopt`
+  accepts only what `make publish` writes. classlens uses the network only for `weights: pretrained`, `hf-hub:` models and `download: true`.
 
-Outside our control: Snakemake reads a `--configfile` before the workflow begins. One that does not exist, is not UTF-8, or holds a mapping
-that contains itself is answered by Snakemake, with a traceback that ends in the reason; mappings that merge each other many times over
-(`<<`) keep it busy without end; and what is in a file with the key `__use_yte__` it runs, before classlens refuses the file. `make
-estimate` reads the file itself first, and says what is wrong in one line.
+Some faults are outside our control, because Snakemake reads a `--configfile` before the workflow starts. If the file does not exist, is
+not UTF-8, or holds a mapping that contains itself, Snakemake prints a traceback with the reason in its last line. If the file merges
+mappings that merge many others (`<<`), Snakemake may not finish reading it. If the file has the key `__use_yte__`, Snakemake executes
+code in the file before classlens refuses it. `make estimate` reads the file itself first and gives a one-line error message.
 
-| fault | times tried | what a person sees | data lost | work repeated |
+| fault | times tried | message or reaction | results lost | work repeated |
 |---|---|---|---|---|
 """
 

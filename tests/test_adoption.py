@@ -186,7 +186,7 @@ REFUSED: dict[str, tuple[Callable[[Members], Members], str]] = {
     "a queue": (instead(TABLE, type=tarfile.FIFOTYPE), f"{TABLE} is not a plain file"),
     "a sparse file": (instead(TABLE, type=tarfile.GNUTYPE_SPARSE), f"{TABLE} is not a plain file"),
     "a folder": (instead(TABLE, type=tarfile.DIRTYPE), f"{TABLE} is not a plain file"),
-    "an executable file": (instead(TABLE, mode=0o755), f"{TABLE} is not as it was published, by its header"),
+    "an executable file": (instead(TABLE, mode=0o755), f"{TABLE} is not as it was published (its header differs)"),
     "a file twice": (twice(TABLE), f"it holds {TABLE} twice"),
     "all files twice": (everything_twice, "published.json is not listed in its published.json"),
     "the manifest twice": (twice("published.json"), "published.json is not listed in its published.json"),
@@ -197,7 +197,7 @@ REFUSED: dict[str, tuple[Callable[[Members], Members], str]] = {
     "a manifest that is a list": (manifest_bytes(b"[]"), "[] is not of type 'object'"),
     "a manifest that is deep": (manifest_bytes(b"[" * 10**6), "its published.json is nested too deeply"),
     "a deep config": (manifest_bytes(b'{"config": ' + b'{"a":' * 900 + b"1" + b"}" * 901), "is not as `make publish` writes it"),
-    "a name twice in the manifest": (manifest_bytes(b'{"run": "a", "run": "b"}'), "the name 'run' stands twice"),
+    "a name twice in the manifest": (manifest_bytes(b'{"run": "a", "run": "b"}'), "the name 'run' appears twice"),
     "a manifest in UTF-16": (manifest_bytes("{}".encode("utf-16")), "published.json is not as `make publish` writes it"),
     "a number of 10,000 digits": (manifest_bytes(b'{"run": ' + b"1" * 10_000 + b"}"), "its published.json cannot be read"),
     "a list for a run": (said("run", []), "`run`: [] is not of type 'string'"),
@@ -219,8 +219,8 @@ REFUSED: dict[str, tuple[Callable[[Members], Members], str]] = {
     "a config with an unknown key": (said("config>__use_yte__", True), "`__use_yte__` is not known"),
     "a config with a figure style": (said("config>figures>style", "x"), "holds a config that names folders"),
     "a size that is none": (said(f"bytes>{TABLE}", -1), "-1 is less than the minimum of 0"),
-    "a size of 20 GB": (said(f"bytes>{TABLE}", 20 * 10**9), "bytes and lists files of 20,0"),
-    "a size that is wrong": (said(f"bytes>{TABLE}", 7), f"{TABLE} is not as it was published, by its header"),
+    "a size of 20 GB": (said(f"bytes>{TABLE}", 20 * 10**9), "bytes and lists files with 20,0"),
+    "a size that is wrong": (said(f"bytes>{TABLE}", 7), f"{TABLE} is not as it was published (its header differs)"),
     "a file without size": (said("bytes", {}), "does not give the size and the sha256 of each file"),
     "a hash that is none": (said(f"files>{TABLE}", "x"), f"{TABLE} is not as it was published; get"),
 }
@@ -244,7 +244,7 @@ def test_another_config_file_is_refused(archive: Path, tmp_path: Path) -> None:
         manifest["files"]["config.yaml"], manifest["bytes"]["config.yaml"] = hashlib.sha256(evil).hexdigest(), len(evil)
 
     rewrite(tmp_path / "changed.tar", [with_manifest(parts, listed)[0], member("config.yaml", evil), *parts[2:]])
-    assert "lists another config.yaml than that of its config" in refusal(tmp_path / "changed.tar", tmp_path / "results")
+    assert "lists a config.yaml that differs from its config" in refusal(tmp_path / "changed.tar", tmp_path / "results")
 
 
 def test_a_sparse_member_of_20_gb_is_refused_at_once(archive: Path, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ class Harmful:
 def test_nothing_in_an_archive_is_executed(tmp_path: Path) -> None:
     archive, _ = write_archive(tmp_path, "cifar100", 1)
     (tmp_path / archive.folder / "test").write_bytes(pickle.dumps({b"data": Harmful()}, protocol=2))
-    with pytest.raises(InputError, match=r"test is not a file of the official Python archive \(it asks for"):
+    with pytest.raises(InputError, match=r"test is not a file of the official Python archive \(it refers to"):
         cifar.unpack("cifar100", tmp_path, "test", 1, tmp_path / "images")
     assert not Path("/tmp/classlens-was-harmed").exists()
 
@@ -83,7 +83,7 @@ def test_names_of_classes_that_are_no_names_of_folders(tmp_path: Path, name: Any
 def test_images_are_counted_without_reading_the_archive() -> None:
     assert ARCHIVES["cifar100"].count("test", 5) == 500
     assert ARCHIVES["cifar10"].count("train", None) == 50000
-    with pytest.raises(InputError, match="has 100 images of each class in test and 101 are asked for"):
+    with pytest.raises(InputError, match="has 100 images of each class in test, but the config needs 101"):
         ARCHIVES["cifar100"].count("test", 101)
     with pytest.raises(InputError, match="has no split 'validation'"):
         ARCHIVES["cifar100"].count("validation", 1)
@@ -94,5 +94,5 @@ def test_an_archive_that_cannot_be_fetched_is_named(tmp_path: Path, monkeypatch:
         raise OSError("no network")
 
     monkeypatch.setattr("torchvision.datasets.utils.download_and_extract_archive", refuse)
-    with pytest.raises(InputError, match=r"cifar-100-python.tar.gz cannot be fetched \(no network\)"):
+    with pytest.raises(InputError, match=r"cifar-100-python.tar.gz cannot be downloaded \(no network\)"):
         cifar.download("cifar100", tmp_path)

@@ -50,7 +50,7 @@ def test_rows_are_matched_with_the_data_sets_classes(tmp_path: Path, names: list
     ("names", "message"),
     [
         (None, "does not name its rows"),
-        (["n1", "n2"], "has 4 rows, and its metadata does not name as many"),
+        (["n1", "n2"], "has 4 rows, but its metadata `classes` does not list 4 names"),
         (["n1", "n2", "n3", "x"], r"has no rows for the class n4 \(crane\)"),
         (["n1", "n2", "crane", "crane"], r"has 2 rows for the class n3 \(crane\)"),
     ],
@@ -114,7 +114,7 @@ def test_kept_models_have_their_class_embedding(tmp_path: Path, kwargs: dict[str
 
 
 def test_widths_and_heads_that_do_not_fit() -> None:
-    with pytest.raises(InputError, match=r"vectors of width 20, and the model has 24 \(or its head's 16\)"):
+    with pytest.raises(InputError, match=r"vectors of width 20, but the model needs 24 \(or 16 after its head\)"):
         class_embedding.attach(build(num_classes=16), Vectors(torch.zeros(4, 20), None), Comparison(), "text")
     distilled = timm.create_model("deit_tiny_distilled_patch16_224", **SMALL)
     with pytest.raises(InputError, match="two heads"):
@@ -155,7 +155,7 @@ def test_a_projection_is_kept_where_it_is_known_to_be_one() -> None:
     assert not projects(24, 24, Comparison(projection=False, head_projects=True))
     with pytest.raises(InputError, match="set `projection` of the model's `class_embedding` to keep"):
         projects(24, 24, Comparison())
-    with pytest.raises(InputError, match=r"width 24, and the model has 24 \(or its head's 16\), with `projection: keep`"):
+    with pytest.raises(InputError, match=r"width 24, but the model needs 24 \(or 16 after its head\), with `projection: keep`"):
         projects(16, 24, Comparison(projection=True))
     with pytest.raises(InputError, match="with `projection: drop`"):
         projects(16, 16, Comparison(projection=False))

@@ -234,9 +234,9 @@ LISTS = {
     "empty": (b"\n \n", "is empty"),
     "with a blank line": (b"cat\n\ndog\n", "line 2 is blank"),
     "with a path": (b"validation/cat\ndog\n", r"line 1 \(validation/cat\) is a path"),
-    "with a line twice": (b"cat\ndog\ncat\n", r"line 3 \(cat\) is there twice"),
+    "with a line twice": (b"cat\ndog\ncat\n", r"line 3 \(cat\) appears twice"),
     "without a folder": (b"cat\n", "does not list the class folder dog"),
-    "in other capitals": (b"cat\nDog\n", r"does not list the class folder dog .*\(it lists Dog: capitals count\)"),
+    "in other capitals": (b"cat\nDog\n", r"does not list the class folder dog .*\(it lists Dog: names are case-sensitive\)"),
 }
 
 
@@ -276,7 +276,9 @@ def test_names_before_indices(caplog: pytest.LogCaptureFixture) -> None:
     assert "config key `projection.classes`: 2 is taken as the name of class 1, not as an index" in caplog.text
 
 
-@pytest.mark.parametrize(("wanted", "message"), [("crane", r"several classes \(n02012849, n03126707\)"), (5, "no class"), (-1, "no class")])
+@pytest.mark.parametrize(
+    ("wanted", "message"), [("crane", r"several classes \(n02012849, n03126707\)"), (5, "not a class"), (-1, "not a class")]
+)
 def test_classes_that_are_none_or_several(wanted: str | int, message: str) -> None:
     with pytest.raises(InputError, match=rf"`key`: {wanted!r} is .*{message}"):
         class_index(wanted, CLASSES, "key")

@@ -39,12 +39,15 @@ def refusal(folder: Path, text: str | bytes) -> str:
 
 
 REFUSED: dict[str, tuple[str | bytes, str]] = {
-    "one model twice": (SMALLEST + "  m: {arch: other}\n", "config.yaml: line 4: the name 'm' stands twice in one mapping"),
-    "one key twice": (SMALLEST + "seed: 1\nseed: 2\n", "line 5: the name 'seed' stands twice"),
-    "one key twice in braces": (SMALLEST.replace("{kind: shapes}", "{kind: shapes, kind: shapes}"), "line 1: the name 'kind' stands twice"),
-    "one key twice in JSON": ('{"models": {}, "models": {}}', "the name 'models' stands twice in one mapping"),
-    "a quoted key twice": (SMALLEST + "seed: 1\n'seed': 2\n", "the name 'seed' stands twice"),
-    "two merges": (SMALLEST + "compute: {<<: {}, <<: {}}\n", "the name '<<' stands twice"),
+    "one model twice": (SMALLEST + "  m: {arch: other}\n", "config.yaml: line 4: the name 'm' appears twice in one mapping"),
+    "one key twice": (SMALLEST + "seed: 1\nseed: 2\n", "line 5: the name 'seed' appears twice"),
+    "one key twice in braces": (
+        SMALLEST.replace("{kind: shapes}", "{kind: shapes, kind: shapes}"),
+        "line 1: the name 'kind' appears twice",
+    ),
+    "one key twice in JSON": ('{"models": {}, "models": {}}', "the name 'models' appears twice in one mapping"),
+    "a quoted key twice": (SMALLEST + "seed: 1\n'seed': 2\n", "the name 'seed' appears twice"),
+    "two merges": (SMALLEST + "compute: {<<: {}, <<: {}}\n", "the name '<<' appears twice"),
     "a list that holds itself": (SMALLEST + "analyses: &a [*a]\n", "`analyses.0.0` refers to itself, or the config holds more than"),
     "a mapping that holds itself": (SMALLEST + "compute: &a {device: *a}\n", "`compute.device.device` refers to itself"),
     "nine levels of nine aliases": (bomb(9), "holds more than 200,000 values"),
@@ -59,11 +62,14 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "100 levels": (SMALLEST + "run: " + "[" * 100 + "]" * 100, "or 64 levels"),
     "UTF-16": (SMALLEST.encode("utf-16"), "is not UTF-8: save it in that encoding"),
     "latin-1": ("run: é".encode("latin-1"), "is not UTF-8"),
-    "a program to Snakemake": ("__use_yte__: true\n" + SMALLEST, "has the key `__use_yte__`, which makes Snakemake run what is in it"),
+    "a program to Snakemake": (
+        "__use_yte__: true\n" + SMALLEST,
+        "has the key `__use_yte__`, which makes Snakemake execute code in the file",
+    ),
     "a Python object": ('run: !!python/object/apply:os.system ["touch OWNED"]\n', "is not YAML"),
     "a number for a name": (SMALLEST + "  5: {arch: x}\n", "`models.5` is not a text but 5: write it in quotes"),
-    "a date": (SMALLEST + "run: 2026-01-01\n", "`run` is a date to YAML: write it in quotes"),
-    "bytes": (SMALLEST + "run: !!binary aGVsbG8=\n", "`run` is a bytes to YAML"),
+    "a date": (SMALLEST + "run: 2026-01-01\n", "`run` has the YAML type date: write it in quotes"),
+    "bytes": (SMALLEST + "run: !!binary aGVsbG8=\n", "`run` has the YAML type bytes"),
     "no number": (SMALLEST + "seed: .nan\n", "`seed` is nan: give a finite number"),
     "an endless number": (SMALLEST + "  n: {arch: x, kwargs: {a: -.inf}}\n", "`models.n.kwargs.a` is -inf: give a finite number"),
     "a tag that does not fit": (SMALLEST + "seed: !!int ''\n", "is not YAML"),
@@ -153,7 +159,7 @@ def test_paths_begin_at_home_and_hold_variables(monkeypatch: pytest.MonkeyPatch,
 def test_shards_have_five_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shard_names(99_999, 1)[-1] == "99998"
     with pytest.raises(
-        InputError, match=r"100,000 images make 100,000 shards of 1, and 99,999 are possible: set .*shard_size to 2 or more"
+        InputError, match=r"100,000 images make 100,000 shards of 1, but at most 99,999 are possible: set .*shard_size to 2 or more"
     ):
         shard_names(100_000, 1)
     with pytest.raises(InputError, match="shard_size to 10000100002 or more"):

@@ -125,7 +125,7 @@ def keys(section: type[Section], path: str = "") -> Iterator[str]:
 def test_every_key_of_a_config_is_explained(site: Path) -> None:
     explained = re.findall(r'<dt><code[^>]*><span class="pre">([\w.]+)</span>', (site / "configuration.html").read_text(encoding="utf-8"))
     assert sorted(explained) == sorted(keys(Config))
-    assert "What the products are divided by" in text_of(site, "configuration")
+    assert "Divisor of the dot products" in text_of(site, "configuration")
 
 
 def rules() -> set[str]:

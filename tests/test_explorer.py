@@ -162,7 +162,7 @@ def test_what_is_known_of_a_token(browser: Browser, results: Path, names: list[s
         assert [cells[0] for cells in shown] == [names[index] for index in row["top5"]]
         assert [number(cells[1]) for cells in shown] == pytest.approx(row["top5_logit"], abs=STEP)
         expect(page.page.locator(".token")).to_contain_text(f"rank {row['rank']} (0 is first), ")
-        page.page.get_by_text("Numbers of the path").click()
+        page.page.get_by_text("Path as a table").click()
         path = cells_of(page.page.locator(".numbers tbody tr"))
         for place, site in enumerate(SITES):
             ranks = [projected(results, "cls", IMAGE, site, other)["rank"][token] for other in range(DEPTH)]
@@ -499,7 +499,7 @@ def test_checks_of_scripts_say_what_they_need(tmp_path: Path) -> None:
     make = [str(shutil.which("make")), "--assume-old=env", "lint"]
     done = subprocess.run(make, cwd=REPOSITORY, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    needed = "error: the explorer's scripts are checked with Node.js 18 or newer and npm: install them (Debian: nodejs and npm)\n"
+    needed = "error: checks of the explorer's scripts need Node.js 18 or newer and npm: install them (Debian: nodejs and npm)\n"
     assert done.stdout == needed
 
 

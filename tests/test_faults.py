@@ -39,7 +39,10 @@ def refusal(run: Run, content: dict[str, Any]) -> str:
     [
         ({"protcol": "paper"}, "`protcol` is not known: did you mean `protocol`?"),
         ({"datasets": {"d": {"kind": "imagenet_s", "root": "/nowhere"}}}, "/nowhere/ImageNetS919/validation does not exist"),
-        ({"datasets": {"d": {"kind": "imagenet_s", "root": str(GOLDEN / "data"), "images_per_class": 6}}}, "5 images and 6 are asked for"),
+        (
+            {"datasets": {"d": {"kind": "imagenet_s", "root": str(GOLDEN / "data"), "images_per_class": 6}}},
+            "5 images, but the config needs 6",
+        ),
         ({"models": {"m": {"arch": "vit_tiny_patch16_224", "weights": "/no/file.pt"}}}, "`models.m.weights`: there is no file /no/file.pt"),
         ({"models": {"m": {"arch": "vit_tiny_patch16_224", "weights": "trained"}}}, "ImageNetS919/train does not exist"),
         ({"figures": {"style": "no.mplstyle"}}, "`figures.style`: there is no file no.mplstyle"),

@@ -1,5 +1,6 @@
 """What figures show, from small tables."""
 
+from dataclasses import replace
 from itertools import combinations, pairwise
 from typing import Any
 
@@ -219,6 +220,21 @@ def test_classes_are_tested_unpaired_against_those_of_all_twins(protocol: Protoc
     assert drawn(class_value_agreement, found).axes[0].get_title(loc="left") == f"a model (n = {CLASSES} classes)"
 
 
+def test_cosines_have_the_interval_of_a_mean_and_not_that_of_a_share() -> None:
+    series = with_twins(agreements, 2)
+    values = series[0].frame.filter(layer="mlp")["agreement"].to_numpy().reshape(DEPTH, CLASSES)
+    interval = statistics.mean_interval(values.T, 0, "mean")
+    ends = np.concatenate([interval.low, interval.high])
+    alone = class_value_agreement.data(series, {}, CORRECTED, 0)
+    tables = {"class_value": [item.frame.to_arrow() for item in series], "chance": chances(series)}
+    uses = with_twins(used, 2)
+    compared = memory_comparison.data(uses, tables, CORRECTED, 0).filter(measure="class_value")
+    for found in (alone, compared):
+        rows = found.filter(layer="mlp").sort("block")
+        assert [*rows["low"], *rows["high"]] == pytest.approx(ends)
+    assert (ends[:DEPTH] > values.min(axis=1)).all()  # Wilson's interval of six classes is wider than all values
+
+
 def used(shift: float, seed: int) -> pl.DataFrame:
     """Shares of tokens of one model, of images of three classes."""
     rng = np.random.default_rng(seed)
@@ -254,5 +270,20 @@ def test_memories_of_all_models_have_classes_as_units() -> None:
     share = found.filter(measure="key_value", layer="mlp", block=2).row(0, named=True)
     assert (share["classes"], share["chance"]) == (3, 25)
     assert share["mean"] == pytest.approx(100 * series[0].frame.filter(tokens="all", block=2)["mlp"].mean())
+    of_classes = series[0].frame.filter(tokens="all", block=2).group_by("class_index").agg(pl.col("mlp").mean()).sort("class_index")["mlp"]
+    interval = statistics.mean_interval(of_classes.to_numpy()[:, None], 0)  # of shares from 0 to 1, not of percentages
+    assert [share["low"], share["high"]] == pytest.approx([100 * interval.low[0], 100 * interval.high[0]])
+    assert 0 < share["low"] < share["mean"] < share["high"] < 100
     assert found.filter(measure="class_value")["chance"].null_count() == 2 * DEPTH
     drawn(memory_comparison, found)
+
+
+def test_classes_weigh_alike_for_models_and_for_twins() -> None:
+    series = with_twins(used, 2)
+    uneven = [replace(item, frame=item.frame.with_columns(n=pl.when(pl.col("class_index") == 0).then(40).otherwise(4))) for item in series]
+    values = [agreements(0.3, number).to_arrow() for number in range(len(series))]
+    found = memory_comparison.data(uneven, {"class_value": values, "chance": chances(series)}, CORRECTED, 0)
+    row = found.filter(measure="key_value", layer="mlp", block=2).row(0, named=True)
+    frames = [item.frame.filter(tokens="all", block=2).group_by("class_index").agg(pl.col("mlp").mean())["mlp"] for item in series]
+    means = [100 * frame.mean() for frame in frames]
+    assert [row["mean"], row["twins_low"], row["twins_high"]] == pytest.approx([means[0], *sorted(means[1:])])

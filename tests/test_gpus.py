@@ -100,7 +100,7 @@ def test_two_processes_never_share_a_gpu_and_a_third_waits_until_one_is_killed(h
     first, second = hold(1, *names(2)), hold(1, *names(2))
     assert {first.line(), second.line()} == {"0", "1"}
     third = hold(1, *names(2))
-    assert third.line() == "waiting for a GPU: other jobs have all 2 (compute.jobs_per_gpu is 1)"
+    assert third.line() == "waiting for a GPU: other jobs use all 2 (compute.jobs_per_gpu is 1)"
     second.kill()
     assert third.line() in ("0", "1")
     assert hold(1, *names(2)).line().startswith("waiting")

@@ -110,7 +110,7 @@ def test_a_pinned_hash_is_checked(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     save_file({"head.weight": torch.zeros(3, 3)}, path)
     check_sha256(path, sha256(path).upper())
-    with pytest.raises(InputError, match=r"model.safetensors has the sha256 .*, and the config pins 00"):
+    with pytest.raises(InputError, match=r"model.safetensors has the sha256 .*, but the config pins 00"):
         check_sha256(path, "0" * 64)
 
 
@@ -143,10 +143,10 @@ def test_what_a_repository_says_of_its_input_is_kept(tmp_path: Path) -> None:
     [
         ({"model_type": "vit", "id2label": {"0": "cat"}}, "it is a model of Hugging Face transformers: give timm's version"),
         ({**CONFIG, "model_args": {"checkpoint_path": "/etc/passwd"}}, "`model_args`: `checkpoint_path` is not allowed"),
-        ({**CONFIG, "model_args": []}, "does not describe a model of timm"),
-        ({"architecture": 3, "pretrained_cfg": {"fixed_input_size": True}}, "does not describe a model of timm"),
-        ([1, 2], "does not describe a model of timm"),
-        ("[" * 5000, "does not describe a model of timm"),
+        ({**CONFIG, "model_args": []}, "does not describe a timm model"),
+        ({"architecture": 3, "pretrained_cfg": {"fixed_input_size": True}}, "does not describe a timm model"),
+        ([1, 2], "does not describe a timm model"),
+        ("[" * 5000, "does not describe a timm model"),
     ],
 )
 def test_repositories_that_describe_no_model_of_timm(tmp_path: Path, content: Any, message: str) -> None:

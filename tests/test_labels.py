@@ -135,7 +135,7 @@ def test_weights_without_names_need_an_order_that_is_settled(facts: dict[str, An
 def test_an_order_that_people_gave_goes_before_labels_that_name_some(caplog: pytest.LogCaptureFixture) -> None:
     given = ClassOrder("list")
     assert labels.arrange(build(), found({"classes": ["ant", "w", "x", "y"]}), CLASSES, given, "m") is None
-    assert "names 1 of the data set's 4 classes: the order of the data set is taken" in caplog.text
+    assert "names only 1 of the data set's 4 classes: using the data set's order" in caplog.text
     with pytest.raises(InputError, match="names no row for 3"):
         labels.arrange(build(), found({"classes": ["w", "ant", "x", "y"]}), CLASSES, given, "m")
 
@@ -220,7 +220,8 @@ def test_averaged_weights_are_timms_choice_and_said(tmp_path: Path) -> None:
     asked = ["--arch", ARCH, "--weights", "checkpoint", "--checkpoint", tmp_path / "last.pth.tar", "--class-list", listed]
     done = prepare(tmp_path, *asked, "--log", tmp_path / "log.txt")
     assert done.returncode == 0, done.stderr
-    assert "the parameters under `state_dict_ema` are used, as timm does; it holds `state_dict` too" in (tmp_path / "log.txt").read_text()
+    logged = (tmp_path / "log.txt").read_text()
+    assert "using the parameters under `state_dict_ema`, as timm does; the file also holds `state_dict`" in logged
     kept, theirs = load_file(tmp_path / "model.safetensors"), timm.models.load_state_dict(str(tmp_path / "last.pth.tar"))
     assert kept.keys() == theirs.keys()
     assert all(torch.equal(kept[key], theirs[key]) for key in kept)

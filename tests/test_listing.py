@@ -188,9 +188,9 @@ FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a class folder that is a link to itself": (lambda home: link_to_itself(home / "dog"), "dog is a link that leads nowhere"),
     "a class folder that is a dangling link": (lambda home: dangling(home / "dog"), "dog is a link that leads nowhere"),
     "a nested folder that is a dangling link": (lambda home: dangling(home / "cat" / "sub"), "sub is a link that leads nowhere"),
-    "a link to a folder above": (link_to_folder_above, "is a link to a folder that it lies in"),
+    "a link to a folder above": (link_to_folder_above, "is a link to a folder above it"),
     "a class folder named in latin-1": (class_in_latin_1, "is not named in UTF-8: rename it"),
-    "a split that is a file": (lambda home: (shutil.rmtree(home), home.touch()), "validation is no folder"),
+    "a split that is a file": (lambda home: (shutil.rmtree(home), home.touch()), "validation is not a folder"),
 }
 
 
@@ -252,7 +252,10 @@ def test_nested_images_make_manifests_stale(tmp_path: Path) -> None:
 def test_images_whose_brightness_is_a_guess(tmp_path: Path) -> None:
     home = tmp_path / "validation" / "cat"
     home.mkdir(parents=True)
-    for pixels, message in ((np.full((4, 4), 0.5, np.float32), "holds fractions"), (np.full((4, 4), 10**6, np.int32), "values beyond")):
+    for pixels, message in (
+        (np.full((4, 4), 0.5, np.float32), "holds floating-point pixels"),
+        (np.full((4, 4), 10**6, np.int32), "values outside"),
+    ):
         Image.fromarray(pixels).save(home / "0.tif")
         with pytest.raises(InputError, match=message):
             build(tmp_path)
@@ -282,7 +285,7 @@ def test_an_image_is_named_by_enough_of_its_path() -> None:
         4: [1, 0],
         7: [1],
     }
-    with pytest.raises(InputError, match=r"'0.JPEG' may be 2 images \(v/cat/0.JPEG, v/dog/0.JPEG\): give more of the path"):
+    with pytest.raises(InputError, match=r"'0.JPEG' matches 2 images \(v/cat/0.JPEG, v/dog/0.JPEG\): give more of the path"):
         resolve_classes({"0.JPEG": [2]}, table.slice(0, 2), classes)
 
 
@@ -309,10 +312,10 @@ def test_lists_of_images_of_any_editor(tmp_path: Path, content: bytes) -> None:
     ("content", "message"),
     [
         (b"imagenet_id,img_name\nn01440764,\xe9.JPEG\n", "is not in UTF-8"),
-        (b"imagenet_id,img_name\nn01440764\n", "image 1 lacks the name"),
-        (b"imagenet_id,img_name\nn01440764,../../../x.JPEG\n", "image 1 lacks the name"),
+        (b"imagenet_id,img_name\nn01440764\n", "image 1 has no valid class folder"),
+        (b"imagenet_id,img_name\nn01440764,../../../x.JPEG\n", "image 1 has no valid class folder"),
         (ROWS.encode() + b"n01440764,b.JPEG\n", "lists n01440764/b.JPEG twice"),
-        (b'imagenet_id,img_name\nn01440764,"b.JPEG\n', "is no csv"),
+        (b'imagenet_id,img_name\nn01440764,"b.JPEG\n', "is not valid CSV"),
         (b"", "has no column imagenet_id"),
     ],
 )

@@ -123,7 +123,9 @@ def test_palettes_that_contradict_themselves_are_refused(tmp_path: Path, kind: s
 def test_formats_that_change_values_are_no_masks(tmp_path: Path, kind: str, note_fault: Callable[..., None]) -> None:
     dataset = photos(tmp_path, Image.fromarray(grey()))
     Image.fromarray(grey()).save(tmp_path / "masks" / "validation" / "cat" / "00.png", kind)
-    with pytest.raises(InputError, match=rf"00\.png is a {kind} file, which does not keep values: make it anew as PNG") as caught:
+    with pytest.raises(
+        InputError, match=rf"00\.png is a {kind} file, and this format changes pixel values: create the mask again as PNG"
+    ) as caught:
         build(dataset)
     note_fault("data set: JPEG as a mask", str(caught.value))
 
@@ -154,7 +156,7 @@ def test_coded_masks_are_numbers_whatever_holds_them(tmp_path: Path, kind: str) 
 )
 def test_grey_masks_are_no_coded_ones(tmp_path: Path, image: Image.Image) -> None:
     path = stored(image, tmp_path / "0.png")
-    with pytest.raises(InputError, match="is grey, and class ids are"):
+    with pytest.raises(InputError, match="is grey, but class ids must be coded"):
         decode_mask(path.read_bytes(), path, binary=False)
     empty = stored(Image.new(image.mode, image.size), tmp_path / "1.png")
     assert not decode_mask(empty.read_bytes(), empty, binary=False).any()
@@ -176,7 +178,7 @@ def test_fractions_of_coded_masks(tmp_path: Path) -> None:
 
 
 def test_ids_beyond_the_classes_are_refused(tmp_path: Path, note_fault: Callable[..., None]) -> None:
-    with pytest.raises(InputError, match=r"holds the class id 300 \(R \+ 256 G\), and ids end at 2") as caught:
+    with pytest.raises(InputError, match=r"holds the class id 300 \(R \+ 256 G\), but the largest id is 2") as caught:
         build(imagenet_s(tmp_path, IDS))
     note_fault("data set: masks of another ImageNet-S", str(caught.value))
 
@@ -210,7 +212,7 @@ def no_class_level(masks: Path) -> None:
 LOST = {
     "no split level": (no_split_level, r"`datasets.d.masks`: there is no folder \S+/masks/validation, and"),
     "no class level": (no_class_level, r"3 of 3 images in \S+ have no mask, such as validation/cat/00.png, .*/cat/00.png: correct"),
-    "another ending": (other_ending, r"3 of 3 images .*/cat/00.png \(there is cat/00.jpg, and masks must be PNG files"),
+    "another ending": (other_ending, r"3 of 3 images .*/cat/00.png \(there is cat/00.jpg, but masks must be PNG files"),
     "one missing": (
         lambda masks: (masks / "validation" / "cat" / "01.png").unlink(),
         "1 of 3 images .* such as validation/cat/01.png, .*: add them, or set on_bad_image: skip",
@@ -258,7 +260,7 @@ def test_masks_among_the_images_are_refused(tmp_path: Path, note_fault: Callable
     """Otherwise every mask would be an image of the class."""
     for name in ("0.jpg", "0.png"):
         stored(Image.fromarray(NOISE), tmp_path / "validation" / "cat" / name)
-    with pytest.raises(InputError, match=r"has 0.jpg and 0.png, which would have one mask") as caught:
+    with pytest.raises(InputError, match=r"has 0.jpg and 0.png, which would share a mask") as caught:
         plan(tmp_path, masks=str(tmp_path))
     note_fault("data set: masks beside the images", str(caught.value))
     assert plan(tmp_path, masks=None).datasets["d"].image_count("validation") == 2

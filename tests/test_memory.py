@@ -144,7 +144,7 @@ def test_batches_are_halved_and_stay_small_and_nothing_is_lost(caplog: pytest.Lo
         out_of_memory.each([list(range(7)), list(range(7, 14)), [14]], failing_above(2, attempts), written.extend)
     assert written == [10 * item for item in range(15)]
     assert [len(part) for part in attempts] == [7, 4, 2, 2, 2, 1, 2, 2, 2, 1, 1]
-    assert [record.getMessage().split(": ")[1] for record in caplog.records] == ["going on with 4", "going on with 2"]
+    assert [record.getMessage().split(": ")[1] for record in caplog.records] == ["continuing with 4", "continuing with 2"]
 
 
 def test_work_is_done_once_where_memory_suffices() -> None:
@@ -158,7 +158,7 @@ def test_work_is_done_once_where_memory_suffices() -> None:
 
 
 def test_one_image_that_does_not_fit_is_an_error_that_says_what_to_do() -> None:
-    with pytest.raises(InputError, match=r"memory is too small: set `compute\.device` to cpu"):
+    with pytest.raises(InputError, match=r"VRAM is too small: set `compute\.device` to cpu"):
         out_of_memory.each([[1, 2]], failing_above(0, []), print)
 
 
@@ -168,7 +168,7 @@ class Large(torch.nn.Module):
 
 
 def test_a_model_that_does_not_fit() -> None:
-    with pytest.raises(InputError, match="memory is too small"):
+    with pytest.raises(InputError, match="VRAM is too small"):
         Compute(torch.device("cpu")).place(Large())
 
 

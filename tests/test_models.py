@@ -78,7 +78,7 @@ def spoil(state: dict[str, torch.Tensor], fault: str) -> dict[str, torch.Tensor]
     [
         ("missing", r"1 missing \(norm.bias\)"),
         ("misshapen", r"1 of another shape \(norm.bias is \[3\], not \[48\]\)"),
-        ("classes", "tells 9 classes apart and `kwargs`, or else the data set, has 7: .*`classes`"),
+        ("classes", "has 9 classes, but `kwargs` or else the data set has 7: .*`classes`"),
         ("prefixed", "set the model's `key_prefix: module.`$"),
         ("of a pooled model", "set the model's `key_prefix`, `ignore_keys`, `kwargs` or `arch` to fit$"),
         ("not finite", r"norm\.bias is not finite"),
@@ -131,12 +131,12 @@ def test_random_weights_follow_the_seed() -> None:
         ("vit_base_patch16_224", {**SMALL, "wrong_argument": 1}, "wrong_argument"),
         ("vit_enormous_patch16", {}, "Unknown model"),
         ("vit_tiny_patch16_224.of_mine", SMALL, "Invalid pretrained tag"),
-        (ARCH, {**SMALL, "in_chans": 1}, "takes images of 1 channels, and images here have three"),
-        (ARCH, {**SMALL, "in_chans": 4}, "takes images of 4 channels"),
-        (ARCH, {**SMALL, "img_size": 70}, "4 x 4 patches reach over 64 x 64 pixels of an image of 70 x 70: set `img_size`"),
-        (ARCH, {**SMALL, "img_size": 70, "dynamic_img_pad": True}, "4 x 4 patches reach over 64 x 64 pixels of an image of 70 x 70"),
-        (ARCH, {**SMALL, "img_size": [32, 40]}, "2 x 2 patches reach over 32 x 32 pixels of an image of 32 x 40"),
-        (ARCH, {**SMALL, "img_size": 8}, "cannot be built|patches reach over 0 x 0|fails on an image"),
+        (ARCH, {**SMALL, "in_chans": 1}, "takes images with 1 channels, but classlens reads images with three"),
+        (ARCH, {**SMALL, "in_chans": 4}, "takes images with 4 channels"),
+        (ARCH, {**SMALL, "img_size": 70}, "4 x 4 patches cover only 64 x 64 pixels of an image of 70 x 70: set `img_size`"),
+        (ARCH, {**SMALL, "img_size": 70, "dynamic_img_pad": True}, "4 x 4 patches cover only 64 x 64 pixels of an image of 70 x 70"),
+        (ARCH, {**SMALL, "img_size": [32, 40]}, "2 x 2 patches cover only 32 x 32 pixels of an image of 32 x 40"),
+        (ARCH, {**SMALL, "img_size": 8}, "cannot be built|patches cover only 0 x 0|fails on an image"),
         (ARCH, {**SMALL, "img_size": "large"}, "cannot be built|fails on an image"),
         (ARCH, {**SMALL, "num_heads": 0}, "cannot be built .ZeroDivisionError"),
         (ARCH, {**SMALL, "num_heads": 5}, "cannot be built .AssertionError"),
@@ -152,7 +152,7 @@ def test_random_weights_follow_the_seed() -> None:
         (ARCH, {**SMALL, "norm_layer": "no_such_layer"}, "cannot be built"),
         (ARCH, {**SMALL, "weight_init": "magic"}, "cannot be built"),
         (ARCH, {**SMALL, "block_fn": "Block"}, "cannot be built"),
-        (ARCH, {**SMALL, "checkpoint_path": "weights.pt"}, "`checkpoint_path` is not allowed .weights are named by"),
+        (ARCH, {**SMALL, "checkpoint_path": "weights.pt"}, "`checkpoint_path` is not allowed .set the weights with"),
         (ARCH, {**SMALL, "pretrained_cfg": {"file": "weights.pt"}}, "`pretrained_cfg` is not allowed"),
         (ARCH, {**SMALL, "features_only": True}, "`features_only` is not allowed"),
         (ARCH, {**SMALL, "device": "meta"}, "`device` is not allowed"),
@@ -165,7 +165,7 @@ def test_refusals_say_why(arch: str, kwargs: dict[str, Any], message: str) -> No
 
 
 def test_a_model_of_one_block_has_no_run(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"has one block, .*: at least two are needed"):
+    with pytest.raises(InputError, match="has only one block: use a model with at least two"):
         loading.describe(
             loading.build(ARCH, {**SMALL, "depth": 1}, 3),
             ARCH,
@@ -182,7 +182,7 @@ def test_a_head_of_zeros_is_accepted_and_said(tmp_path: Path, caplog: pytest.Log
     assert not model.head.weight.any()
     loading.save(model, tmp_path / "model.safetensors")
     loading.describe(model, ARCH, SMALL, "random", transform=None, protocol=CORRECTED, weights=tmp_path / "model.safetensors")
-    assert "all classes have the same logit, and every rank is chance" in caplog.text
+    assert "all classes have the same logit, so ranks mean nothing" in caplog.text
 
 
 FOREIGN = {
@@ -237,7 +237,7 @@ def test_weights_of_other_precisions_are_loaded(tmp_path: Path, state: dict[str,
 
 def test_a_prefix_that_makes_two_parameters_one(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
     torch.save({**state, **{f"model.{key}": value + 1 for key, value in state.items()}}, tmp_path / "m.pt")
-    with pytest.raises(InputError, match=r"has both cls_token and model.cls_token, which `key_prefix` makes one"):
+    with pytest.raises(InputError, match=r"has both cls_token and model.cls_token, which are the same name without `key_prefix`"):
         load(tmp_path / "m.pt", key_prefix="model.")
 
 
@@ -253,7 +253,7 @@ def test_prefixes_of_compiled_and_parallel_models_with_more_beside_them(tmp_path
 def test_other_weights_in_the_file_are_told(tmp_path: Path, state: dict[str, torch.Tensor], caplog: pytest.LogCaptureFixture) -> None:
     torch.save({"state_dict": state, "average_of_mine": state}, tmp_path / "m.pt")
     load(tmp_path / "m.pt")
-    assert "the parameters under `state_dict` are used, as timm does; it holds `average_of_mine` too" in caplog.text
+    assert "using the parameters under `state_dict`, as timm does; the file also holds `average_of_mine`" in caplog.text
 
 
 def test_loading_what_is_no_model_of_a_run(tmp_path: Path) -> None:
@@ -304,6 +304,6 @@ def test_transform_must_end_in_the_models_size(state: dict[str, torch.Tensor]) -
     own = loading.transform_of(model, ARCH, None, CORRECTED)
     assert own["crop"] == [32, 32]
     wrong = {"resize": 40, "crop": None, "interpolation": "bilinear", "mean": [0.5] * 3, "std": [0.5] * 3}
-    with pytest.raises(InputError, match="does not end in the model's 32 x 32 pixels"):
+    with pytest.raises(InputError, match="does not give the model's 32 x 32 pixels"):
         loading.transform_of(model, ARCH, wrong, CORRECTED)
     assert loading.transform_of(model, ARCH, {**wrong, "crop": 32}, CORRECTED)["crop"] == [32, 32]

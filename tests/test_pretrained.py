@@ -51,7 +51,7 @@ def test_all_weights_of_a_family_are_loaded(family: Family) -> None:
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"num_classes": 2}, r"tells 4 classes apart and `kwargs`, or else the data set, has 2"),
+        ({"num_classes": 2}, r"has 4 classes, but `kwargs` or else the data set has 2"),
         ({"num_classes": 0}, "its head is not one linear map"),
         ({"in_chans": 1}, r"patch_embed.proj.weight is \[24, 3, 16, 16\], not \[24, 1, 16, 16\]"),
         ({"global_pool": "avg"}, r"2 missing \(fc_norm.bias, fc_norm.weight\); 2 left over \(norm.bias, norm.weight\)"),
@@ -77,12 +77,12 @@ def test_positions_and_patches_of_another_size_are_fitted_and_said(caplog: pytes
     model = small()
     with caplog.at_level(logging.INFO, "classlens"):
         larger = load(model, {**TINY, "img_size": 64})
-    assert "timm fits pos_embed of shape [1, 5, 24] to the model's [1, 17, 24]" in caplog.text
+    assert "timm converts pos_embed from shape [1, 5, 24] to the model's [1, 17, 24]" in caplog.text
     expected = timm.layers.resample_abs_pos_embed(model.pos_embed, new_size=[4, 4], num_prefix_tokens=1)
     torch.testing.assert_close(larger.pos_embed, expected)
     with caplog.at_level(logging.INFO, "classlens"):
         load(model, {**TINY, "patch_size": 8})
-    assert "timm fits patch_embed.proj.weight of shape [24, 3, 16, 16] to the model's [24, 3, 8, 8]" in caplog.text
+    assert "timm converts patch_embed.proj.weight from shape [24, 3, 16, 16] to the model's [24, 3, 8, 8]" in caplog.text
 
 
 def test_positions_of_a_grid_that_is_not_square_keep_their_places() -> None:
@@ -105,7 +105,7 @@ def test_ignored_keys_and_a_class_of_background(caplog: pytest.LogCaptureFixture
         loading.make_model(architecture, "pretrained", TINY, 4, 0, checkpoint=checkpoint)
     with caplog.at_level(logging.INFO, "classlens"):
         loaded = loading.make_model(architecture, "pretrained", TINY, 4, 0, checkpoint=checkpoint, ignore_keys=["attn_pool.*"])
-    assert "the first 1 rows of head.weight are no classes" in caplog.text
+    assert "removed the first 1 rows of head.weight, which are not classes of the model" in caplog.text
     assert torch.equal(loaded.head.weight, model.head.weight)
 
 
@@ -120,7 +120,7 @@ def test_weights_without_a_grid_are_taken_to_be_square_with_a_warning(caplog: py
         0,
         checkpoint=Checkpoint(Path("m"), dict(model.state_dict())),
     )
-    assert "its grid is taken to be square" in caplog.text
+    assert "a square grid is assumed" in caplog.text
 
 
 def clip(name: str, kwargs: dict[str, Any], weights: str = "pretrained", of: str = CLIP) -> ViT:
@@ -142,7 +142,7 @@ def test_weights_that_were_trained_with_quickgelu_need_it(caplog: pytest.LogCapt
     assert type(clip(f"{CLIP}.laion2b", {}).blocks[0].mlp.act).__name__ == "GELU"
     assert "QuickGELU" not in caplog.text
     clip(f"{CLIP}.openai", {}, "checkpoint")
-    assert "a checkpoint that comes from them needs `arch: vit_base_patch32_clip_quickgelu_224.openai`" in caplog.text
+    assert "a checkpoint that was trained from these weights needs `arch: vit_base_patch32_clip_quickgelu_224.openai`" in caplog.text
 
 
 def test_timm_loads_weights_as_it_did() -> None:

@@ -194,5 +194,5 @@ def test_an_archive_that_is_not_there(tmp_path: Path) -> None:
     done = program("adopt.py", "--archive", tmp_path / "none.tar")
     assert (done.returncode, done.stderr) == (
         1,
-        f"error: there is no archive {tmp_path}/none.tar: say which one with make adopt FILE=...\n",
+        f"error: there is no archive {tmp_path}/none.tar: name it with make adopt FILE=...\n",
     )

@@ -120,7 +120,7 @@ def test_classes_are_found_by_index_id_and_name() -> None:
     manifest = pa.table({"path": ["validation/n01/a b.JPEG"], "image_id": [4]})
     found = relevance_maps.resolve_classes({"n01/a b.JPEG": [0, "n02", "Tinca tinca"]}, manifest, CLASSES)
     assert found == {4: [0, 1, 0]}
-    with pytest.raises(InputError, match="none of the analysed images"):
+    with pytest.raises(InputError, match="is not an analysed image"):
         relevance_maps.resolve_classes({"x.JPEG": [0]}, manifest, CLASSES)
-    with pytest.raises(InputError, match="'dog' is no class"):
+    with pytest.raises(InputError, match="'dog' is not a class"):
         relevance_maps.resolve_classes({"n01/a b.JPEG": ["dog"]}, manifest, CLASSES)

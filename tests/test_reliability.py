@@ -215,7 +215,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"protocol": "paper"},
         r"results/mine holds results of the protocol 'corrected'.*another `run`",
     ),
-    "a class has fewer images than asked for": ({"datasets.d.images_per_class": 3}, r"has 2 images and 3 are asked for"),
+    "a class has fewer images than asked for": ({"datasets.d.images_per_class": 3}, r"has 2 images, but the config needs 3"),
     "the data set is not there": ({"datasets.d.root": "/nowhere"}, r"/nowhere/validation does not exist"),
     "the masks are not there": ({"datasets.d.masks": "/nowhere"}, r"masks folder /nowhere does not exist"),
     "a checkpoint is not there": ({"models.m.weights": "no.pt"}, r"`models\.m\.weights`: there is no file no\.pt"),

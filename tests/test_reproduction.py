@@ -59,7 +59,7 @@ def test_a_column_that_no_table_has() -> None:
     [
         ({"tolerence": 1}, "`run.0.tolerence` is not known: did you mean `tolerance`?"),
         ({"tolerance": -1}, "`run.0.tolerance`"),
-        ({"table": "identifyability"}, "'identifyability' is no table; tables are"),
+        ({"table": "identifyability"}, "'identifyability' is not a table; choose one of"),
         ({"rows": [{"model": "a"}]}, "`run.0.rows.0.value` is missing"),
     ],
 )

@@ -202,7 +202,7 @@ def test_programs_go_on_with_smaller_batches_and_the_same_results(finished: Fini
         (again.folder / path).unlink()
     line = f"{shlex.quote(sys.executable)} {shlex.quote(str(tmp_path / 'too_small.py'))} {command[1]}"
     subprocess.run(line, shell=True, check=True, cwd=again.folder, env={**os.environ, "PYTHONPATH": str(SCRIPTS), "SCRIPTS": str(SCRIPTS)})
-    assert "images at once: going on with 3" in (again.folder / command[2]).read_text(encoding="utf-8")
+    assert "images at once: continuing with 3" in (again.folder / command[2]).read_text(encoding="utf-8")
     for path in written:
         expected, found = (table_of(folder / path, in_order=program in ("extract", "project")) for folder in (run.folder, again.folder))
         assert_frame_equal(found, expected, rel_tol=1e-3, abs_tol=1e-5)

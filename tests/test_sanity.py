@@ -143,5 +143,5 @@ def test_an_order_that_nobody_knows_is_refused(numbered: Run) -> None:
     done = numbered.snakemake("results/unknown/models/m/model.json", "--configfile", numbered.configure(config, "unknown.yaml"))
     assert done.returncode == 1
     (reason,) = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("What went wrong: ")]
-    assert "does not name its classes, and folders are sorted in two ways: class 2 is" in reason
+    assert "does not name its classes, and folders can be sorted in two ways: class 2 is" in reason
     assert "`class_order`" in reason

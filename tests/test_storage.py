@@ -151,7 +151,7 @@ def test_tables_of_another_model_or_protocol_are_refused(tmp_path: Path) -> None
     path = tmp_path / "s.parquet"
     shard(path)
     assert parquet.read_table(path, model="abc").num_rows == 4
-    with pytest.raises(InputError, match=r"made with another model \(abc, and this is def\): delete it"):
+    with pytest.raises(InputError, match=r"made with another model \(abc instead of def\): delete it"):
         hidden_states.read_states(path, "x.1", model="def")
     with parquet.reading("paper"):
         assert parquet.read_table(path).num_rows == 4

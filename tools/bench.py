@@ -1,7 +1,7 @@
-"""Speed, size and memory of each stage, as ratios to the bare forward pass of the same model, batch and threads, measured in one run.
+"""Speed, size and RAM use of each stage, with ratios to the bare forward pass of the same model, batch and threads.
 
-`make bench` runs this after the demo and writes docs/benchmarks.md. Times are medians of interleaved repetitions, so that a machine whose
-speed drifts affects numerator and denominator alike.
+`make bench` runs this after the demo and writes docs/benchmarks.md. Times are medians of interleaved repetitions, so that a drift of the
+machine's speed affects both parts of a ratio.
 """
 
 import argparse
@@ -57,7 +57,7 @@ PROBE = {"training images": 9100, "test images": 4550, "width": 768, "classes": 
 
 
 def photographs(folder: Path, count: int, size: tuple[int, int] = (500, 375)) -> pa.Table:
-    """A manifest of generated JPEG files of the size and texture of photographs, about 100 kB each."""
+    """Generate JPEG files with the size and texture of photographs, about 100 kB each, and return their manifest."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     rows = []
@@ -72,19 +72,19 @@ def photographs(folder: Path, count: int, size: tuple[int, int] = (500, 375)) ->
 
 
 def random_model(arch: str, kwargs: dict[str, Any], folder: Path) -> tuple[Any, Card]:
-    """A model with random weights and its card."""
+    """Return a model with random weights and its card, and store both."""
     model = loading.make_model(Architecture(arch), "random", kwargs, 1000, seed=0)
     loading.save(model, folder / "model.safetensors")
     return model, loading.describe(model, arch, kwargs, "random", transform=None, protocol=CORRECTED, weights=folder / "model.safetensors")
 
 
 def model_run(model: Any, card: Card, images: pa.Table, root: Path, compute: Compute) -> ModelRun:
-    """A model and its images, without provenance."""
+    """Return a run of a model on images, without provenance."""
     return ModelRun(model, Lens.from_model(model), card, images, root, Transform(card.transform), compute, CORRECTED, {})
 
 
 def seconds(run: Callable[[], Any], device: torch.device) -> float:
-    """Wall time of a call."""
+    """Return the wall-clock time of a call in seconds."""
     start = time.perf_counter()
     run()
     if device.type == "cuda":
@@ -94,14 +94,14 @@ def seconds(run: Callable[[], Any], device: torch.device) -> float:
 
 @dataclass(frozen=True)
 class Stage:
-    """Something that is timed.
+    """A timed computation.
 
     Attributes:
-        name: what it is.
-        run: does it once.
-        images: for how many images.
-        at_most: largest ratio to the bare forward pass that is aimed at.
-        repeats: how often a run does it to each image (steps of a curve).
+        name: its name.
+        run: function that does it once.
+        images: number of images in one run.
+        at_most: target for the ratio to the bare forward pass.
+        repeats: repetitions per image in one run (steps of a curve).
     """
 
     name: str
@@ -112,7 +112,7 @@ class Stage:
 
 
 def stages(compute: Compute, folder: Path) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """Seconds per 1,000 images and ratio to the bare forward pass of each stage, and bytes per image of what is stored."""
+    """Return the time per 1,000 images and the ratio to the bare forward pass of each stage, and the stored bytes per image."""
     images = photographs(folder / "images", IMAGES)
     model, card = random_model(ARCH, {}, folder)
     model.to(compute.device).requires_grad_(False)
@@ -155,7 +155,7 @@ def stages(compute: Compute, folder: Path) -> tuple[list[dict[str, Any]], dict[s
 
 
 def explanations(model: Any, card: Card, batch: Batch) -> list[Stage]:
-    """Perturbations, relevance maps and deletion, of one batch that is decoded already, beside the code that does one image at a time."""
+    """Return the stages of perturbation, relevance and deletion on one decoded batch, and the same stages image by image."""
     lens, count = Lens.from_model(model), len(batch)
     labels = half_labelled(card, batch.image_ids)
     orders = torch.stack([torch.randperm(card.image_tokens) for _ in range(count)])[None].to(batch.images.device)
@@ -192,7 +192,7 @@ def explanations(model: Any, card: Card, batch: Batch) -> list[Stage]:
 
 
 def half_labelled(card: Card, image_ids: list[int]) -> TokenLabels:
-    """Labels by which half of the tokens of each image, another half for each, show the object."""
+    """Return labels that mark a random half of each image's tokens as class tokens."""
     rng = np.random.default_rng(0)
     codes = np.concatenate([rng.permutation(np.arange(card.image_tokens) % 2) for _ in image_ids]).astype(np.int8)
     label = pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(TOKEN_LABELS))
@@ -200,9 +200,9 @@ def half_labelled(card: Card, image_ids: list[int]) -> TokenLabels:
 
 
 def timed(measured: list[Stage], device: torch.device) -> list[dict[str, Any]]:
-    """Medians of interleaved repetitions; the first stage is what the others are compared with, round by round."""
+    """Return medians of interleaved repetitions, and ratios to the first stage within each round."""
     for stage in measured:
-        stage.run()  # warm up: memory, threads, kernels
+        stage.run()  # warm-up of RAM, threads and kernels
     times: dict[str, list[float]] = {stage.name: [] for stage in measured}
     for _ in range(REPETITIONS):
         for stage in measured:
@@ -221,7 +221,7 @@ def timed(measured: list[Stage], device: torch.device) -> list[dict[str, Any]]:
 
 
 def naive_relevance(model: Any, lens: Lens, batch: Batch) -> list[torch.Tensor]:
-    """What a straightforward script does: for each block, a backward pass from its projected attention output to its attention weights."""
+    """Compute relevance like a simple script: one backward pass per block, from its projected attention output to its attention weights."""
     maps = []
     for block in range(len(model.blocks)):
         weights: list[torch.Tensor] = []
@@ -239,7 +239,7 @@ def naive_relevance(model: Any, lens: Lens, batch: Batch) -> list[torch.Tensor]:
 
 
 def probe_seconds() -> float:
-    """Seconds to fit one linear probe and to rank the test images with it."""
+    """Return the seconds to fit one linear probe and rank the test images with it."""
     rng = np.random.default_rng(0)
     states = rng.standard_normal((PROBE["training images"], PROBE["width"])).astype(np.float16)
     classes = rng.integers(0, PROBE["classes"], len(states))
@@ -254,7 +254,7 @@ def probe_seconds() -> float:
 
 @torch.no_grad()
 def naive_extraction(model: Any, images: pa.Table, folder: Path, transform: Transform, device: torch.device) -> None:
-    """What a straightforward script does: one image at a time, lists of activations, ranks by sorting, one float32 file per image."""
+    """Extract and project like a simple script: image by image, with lists of activations, sorted logits and a float32 file per image."""
     lens = Lens.from_model(model)
     for row in images.to_pylist():
         kept: dict[str, Any] = {}
@@ -278,7 +278,7 @@ def _keep(kept: dict[str, Any], name: str, _: Any, inputs: Any, output: torch.Te
 
 
 def peak_memory(images: int) -> float:
-    """Highest resident memory of an extraction of so many images with a small model, MB, in a process of its own."""
+    """Return the peak RAM in MB of an extraction with a small model, measured in a new process."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_extraction_memory, (images,))
 
@@ -292,12 +292,12 @@ def _extraction_memory(images: int) -> float:
         compute = Compute(torch.device("cpu"), BATCH, 2)
         paths = [folder / f"{part}.parquet" for part in ("states", "predictions", "keys")]
         extraction.extract(model_run(model, card, table, folder / "images", compute), "float16", extraction.Outputs(*paths))
-    status = Path("/proc/self/status").read_text(encoding="ascii")  # ru_maxrss would begin with the parent's memory
+    status = Path("/proc/self/status").read_text(encoding="ascii")  # ru_maxrss would include the parent's RAM
     return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) / 1024  # type: ignore[index]
 
 
 def float16_changes(folder: Path) -> dict[str, float]:
-    """Share of ranks that storing hidden states as float16 changes, on the published models and on the demo's."""
+    """Return the share of ranks that change with float16 hidden states, for the models of the published outputs and of the demo."""
     demo, golden = REPOSITORY / "results" / "demo", REPOSITORY / "tests" / "golden"
     sources = {f"demo, {name}": (demo / "models" / name, demo / "data/shapes/images") for name in ("cls", "pooled")}
     for name, (arch, kwargs) in GOLDEN_MODELS.items():
@@ -328,28 +328,28 @@ def float16_changes(folder: Path) -> dict[str, float]:
 
 
 def machine(compute: Compute) -> str:
-    """The machine, in words."""
+    """Return a description of the machine."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    accelerator = torch.cuda.get_device_name(compute.device) if compute.device.type == "cuda" else "no accelerator"
+    accelerator = torch.cuda.get_device_name(compute.device) if compute.device.type == "cuda" else "no GPU"
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     versions = f"torch {torch.__version__}, timm {timm.__version__}"
-    return f"{os.cpu_count()} processor cores ({name}), {memory:.0f} GiB of memory, {accelerator}; {versions}"
+    return f"{os.cpu_count()} CPU cores ({name}), {memory:.0f} GiB of RAM, {accelerator}; {versions}"
 
 
 def report(measured: dict[str, Any]) -> str:
-    """The measurements as a page."""
+    """Return the page of the documentation."""
     lines = [
         "# Benchmarks",
         "",
-        "Made by `make bench`; ratios are to the bare forward pass of the same model, batch and threads in the same run.",
+        "`make bench` writes this page. Ratios are relative to a bare forward pass with the same model, batch and threads in the same run.",
         "",
         f"Machine: {measured['machine']}.",
         "",
         f"## Stages: {ARCH}, random weights, {IMAGES} JPEG images of 500 x 375, batches of {BATCH}",
         "",
-        "Extraction includes reading, decoding, resizing and writing, projection reading and writing; the stages below begin with decoded",
-        "images. Rows that say `image by image` are what a straightforward script does, for comparison.",
+        "Extraction includes reading, decoding, resizing and writing; projection includes reading and writing. The stages below them start",
+        "with decoded images. For comparison, rows with `image by image` show the time of a simple script.",
         "",
         "| stage | s per 1,000 images | ratio to bare forward | at most |",
         "|---|---|---|---|",
@@ -361,20 +361,20 @@ def report(measured: dict[str, Any]) -> str:
     lines += ["", f"One linear probe ({probe}): {measured['probe']:.2f} s (at most 0.25)."]
     lines += ["", "## Sizes", "", "| what | MB per 1,000 images |", "|---|---|"]
     lines += [f"| {name} | {size / 1000:.0f} |" for name, size in measured["sizes"].items()]
-    lines += ["", "## Memory", "", "Highest resident memory of the extraction of a small model, in a process of its own.", ""]
+    lines += ["", "## RAM", "", "Peak RAM of an extraction with a small model, in a separate process.", ""]
     lines += ["| images | MB |", "|---|---|", *(f"| {count} | {value:.0f} |" for count, value in measured["memory"].items())]
     lines += [
         "",
         "## Explorer",
         "",
-        "Opened from disk in headless Chromium, 1280 pixels wide: a model with the tokens, blocks and classes of ViT-B/16. The first view",
-        "has the photograph and all its patches.",
+        "The page is opened from disk in headless Chromium, 1280 pixels wide, for a model with the tokens, blocks and classes of ViT-B/16.",
+        "The first view includes the photograph and all its patches.",
         "",
         *explorer_table(measured["explorer"]),
         "",
         "## Storing hidden states as float16",
         "",
-        "Share of the ranks that differ from those of float32, all sites and blocks.",
+        "Share of ranks that differ from the ranks with float32, over all sites and blocks.",
         "",
     ]
     lines += ["| model | share |", "|---|---|", *(f"| {name} | {share:.5f} |" for name, share in measured["float16"].items())]
@@ -382,17 +382,17 @@ def report(measured: dict[str, Any]) -> str:
 
 
 def explorer_table(pages: dict[int, dict[str, float]]) -> list[str]:
-    """Lines of a table with a column for each number of images."""
+    """Return the lines of a table with a column per number of images."""
     lines = [f"| | {' | '.join(f'{count} images' for count in pages)} |", "|---|" + "---|" * len(pages)]
     names = next(iter(pages.values()))
     return lines + [f"| {name} | {' | '.join(f'{page[name]:.3g}' for page in pages.values())} |" for name in names]
 
 
 def main() -> None:
-    """Measure, and write the page."""
+    """Measure everything, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--report", type=Path, help="page to write")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="processor threads")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="number of CPU threads")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     compute = Compute(torch.device("cuda" if torch.cuda.is_available() else "cpu"), BATCH, args.threads)

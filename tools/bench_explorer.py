@@ -1,4 +1,4 @@
-"""Time and memory of the explorer in Chromium, for a model with as many tokens and classes as ViT-B/16."""
+"""Time and RAM use of the explorer in Chromium, for a model with the tokens and classes of ViT-B/16."""
 
 import subprocess
 import sys
@@ -12,13 +12,13 @@ from playwright.sync_api import Page, sync_playwright
 from timm.data import ImageNetInfo
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-# The tokens, blocks and classes of ViT-B/16, and so its numbers; narrow, because nobody looks at what they are.
+# The tokens, blocks and classes of ViT-B/16. The model is narrow, because only the amount of data matters, not the values.
 MODEL = {"arch": "vit_base_patch16_224", "kwargs": {"embed_dim": 48, "num_heads": 3}, "weights": "random"}
 LOOKED_AT = 50
 
 
 def run(folder: Path, images: int) -> tuple[Path, float]:
-    """The explorer of so many images in class folders under `folder`, and the seconds that its model's files took."""
+    """Make an explorer of `images` images from class folders under `folder`. Return its folder, and the seconds for the model's files."""
     config = {
         "run": "bench",
         "datasets": {"photos": {"kind": "imagefolder", "root": str(folder), "classes": "imagenet", "images_per_class": images // 100}},
@@ -46,7 +46,7 @@ def run(folder: Path, images: int) -> tuple[Path, float]:
 
 
 def class_folders(folder: Path) -> None:
-    """Move images 0, 1, ... of a folder into the folders of 100 ImageNet classes in turn."""
+    """Distribute the images of a folder over the folders of 100 ImageNet classes, in turn."""
     names = ImageNetInfo().label_names()[:100]
     for number, path in enumerate(sorted(folder.glob("*.jpg"))):
         target = folder / "validation" / names[number % 100] / path.name
@@ -56,7 +56,7 @@ def class_folders(folder: Path) -> None:
 
 @contextmanager
 def opened(home: Path) -> Iterator[Page]:
-    """A page in a browser of its own, which has loaded nothing yet."""
+    """Yield an empty page in a new browser."""
     flags = [
         "--no-sandbox",
         "--disable-gpu",
@@ -72,7 +72,7 @@ def opened(home: Path) -> Iterator[Page]:
         browser.close()
 
 
-# Notes when the first view has been painted: the text about it is there, and the photograph under it.
+# Records when the first view is painted: its status text and its photograph are there.
 WATCH = """
 new MutationObserver((_, observer) => {
   const status = document.getElementById("status");
@@ -83,7 +83,7 @@ new MutationObserver((_, observer) => {
   photograph.src = document.querySelector(".photograph").style.backgroundImage.slice(5, -2);
 }).observe(document, { childList: true, subtree: true, characterData: true });
 """
-# Milliseconds from a change of the address until the page is painted: its text about the view is written last.
+# Milliseconds from a change of the address until the page is painted: the page writes its status text last.
 CHANGE = """
 address => new Promise(done => {
   const start = performance.now();
@@ -97,7 +97,7 @@ address => new Promise(done => {
 
 
 def measured(home: Path) -> dict[str, float]:
-    """Milliseconds and megabytes of a page."""
+    """Return times in milliseconds and sizes in megabytes of a page."""
     files = [home / "index.html", home / "model/model.js"]
     with opened(home) as page:
         page.goto((home / "index.html").as_uri())
@@ -114,13 +114,13 @@ def measured(home: Path) -> dict[str, float]:
         "another block, ms": blocks[len(blocks) // 2],
         "page and list of images, MB": sum(file.stat().st_size for file in files) / 1e6,
         "an image, MB": sum(file.stat().st_size for file in home.glob("model/*/*")) / len(ids) / 1e6,
-        "memory of the page, MB": memory,
-        f"memory after {LOOKED_AT} images, MB": after,
+        "RAM of the page, MB": memory,
+        f"RAM after {LOOKED_AT} images, MB": after,
     }
 
 
 def heap(page: Page) -> float:
-    """Megabytes that the page's scripts hold, typed arrays included, after the garbage is collected."""
+    """Return the megabytes of RAM that the page's scripts use after garbage collection, including typed arrays."""
     session = page.context.new_cdp_session(page)
     session.send("HeapProfiler.collectGarbage")
     usage: dict[str, Any] = session.send("Runtime.getHeapUsage")
@@ -128,7 +128,7 @@ def heap(page: Page) -> float:
 
 
 def explorer(folder: Path) -> dict[int, dict[str, float]]:
-    """What `measured` finds with 100 and with 2,000 images, which lie in class folders under `folder`."""
+    """Return the results of `measured` for 100 and for 2,000 images from class folders under `folder`."""
     result = {}
     for images in (100, 2000):
         home, seconds = run(folder, images)

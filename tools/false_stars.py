@@ -1,6 +1,6 @@
-"""Count the stars between models with random weights, where none should be, and write them into docs/statistics.md.
+"""Measure how often tests between models with random weights give false stars, and write the shares into docs/statistics.md.
 
-It takes `--page docs/statistics.md --results results/RUN`, of a run whose models have many random twins: the demo with
+Run it with `--page docs/statistics.md --results results/RUN`, for a run whose models have many random twins, such as the demo with
 `random_twin: {seeds: 150}`.
 """
 
@@ -34,13 +34,13 @@ def means(found: list[pl.DataFrame], tokens: str) -> np.ndarray:
 
 
 def starred(values: np.ndarray, test: Test, draws: int, rng: np.random.Generator) -> float:
-    """Return the share of draws in which some block has a star, with one model as the model and five others as its twins.
+    """Return the share of draws with a star in some block. Each draw takes one model as the model and five others as its twins.
 
     Args:
-        values: what is tested of each model, [model, ...].
-        test: gives p of each block.
-        draws: how often six models are drawn.
-        rng: what draws.
+        values: the tested values of each model, [model, ...].
+        test: function that returns p per block.
+        draws: number of draws of six models.
+        rng: random number generator.
     """
     stars = 0
     for _ in range(draws):
@@ -50,18 +50,18 @@ def starred(values: np.ndarray, test: Test, draws: int, rng: np.random.Generator
 
 
 def by_spread(model: np.ndarray, twins: list[np.ndarray]) -> np.ndarray:
-    """Return p as F1 does, of means [block]."""
+    """Return p as in F1, for means [block]."""
     return statistics.against_twins(model, np.array(twins))[1]
 
 
 def by_classes(model: np.ndarray, twins: list[np.ndarray]) -> np.ndarray:
-    """Return p as F6 does, of agreements [class, block]."""
+    """Return p as in F6, for agreements [class, block]."""
     return mannwhitneyu(model, np.concatenate(twins)).pvalue
 
 
 def table(results: Path, draws: int, seed: int = 0) -> str:
-    """Return the shares of draws with a star as Markdown."""
-    lines = ["| figure | model | of | random models | draws with a star |", "|---|---|---|---|---|"]
+    """Return the table of shares of draws with a star, as Markdown."""
+    lines = ["| figure | model | tested | random models | draws with a star |", "|---|---|---|---|---|"]
     for model in sorted(path.name.removesuffix("_random") for path in (results / "models").glob("*_random")):
         found = tables(results, model, "identifiability", "*.parquet")
         for tokens in found[0]["tokens"].unique().sort():
@@ -79,7 +79,7 @@ def table(results: Path, draws: int, seed: int = 0) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, required=True, help="results of the run")
-    parser.add_argument("--page", type=Path, required=True, help="page with marks between which the table stands")
+    parser.add_argument("--page", type=Path, required=True, help="page whose table between the two marks is replaced")
     parser.add_argument("--draws", type=int, default=2000)
     args = parser.parse_args()
     before, _, rest = args.page.read_text(encoding="utf-8").partition(BEGIN)

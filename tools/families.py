@@ -1,9 +1,8 @@
-"""The families of timm that are accepted, with a small model of each, and those that are refused; writes docs/families.md.
+"""The accepted and refused families of timm models, with a small model of each; writes docs/families.md.
 
     python tools/families.py --report docs/families.md
 
-Every row is tested in `test_families.py`: an accepted family by what its sites, memories, values and removed tokens must equal, a
-refused one by its reason.
+`test_families.py` tests every row: the sites, memories, values and removed tokens of an accepted family, and the reason of a refused one.
 """
 
 import argparse
@@ -26,10 +25,10 @@ class Family:
     """A family of models.
 
     Attributes:
-        name: what people call it.
-        arch: a model of it in timm.
-        differs: how it differs from the plain ViT where the method looks.
-        kwargs: arguments of the small model beside `SMALL`.
+        name: common name.
+        arch: timm name of an example.
+        differs: differences to the plain ViT that matter for the method.
+        kwargs: arguments of the small model in addition to `SMALL`.
     """
 
     name: str
@@ -38,7 +37,7 @@ class Family:
     kwargs: dict[str, Any] = field(default_factory=dict)
 
     def build(self) -> ViT:
-        """A small model of the family, all of whose parameters are random: none is left at a zero or one that would hide a mistake."""
+        """Return a small model of the family with random parameters. Parameters that stay at zero or one could hide a mistake."""
         torch.manual_seed(0)
         model = timm.create_model(self.arch, **{**SMALL, **self.kwargs}).eval().requires_grad_(False)
         for parameter in model.parameters():
@@ -47,23 +46,23 @@ class Family:
 
 
 ACCEPTED = (
-    Family("ViT", "vit_base_patch32_224", "nothing: the model of the paper"),
-    Family("DeiT", "deit_base_patch16_224", "nothing"),
+    Family("ViT", "vit_base_patch32_224", "none; the model of the paper"),
+    Family("DeiT", "deit_base_patch16_224", "none"),
     Family("DeiT, distilled", "deit_base_distilled_patch16_224", "two heads, whose mean is the output; the class embedding is `head`"),
-    Family("DeiT III", "deit3_base_patch16_224", "layer-scale: `attn_out` and `mlp_out` are what is left after it"),
-    Family("ViT, MIIL", "vit_base_patch16_224_miil", "no bias of queries, keys and values"),
-    Family("ViT, res-post-norm", "vit_base_patch16_rpn_224", "norms after the layers, pooled output", {"init_values": 0.5}),
-    Family("ViT with registers", "vit_small_patch14_reg4_dinov2", "registers are prefix tokens: neither [CLS] nor image tokens"),
-    Family("ViT with registers, pooled", "vit_base_patch16_reg4_gap_256", "registers and no [CLS]; pooled output"),
+    Family("DeiT III", "deit3_base_patch16_224", "layer-scale; `attn_out` and `mlp_out` are read after it"),
+    Family("ViT, MIIL", "vit_base_patch16_224_miil", "no bias for queries, keys and values"),
+    Family("ViT, res-post-norm", "vit_base_patch16_rpn_224", "norms after the sublayers; pooled output", {"init_values": 0.5}),
+    Family("ViT with registers", "vit_small_patch14_reg4_dinov2", "registers, which are prefix tokens"),
+    Family("ViT with registers, pooled", "vit_base_patch16_reg4_gap_256", "registers, no [CLS]; pooled output"),
     Family("ViT with inner norms", "vit_base_patch16_224", "norms inside attention", {"qk_norm": True, "scale_attn_norm": True}),
     Family("ViT, CLIP-tuned", "vit_base_patch32_clip_224", "a norm before the first block"),
-    Family("BEiT", "beit_base_patch16_224", "relative position bias in every block; [CLS], and pooled output"),
+    Family("BEiT", "beit_base_patch16_224", "relative position bias in every block; [CLS], but pooled output"),
     Family("BEiT v2", "beitv2_base_patch16_224", "relative position bias in every block", {"global_pool": "token"}),
-    Family("EVA", "eva_giant_patch14_224", "no bias of keys; pooled output"),
-    Family("EVA-02", "eva02_base_patch14_448", "rotary positions, gated MLP with an inner norm; pooled output"),
-    Family("EVA-02, CLIP", "eva02_base_patch16_clip_224", "rotary positions, inner norms of attention and MLP"),
+    Family("EVA", "eva_giant_patch14_224", "no bias for keys; pooled output"),
+    Family("EVA-02", "eva02_base_patch14_448", "rotary positions, gated MLP with a norm inside; pooled output"),
+    Family("EVA-02, CLIP", "eva02_base_patch16_clip_224", "rotary positions, norms inside attention and MLP"),
     Family("ViT with rotary positions", "vit_base_patch16_rope_224", "rotary positions"),
-    Family("ViT with mixed rotary positions", "vit_base_patch16_rope_mixed_224", "rotary positions of each block and head"),
+    Family("ViT with mixed rotary positions", "vit_base_patch16_rope_mixed_224", "separate rotary positions for each block and head"),
     Family("DINOv3", "vit_base_patch16_dinov3", "rotary positions, registers, layer-scale"),
     Family("ViT with relative positions", "vit_relpos_base_patch16_224", "relative position bias"),
 )  # fmt: skip
@@ -85,44 +84,50 @@ REFUSED = (
 
 HEAD = """# Families of models
 
-Which Vision Transformers of [timm](https://github.com/huggingface/pytorch-image-models) classlens accepts. Written by `make families`
-from the registry of the tests: each accepted family has a small random-weight model of its real class, on which is tested that the sites
-sum to the residual stream, that the projection gives the model's own logits, that memories times coefficients plus bias give the layer's
-output, that attention weights times values give the heads' outputs, that removing tokens is what it says, and that relevance equals the
-gradient through the attention weights. Every other model is tried in the same way (sites and logits) when a run begins, and refused with
-the reason where it does not fit.
+This page lists the Vision Transformers of [timm](https://github.com/huggingface/pytorch-image-models) that classlens accepts.
+`make families` writes it. For each accepted family, tests build a small model of its timm class with random weights, and check that
 
-*Output*: where the model's own prediction comes from. *Removed tokens*: `taken out` of the sequence after the position embedding;
-`masked` where attention itself knows positions: they keep their places, nothing attends to them, and pooling leaves them out; `-`:
-attention and token perturbation, relevance maps and deletion curves are refused for this family, everything else works.
+- the sites sum to the residual stream,
+- the projection gives the model's own logits,
+- memories times coefficients plus bias give the sublayer's output,
+- attention weights times values give the heads' outputs,
+- a model with removed tokens gives the same result as a run on the remaining tokens,
+- relevance equals the gradient with respect to the attention weights.
 
-| family | example | output | removed tokens | what differs |
+When a run starts, it checks the sites and logits of every model in the same way, and refuses a model that fails, with the reason.
+
+*Output* is the source of the model's prediction. *Removed tokens* says how tokens are removed. `taken out`: they leave the sequence after
+the position embedding. `masked`: they stay in the sequence, because attention itself depends on positions, but no token attends to them,
+and pooling ignores them. `-`: classlens refuses attention and token perturbation, relevance maps and deletion curves for this family; all
+other analyses work.
+
+| family | example | output | removed tokens | difference to ViT |
 |---|---|---|---|---|
 """
 
 
 def output(model: ViT) -> str:
-    """Where a model's prediction comes from."""
+    """Return the source of a model's prediction."""
     lens = Lens.from_model(model)
     return "mean of image tokens" if lens.pooled else "[CLS]" if lens.second_head is None else "[CLS] and distillation token"
 
 
 def removal(model: ViT) -> str:
-    """How tokens of a model are removed."""
+    """Return how tokens of a model are removed."""
     if not families.takes_masks(model):
         return "-"
     return "masked" if families.attends_by_position(model) else "taken out"
 
 
 def refused(family: Family) -> ViT:
-    """A small model of a refused family, as far as it can be made smaller."""
+    """Return a model of a refused family, with small sizes if the family accepts them."""
     small = {"SigLIP": {**SMALL}, "XCiT": {"img_size": 48, "embed_dim": 24, "num_heads": 2, "depth": 2}, "ResNet": {}}
     small |= {"CaiT": {"img_size": 48, "embed_dim": 24, "num_heads": 2, "depth": 2}, "Swin": {"img_size": 56, "embed_dim": 24}}
     return timm.create_model(family.arch, **{**small.get(family.name, SMALL), **family.kwargs}).eval()
 
 
 def reason(family: Family) -> str:
-    """What people read when they ask for a model of a refused family."""
+    """Return the reason in the error message for a model of a refused family."""
     try:
         loading.accept(refused(family), family.arch)
     except loading.InputError as error:
@@ -131,7 +136,7 @@ def reason(family: Family) -> str:
 
 
 def page() -> str:
-    """The page of the documentation."""
+    """Return the page of the documentation."""
     text = HEAD
     for family in ACCEPTED:
         model = family.build()
@@ -139,7 +144,7 @@ def page() -> str:
     text += "\n## Refused\n\n| family | example | reason |\n|---|---|---|\n"
     for family in REFUSED:
         text += f"| {family.name} | `{family.arch}` | {reason(family)} |\n"
-    text += "\nA backbone without a head is accepted once `class_embedding` gives it one.\n"
+    text += "\nWith a `class_embedding`, classlens also accepts a backbone without a head.\n"
     return text
 
 

@@ -1,4 +1,4 @@
-"""Measure how often the intervals of `statistics` hold the true mean: python tools/interval_coverage.py --page docs/statistics.md."""
+"""Measure how often the intervals of `statistics` contain the true mean: python tools/interval_coverage.py --page docs/statistics.md."""
 
 import argparse
 from pathlib import Path
@@ -13,20 +13,20 @@ MARK = "<!-- coverage: written by tools/interval_coverage.py -->"
 
 
 def wilson_coverage(p: float, n: int) -> float:
-    """Return the exact coverage of Wilson's interval, by the binomial distribution."""
+    """Return the exact coverage of Wilson's interval, from the binomial distribution."""
     counts = np.arange(n + 1)
     low, high = statistics.wilson(counts / n, np.full(n + 1, n))
     return float(stats.binom.pmf(counts, n, p)[(low <= p) & (p <= high)].sum())
 
 
 def shares(kind: str, p: float, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Return shares of an image's tokens with the mean p, [image, simulation].
+    """Return simulated shares of an image's tokens with mean p, [image, simulation].
 
     Args:
-        kind: `alike`: images differ little; `apart`: most lie at a bound; `mixed`: half are all or nothing.
+        kind: `alike`: images differ little; `apart`: most shares are near 0 or 1; `mixed`: half of the shares are exactly 0 or 1.
         p: mean.
-        size: images and simulations.
-        rng: what draws.
+        size: number of images and of simulations.
+        rng: random number generator.
     """
     concentration = {"alike": 20.0, "apart": 0.3, "mixed": 4.0}[kind]
     of_image = rng.beta(p * concentration, (1 - p) * concentration, size)
@@ -37,7 +37,7 @@ def shares(kind: str, p: float, size: tuple[int, int], rng: np.random.Generator)
 
 
 def share_coverage(kind: str, p: float, n: int, simulations: int, seed: int = 0) -> float:
-    """Return the share of simulations whose interval of a mean of shares holds the true mean."""
+    """Return the share of simulations in which the interval of a mean of shares contains the true mean."""
     values = shares(kind, p, (n, simulations), np.random.default_rng(seed))
     found = statistics.mean_interval(values, seed, "share")
     return float(((found.low <= p) & (p <= found.high)).mean())
@@ -55,7 +55,7 @@ def table(simulations: int) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--page", type=Path, required=True, help="page with a mark below which the table stands, at its end")
+    parser.add_argument("--page", type=Path, required=True, help="page whose end, below the mark, is replaced by the table")
     parser.add_argument("--simulations", type=int, default=4000)
     args = parser.parse_args()
     text = args.page.read_text(encoding="utf-8").partition(MARK)[0]

@@ -1,6 +1,6 @@
-"""What each quirk of the published implementation changes: one number of the demo per flag of `Protocol`, with and without the quirk.
+"""The effect of each quirk of the published implementation: one number of the demo per flag of `Protocol`, with and without the quirk.
 
-`make quirks` runs this after the demo and writes docs/quirks.md. Each row flips one flag of the corrected protocol and leaves the others.
+`make quirks` runs this after the demo and writes docs/quirks.md. Each row changes one flag of the corrected protocol.
 """
 
 import argparse
@@ -50,7 +50,7 @@ ROOT = RESULTS / "data/shapes/images"
 
 
 class Model:
-    """A model of the demo with its images and results.
+    """A model of the demo, with its images and results.
 
     Args:
         name: its name in the demo's config.
@@ -63,7 +63,7 @@ class Model:
         self.manifest = parquet.read_table(RESULTS / "data/shapes/validation/manifest.parquet")
 
     def batch(self, transform: dict | None = None) -> Batch:
-        """All images of the validation split."""
+        """Return all images of the validation split."""
         chosen = Transform(transform or self.card.transform)
         return next(batches(self.manifest, ROOT, chosen, size=len(self.manifest), workers=2, device=torch.device("cpu")))
 
@@ -82,14 +82,14 @@ class Model:
         return Series(self.name, self.name, None, frame, self.card.metadata)
 
     def stored(self, path: str) -> Series:
-        """A table of the demo as a series."""
+        """Return a table of the demo as a series."""
         table = parquet.read_table(RESULTS / path)
         metadata = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
         return Series(self.name, self.name, None, pl.DataFrame(table), metadata)
 
     @torch.inference_mode()
     def perturbed(self, condition: str, protocol: Protocol) -> Series:
-        """Ranks under a condition and unperturbed."""
+        """Return the ranks with and without a perturbation."""
         run = perturbation.Perturbations(self.model, self.lens, self.card, ["none", condition], protocol)
         parts = [outcome.ranks(self.images.image_ids) for outcome in run(self.images, self.labels(CORRECTED))]
         return self.series(pl.concat([pl.DataFrame(part) for part in parts]))
@@ -97,12 +97,12 @@ class Model:
 
 @dataclass(frozen=True)
 class Quirk:
-    """What one flag changes.
+    """A flag of `Protocol` and a number that it changes.
 
     Attributes:
         flag: field of `Protocol`.
-        quantity: what is measured, with its unit.
-        measure: from a protocol to the number.
+        quantity: the measured quantity, with its unit.
+        measure: function from a protocol to the number.
     """
 
     flag: str
@@ -159,12 +159,12 @@ def points_of_a_curve(model: Model, protocol: Protocol) -> float:
 
 
 def names_with_twins(model: Model, protocol: Protocol) -> list[str]:
-    """Names of a model and of its random twins."""
+    """Return the names of a model and of its random twins."""
     return [model.name, *own_twins(model.name, ModelSettings(arch="vit_tiny_patch16_224", weights="trained"), protocol)]
 
 
 def compared(tables: list[Series], names: list[str]) -> list[Series]:
-    """A model's measures and those of its random twins."""
+    """Return the measures of a model and of its random twins, linked to each other."""
     first, *others = tables
     return [
         replace(first, name=names[0], twins=tuple(names[1:])),
@@ -202,7 +202,7 @@ def perturbed_rate(model: Model, condition: str, run: Protocol, read: Protocol) 
 
 
 def images_run(model: Model, protocol: Protocol) -> float:
-    """Of the images as they are, and of each again as one whose every token shows the object, half are emptied by `without_class`."""
+    """Return how many images run `without_class` if every image token has the label class, so that no image token remains."""
     everywhere = np.zeros(len(model.manifest) * model.card.image_tokens, np.int8)
     table = tokens.table(model.manifest, ROOT, model.card, CORRECTED)
     label = table["label"].combine_chunks()
@@ -245,20 +245,20 @@ def equal_logits(protocol: Protocol) -> float:
 
 
 def quirks() -> list[Quirk]:
-    """A measurement for every flag of `Protocol`."""
+    """Return a measurement for every flag of `Protocol`."""
     cls, pooled = Model("cls"), Model("pooled")
     token_pruning.check(cls.model, "cls")
     return [
         Quirk("published_transform", "accuracy of [CLS] (%)", lambda p: accuracy(cls, p)),
-        Quirk("directory_order", "classes whose first image is the first by name (%)", lambda p: first_image_kept(cls, p)),
-        Quirk("skip_small_classes", "classes left out: none of the demo's is small", lambda p: 0.0),
-        Quirk("whole_image_labels", "image tokens labelled class (%)", lambda p: class_tokens(cls, p)),
+        Quirk("directory_order", "classes whose first image is also the first by name (%)", lambda p: first_image_kept(cls, p)),
+        Quirk("skip_small_classes", "classes left out (the demo has no small classes)", lambda p: 0.0),
+        Quirk("whole_image_labels", "image tokens with the label class (%)", lambda p: class_tokens(cls, p)),
         Quirk("mlp_against_previous_block", "change rate of MLPs, image tokens (%)", lambda p: change_rate(cls, p)),
         Quirk("composition_ignores_mlp", "residual composition (% of tokens)", lambda p: composition(cls, p)),
         Quirk("context_difference_of_logits", "class - context, MLPs (% / logit)", lambda p: context_gap(cls, p)),
         Quirk("drop_first_patch_of_pooled", "identifiability rate, pooled model (%)", lambda p: identifiability_rate(pooled, p)),
-        Quirk("pair_blocks_of_deep_models", "points of a curve: the demo has 12 blocks", lambda p: points_of_a_curve(cls, p)),
-        Quirk("tokens_as_units", "p, image tokens of the first block against random weights", lambda p: largest_p(cls, p)),
+        Quirk("pair_blocks_of_deep_models", "points of a curve (the demo's models have 12 blocks)", lambda p: points_of_a_curve(cls, p)),
+        Quirk("tokens_as_units", "p of image tokens in the first block, against random weights", lambda p: largest_p(cls, p)),
         Quirk("paired_classes", "p of class-value agreement, MLP of the first block", lambda p: p_of_classes(cls, p)),
         Quirk("memory_before_activation", "key-value agreement of MLPs (%)", lambda p: memory_agreement(cls, p)),
         Quirk("memories_of_the_class", "key-value agreement of MLPs (%)", lambda p: memory_agreement(cls, p)),
@@ -269,22 +269,26 @@ def quirks() -> list[Quirk]:
         ),
         Quirk(
             "cls_in_perturbed_rate",
-            "identifiability rate, each token by itself (%)",
+            "identifiability rate under `self_only` (%)",
             lambda p: perturbed_rate(cls, "self_only", CORRECTED, p),
         ),
-        Quirk("run_emptied_images", "images run without class tokens, if all tokens show the class", lambda p: images_run(cls, p)),
-        Quirk("uncentred_relevance", "share of our map's energy that is its mean (%)", lambda p: energy_of_the_mean(cls, p)),
-        Quirk("ties_by_position", "orders in which tokens are removed by linear probes", lambda p: probe_orders(cls, p)),
-        Quirk("tokens_weigh_alike", "identifiability of class tokens, last block", lambda p: class_identifiability(cls, p)),
-        Quirk("ties_rank_first", "identifiability of logits that are all equal", equal_logits),
-        Quirk("softmax_twice", "deletion area of our maps, most relevant first", lambda p: relevance_area(cls, p, CORRECTED, "positive")),
+        Quirk("run_emptied_images", "images run `without_class` although all their tokens are class tokens", lambda p: images_run(cls, p)),
+        Quirk("uncentred_relevance", "share of the mean in the energy of our maps (%)", lambda p: energy_of_the_mean(cls, p)),
+        Quirk("ties_by_position", "orders of token removal for maps of linear probes", lambda p: probe_orders(cls, p)),
+        Quirk("tokens_weigh_alike", "class identifiability of class tokens, last block", lambda p: class_identifiability(cls, p)),
+        Quirk("ties_rank_first", "class identifiability if all logits are equal", equal_logits),
+        Quirk(
+            "softmax_twice",
+            "area under deletion curves of our maps, most relevant first",
+            lambda p: relevance_area(cls, p, CORRECTED, "positive"),
+        ),
         Quirk(
             "deletion_without_ends",
-            "deletion area of our maps, least relevant first",
+            "area under deletion curves of our maps, least relevant first",
             lambda p: relevance_area(cls, CORRECTED, p, "negative"),
         ),
-        Quirk("permutations", "smallest p that a test can give", lambda p: 1 / (p.permutations + 1)),
-        Quirk("random_twins", "random twins of a model", lambda p: len(names_with_twins(cls, p)) - 1),
+        Quirk("permutations", "smallest possible p of a test", lambda p: 1 / (p.permutations + 1)),
+        Quirk("random_twins", "number of random twins of a model", lambda p: len(names_with_twins(cls, p)) - 1),
     ]
 
 
@@ -292,18 +296,18 @@ PUBLISHED_NUMBERS = {"permutations": 300, "random_twins": 1}
 
 
 def measured(quirk: Quirk) -> tuple[float, float]:
-    """The number in the corrected protocol, and with the quirk."""
+    """Return the number in the corrected protocol, and the number with the quirk."""
     flipped: Protocol = replace(CORRECTED, **{quirk.flag: PUBLISHED_NUMBERS.get(quirk.flag, True)})  # type: ignore[arg-type]
     return quirk.measure(CORRECTED), quirk.measure(flipped)
 
 
 def page() -> str:
-    """The table as a page."""
+    """Return the page with the table."""
     lines = [
-        "# Quirks of the published implementation, and what each changes",
+        "# Quirks of the published implementation and their effects",
         "",
-        "Made by `make quirks` on the demo. Each row switches one quirk on in the protocol `corrected` and leaves everything else; what a",
-        "quirk is, `classlens/protocol.py` says. All are on in the protocol `paper`.",
+        "`make quirks` measures this table on the demo. Each row adds one quirk to protocol `corrected` and changes nothing else. Protocol",
+        "`paper` has all quirks. {py:class}`classlens.protocol.Protocol` describes each of them.",
         "",
         "| quirk | quantity | corrected | with the quirk |",
         "|---|---|---|---|",
@@ -318,7 +322,7 @@ def page() -> str:
 
 
 def main() -> None:
-    """Measure, and write the page."""
+    """Measure all quirks, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--report", type=Path, help="page to write")
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Execute docs/tutorial.ipynb: `make tutorial` does it after the demo, and keeps its outputs; tests/test_tutorial.py does it for a test."""
+"""Execute docs/tutorial.ipynb. `make tutorial` runs this after the demo and stores the outputs; tests/test_tutorial.py runs it too."""
 
 import argparse
 import os
@@ -12,20 +12,20 @@ from nbformat import NotebookNode
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NOTEBOOK = REPOSITORY / "docs" / "tutorial.ipynb"
-QUIET = {"PYTHONWARNINGS": "ignore:IProgress not found"}  # of progress bars that the notebook does not have
+QUIET = {"PYTHONWARNINGS": "ignore:IProgress not found"}  # about progress bars, which the notebook does not use
 
 
 def read() -> NotebookNode:
-    """The notebook as it is in the repository."""
+    """Return the notebook as stored in the repository."""
     return nbformat.read(NOTEBOOK, as_version=4)
 
 
 def executed(notebook: NotebookNode, **environment: str) -> NotebookNode:
-    """A notebook with the outputs that it has now, and without a trace of when and by what it was executed.
+    """Return an executed copy of a notebook, without metadata about the time and the kernel.
 
     Args:
-        notebook: it stays as it is.
-        environment: variables that it sees besides those of this process.
+        notebook: the notebook to execute; it is not changed.
+        environment: environment variables in addition to those of this process.
 
     Raises:
         nbclient.exceptions.CellExecutionError: a cell fails.
@@ -34,7 +34,7 @@ def executed(notebook: NotebookNode, **environment: str) -> NotebookNode:
     folder = {"metadata": {"path": NOTEBOOK.parent}}
     client = NotebookClient(result, kernel_name="python3", timeout=600, startup_timeout=600, record_timing=False, resources=folder)
     kernel = client.create_kernel_manager()
-    with tempfile.TemporaryDirectory() as sockets:  # in place of the network
+    with tempfile.TemporaryDirectory() as sockets:  # sockets instead of the network
         kernel.transport, kernel.ip = "ipc", f"{sockets}/kernel"
         client.execute(env={**os.environ, **QUIET, **environment})
     result.metadata = notebook.metadata
@@ -42,7 +42,7 @@ def executed(notebook: NotebookNode, **environment: str) -> NotebookNode:
 
 
 def main() -> None:
-    """Execute the notebook where it is."""
+    """Execute the notebook in place."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     start = time.monotonic()
     nbformat.write(executed(read()), NOTEBOOK)

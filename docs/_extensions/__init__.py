@@ -1,1 +1,1 @@
-"""What the pages are made from at build time: the config's schema, the workflow's rules, a run's figures and tables."""
+"""Sphinx extensions that fill pages at build time, from the config's schema, the workflow's rules and a run's results."""

@@ -1,4 +1,4 @@
-"""The directive `configuration`: every key of a config with type, default and meaning, from `classlens.config.settings`."""
+"""The directive `configuration`: all keys of a config with type, default and help text, from `classlens.config.settings`."""
 
 import json
 from collections.abc import Iterator
@@ -15,11 +15,11 @@ from classlens.config.reading import alternatives, sections_of
 from classlens.config.settings import Config, Section
 
 NAME = "NAME"
-"""Stands for a name that the config chooses, in `models.NAME.arch`."""
+"""Placeholder for a name that the config chooses, as in `models.NAME.arch`."""
 
 
 def sections(section: type[Section], path: tuple[str, ...] = ()) -> Iterator[tuple[str, type[Section]]]:
-    """Every part of a config that holds keys, outermost first, with its path."""
+    """Yield each section of a config with its path, outermost first."""
     yield ".".join(path), section
     for name, field in section.settings().items():
         is_mapping = any(get_origin(kind) is dict for kind in alternatives(field.annotation))
@@ -28,9 +28,9 @@ def sections(section: type[Section], path: tuple[str, ...] = ()) -> Iterator[tup
 
 
 def in_words(schema: dict[str, Any]) -> str:
-    """A JSON schema in words."""
+    """Return a description of a JSON schema in words."""
     if "$ref" in schema or "properties" in schema:
-        return "keys of its own"
+        return "a section"
     if "enum" in schema:
         return "one of " + ", ".join(f"`{choice}`" for choice in schema["enum"])
     if "const" in schema:
@@ -53,7 +53,7 @@ def _of_type(name: str, schema: dict[str, Any]) -> str:
 
 
 def default(field: FieldInfo) -> str:
-    """What holds where the config says nothing."""
+    """Return the default of a setting in words."""
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
@@ -61,7 +61,7 @@ def default(field: FieldInfo) -> str:
 
 
 def markdown() -> str:
-    """A heading for each part of a config, and under it each key."""
+    """Return Markdown with a heading per section and an entry per key."""
     lines: list[str] = []
     for path, section in sections(Config):
         lines += [f"## {path or 'The whole config'}", ""]
@@ -74,7 +74,7 @@ def markdown() -> str:
 
 
 class Configuration(SphinxDirective):
-    """Every key of a config."""
+    """The list of all keys of a config."""
 
     def run(self) -> list[nodes.Node]:
         self.env.note_dependency(settings.__file__)
@@ -82,6 +82,6 @@ class Configuration(SphinxDirective):
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Called by Sphinx."""
+    """Register the directive. Sphinx calls this function."""
     app.add_directive("configuration", Configuration)
     return {"parallel_read_safe": True}

@@ -1,6 +1,6 @@
-"""The directive `modules`, the documentation of some modules of the library, from docstrings as the code writes them.
+"""The directive `modules`: the documentation of library modules, from their docstrings.
 
-Examples stand indented after an empty line there, and a sentence about a constant may have a colon.
+The extension adapts the docstrings to Sphinx: it marks indented examples as code, and keeps colons in the descriptions of constants.
 """
 
 from docutils import nodes
@@ -9,7 +9,7 @@ from sphinx.util.docutils import SphinxDirective
 
 
 class Modules(SphinxDirective):
-    """A heading and the documentation of each module that is named, one a line."""
+    """A heading and the documentation for each listed module, one name per line."""
 
     has_content = True
 
@@ -19,14 +19,14 @@ class Modules(SphinxDirective):
 
 
 def prepare(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """Mark what is code, and keep napoleon from taking what is before a colon in a constant's first line for its type."""
+    """Mark code, and stop napoleon from reading the text before a colon in a constant's first line as its type."""
     if what in ("attribute", "data"):
         lines[:1] = lines[0].split(" ", 1)
     lines[:] = as_code(lines)
 
 
 def as_code(lines: list[str]) -> list[str]:
-    """Lines with `::` before what is indented after an empty line, unless more of the same depth stands before it."""
+    """Return the lines with `::` before each indented block that follows an empty line and a line without indentation."""
     marked: list[str] = []
     for line in lines:
         before = next((other for other in reversed(marked) if other), "")
@@ -37,7 +37,7 @@ def as_code(lines: list[str]) -> list[str]:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Called by Sphinx."""
+    """Register the directive. Sphinx calls this function."""
     app.add_directive("modules", Modules)
     app.connect("autodoc-process-docstring", prepare, priority=400)  # before napoleon reads the sections
     return {"parallel_read_safe": True}

@@ -1,4 +1,4 @@
-"""A picture of which rules need which, as SVG: columns from left to right, a colour per file of rules, each box a link to its rule."""
+"""The graph of rules as SVG: columns from left to right, a colour per file of rules, and a link from each box to its rule."""
 
 import html
 from collections import defaultdict
@@ -6,7 +6,7 @@ from collections import defaultdict
 import networkx as nx
 
 ROW, GAP, LETTER, PADDING = 19, 34, 5.5, 6
-"""Height of a row, space between columns, mean width of a letter, and space beside a text, in pixels."""
+"""Height of a row, gap between columns, mean width of a letter, and padding of a text, in pixels."""
 
 COLOURS = (
     "#0072b2",
@@ -27,16 +27,16 @@ COLOURS = (
 
 
 def anchor(name: str) -> str:
-    """Where a rule is described on the page."""
+    """Return the anchor of a rule on the page."""
     return f"rule-{name.replace('_', '-')}"
 
 
 Place = tuple[float, float, float]
-"""Left, middle and width of a box."""
+"""Left edge, vertical centre and width of a box, in pixels."""
 
 
 def layers(graph: nx.DiGraph) -> list[list[str]]:
-    """Rules by column, each behind all that it needs, ordered so that lines cross little."""
+    """Return the rules by column, each to the right of its inputs, in an order with few crossing lines."""
     columns = _columns(graph)
     place = {name: index / len(column) for column in columns for index, name in enumerate(column)}
     for _ in range(20):
@@ -49,7 +49,7 @@ def layers(graph: nx.DiGraph) -> list[list[str]]:
 
 
 def _columns(graph: nx.DiGraph) -> list[list[str]]:
-    """Rules by the number of steps before them; figures and tables together behind the others, and what is made of them at the end."""
+    """Return the rules by number of steps before them. Figures and tables share a column; rules that need them come last."""
     steps = {name: step for step, layer in enumerate(nx.topological_generations(graph)) for name in layer}
     shown = {name for name in graph if name.startswith(("figure_", "table_"))}
     after = set().union(*(nx.descendants(graph, name) for name in shown)) - shown
@@ -65,7 +65,7 @@ def _mean(values: list[float], otherwise: float) -> float:
 
 
 def places(columns: list[list[str]], labels: dict[str, str]) -> tuple[dict[str, Place], float, float]:
-    """Where each box is, and width and height of the picture."""
+    """Return the place of each box, and the width and height of the graph."""
     height = ROW * max(map(len, columns))
     found, left = {}, 1.0
     for column in columns:
@@ -77,10 +77,10 @@ def places(columns: list[list[str]], labels: dict[str, str]) -> tuple[dict[str, 
 
 
 def svg(rules: dict[str, tuple[str, str, list[str]]]) -> str:
-    """The picture.
+    """Return the graph as HTML with SVG.
 
     Args:
-        rules: label, file and needed rules of each rule, by name.
+        rules: label, file and required rules of each rule, by name.
     """
     graph = nx.DiGraph([(before, name) for name, (_, _, needed) in rules.items() for before in needed])
     graph = nx.transitive_reduction(graph)
@@ -92,7 +92,7 @@ def svg(rules: dict[str, tuple[str, str, list[str]]]) -> str:
     boxes = [_box(name, labels[name], found[name], colour[name]) for name in graph]
     legend = [f'<span style="color: {COLOURS[index % len(COLOURS)]}">■</span> {html.escape(file)}' for index, file in enumerate(files)]
     return (
-        f'<div class="rule-graph"><svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="Which rules need which">'
+        f'<div class="rule-graph"><svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="Dependencies between rules">'
         f"{''.join(lines)}{''.join(boxes)}</svg><p>{' &#160; '.join(legend)}</p></div>"
     )
 

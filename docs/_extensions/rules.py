@@ -1,6 +1,6 @@
-"""Print the workflow's rules, and which of them depend on which in a run of the demo, as JSON.
+"""Print the workflow's rules and their dependencies in a run of the demo, as JSON.
 
-A program of its own, because Snakemake changes the folder and the log of the process that it runs in.
+This is a separate program, because Snakemake changes the working folder and the logging of its process.
 """
 
 import json
@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 
 def general(paths: list[str], config: dict[str, Any]) -> list[str]:
-    """Paths with wildcards in place of the names that a config gives to its run, models and data sets, each once."""
+    """Return paths without duplicates, with wildcards instead of the config's names of run, models and data sets."""
     models = [rf"{re.escape(name)}(?:_random(?:_\d+)?)?" for name in config["models"]]
     found = []
     for path in paths:
@@ -32,7 +32,7 @@ def general(paths: list[str], config: dict[str, Any]) -> list[str]:
 
 
 def program(rule: Any) -> str | None:
-    """The script that a rule runs, where it runs one."""
+    """Return the script of a rule, or None for a rule without a program."""
     if rule.shellcmd is None:
         return None
     named = rule.params["program"]
@@ -40,7 +40,7 @@ def program(rule: Any) -> str | None:
 
 
 def described(workflow: Any, config: dict[str, Any]) -> list[dict[str, Any]]:
-    """Name, file, what it makes, program, inputs, outputs and predecessors of every rule."""
+    """Return name, file, description, program, inputs, outputs and predecessors of every rule."""
     inputs, after = defaultdict(list), defaultdict(set)
     for job in sorted(workflow.dag.jobs, key=lambda job: (job.rule.name, sorted(map(str, job.output)))):
         inputs[job.rule.name] += map(str, job.input)

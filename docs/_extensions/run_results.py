@@ -1,4 +1,4 @@
-"""The directives `result-figure` and `result-table`: figures and tables of a run, the demo's unless another folder is given."""
+"""The directives `result-figure` and `result-table`: figures and tables of a run, by default of the demo."""
 
 import csv
 import os
@@ -15,7 +15,7 @@ from sphinx.util.docutils import SphinxDirective
 
 
 class ResultFigure(Figure):
-    """A figure of the run by its name; the text under it is its caption."""
+    """A figure of the run, by its name. The content of the directive is the caption."""
 
     def run(self) -> list[nodes.Node]:
         env = self.state.document.settings.env
@@ -25,7 +25,7 @@ class ResultFigure(Figure):
 
 
 class ResultTable(SphinxDirective):
-    """Some columns of a table of the run by its name: texts, and rounded numbers with their intervals where the table has them."""
+    """Columns of a table of the run, by its name: texts, and rounded numbers with their intervals if the table has them."""
 
     required_arguments = 1
     option_spec: ClassVar = {
@@ -50,7 +50,7 @@ def _cell(row: dict[str, str], column: str, digits: int) -> str:
 
 
 def _rounded(text: str, digits: int) -> str:
-    """A number with so many decimals, or with one digit where they would all be 0; any other text as it is."""
+    """Return a number with `digits` decimals, or with one significant digit if all decimals would be 0. Return other texts unchanged."""
     try:
         value = float(text)
     except ValueError:
@@ -61,10 +61,10 @@ def _rounded(text: str, digits: int) -> str:
 
 
 def file_of(env: BuildEnvironment, name: str) -> Path:
-    """A file of the run, on which the page then depends.
+    """Return the path of a file of the run, and make the page depend on it.
 
     Raises:
-        ConfigError: it is not there.
+        ConfigError: the file does not exist.
     """
     path = Path(env.config.results) / name
     if not path.is_file():
@@ -74,7 +74,7 @@ def file_of(env: BuildEnvironment, name: str) -> Path:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Called by Sphinx."""
+    """Register the directives. Sphinx calls this function."""
     app.add_config_value("results", "", "env", str)
     app.add_directive("result-figure", ResultFigure)
     app.add_directive("result-table", ResultTable)

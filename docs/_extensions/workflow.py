@@ -1,4 +1,4 @@
-"""The directives `rules` and `rule-graph`: the workflow's rules as Snakemake reads them."""
+"""The directives `rules` and `rule-graph`: the workflow's rules, as Snakemake reads them."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ LETTERS = {f"{kind}_{item.name}": item.letter for kind, items in (("figure", FIG
 
 @cache
 def rules() -> list[dict[str, Any]]:
-    """Every rule, from the program `rules.py`."""
+    """Return all rules, from the program `rules.py`."""
     done = subprocess.run([sys.executable, Path(__file__).with_name("rules.py")], capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr)
@@ -29,19 +29,19 @@ def rules() -> list[dict[str, Any]]:
 
 
 def sources() -> list[Path]:
-    """The files that rules are written in."""
+    """Return the files of rules."""
     return [REPOSITORY / "Snakefile", *sorted((REPOSITORY / "rules").glob("*.smk"))]
 
 
 def introduction(file: str) -> str:
-    """The comment at the top of a file of rules."""
+    """Return the comment at the top of a file of rules."""
     lines = (REPOSITORY / file).read_text(encoding="utf-8").splitlines()
     count = next(index for index, line in enumerate(lines) if not line.startswith("#"))
     return " ".join(line.removeprefix("#").strip() for line in lines[:count])
 
 
 def described(rule: dict[str, Any]) -> list[str]:
-    """A rule's heading and what there is to say about it."""
+    """Return the lines about one rule, with its heading."""
     lines = [f"({anchor(rule['name'])})=", f"### {rule['name']}", "", f"{rule['makes']}.", ""]
     lines += [f":Program: `workflow/scripts/{rule['program']}`"]
     lines += [f":{title}: {_paths(rule[key])}" for title, key in (("Reads", "inputs"), ("Writes", "outputs")) if rule[key]]
@@ -55,18 +55,18 @@ def _paths(paths: list[str]) -> str:
 
 
 def markdown(found: list[dict[str, Any]]) -> str:
-    """A heading for each file of rules and for each rule, and the targets that run no program."""
+    """Return Markdown with a heading per file and per rule, and a list of the targets without a program."""
     lines: list[str] = []
     for file in dict.fromkeys(rule["file"] for rule in found if rule["program"]):
         lines += [f"## {file}", "", introduction(file), ""]
         for rule in found:
             lines += described(rule) if rule["file"] == file and rule["program"] else []
     targets = [f"- `{rule['name']}`: {rule['makes']}" for rule in found if not rule["program"]]
-    return "\n".join([*lines, "## Targets", "", "Names that stand for files of other rules.", "", *targets, ""])
+    return "\n".join([*lines, "## Targets", "", "These names request the files of other rules.", "", *targets, ""])
 
 
 class Rules(SphinxDirective):
-    """Every rule of the workflow."""
+    """The list of all rules of the workflow."""
 
     def run(self) -> list[nodes.Node]:
         for path in sources():
@@ -75,7 +75,7 @@ class Rules(SphinxDirective):
 
 
 class RuleGraph(SphinxDirective):
-    """A picture of which rules need which."""
+    """The graph of rules."""
 
     def run(self) -> list[nodes.Node]:
         for path in sources():
@@ -90,7 +90,7 @@ def _label(name: str) -> str:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Called by Sphinx."""
+    """Register the directives. Sphinx calls this function."""
     app.add_directive("rules", Rules)
     app.add_directive("rule-graph", RuleGraph)
     return {"parallel_read_safe": True}

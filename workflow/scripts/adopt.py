@@ -1,4 +1,4 @@
-"""Check the archive of someone else's run, and put its results where figures and tables can be made from them."""
+"""Check an archive of published results, and unpack it into the results folder, ready for figures and tables."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -18,9 +18,9 @@ def arguments() -> cli.Parser:
 
 def main(args: Namespace, _: cli.NoSettings) -> None:
     if not args.archive.is_file():
-        raise InputError(f"there is no archive {args.archive}: say which one with make adopt FILE=...")
+        raise InputError(f"there is no archive {args.archive}: name it with make adopt FILE=...")
     folder = adoption.adopt(args.archive, args.results)
-    print(f"{folder} holds the published results; the archive's sha256 is {sha256(args.archive)}. All figures and tables, or one of them:")
+    print(f"{folder} holds the published results; the archive's sha256 is {sha256(args.archive)}. Draw everything, or one figure:")
     print(f"  snakemake --cores all --configfile {folder}/{published.CONFIG}")
     print(f"  snakemake --cores all {folder}/figures/mean_evolution.svg --configfile {folder}/{published.CONFIG}")
 

@@ -1,4 +1,4 @@
-"""Give the files of a copied run the dates that they had, so that nothing in the copy looks newer than what was made from it."""
+"""Restore the dates of the files in a copied run, so that no input looks newer than its results."""
 
 from argparse import Namespace
 
@@ -11,7 +11,7 @@ def arguments() -> cli.Parser:
 
 
 def main(args: Namespace, _: cli.NoSettings) -> None:
-    print(f"{args.results}: {run_record.put_back_dates(args.results)} files have the dates that the run gave them")
+    print(f"{args.results}: {run_record.put_back_dates(args.results)} files have their original dates again")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Measure what attention and MLP layers add to the class, and whose top class the residual stream takes on, per image and block."""
+"""Measure per image and block how attention and MLP change the class logit, and which of them sets the residual stream's top class."""
 
 from argparse import Namespace
 
@@ -13,7 +13,7 @@ from classlens.storage import parquet
 
 def arguments() -> cli.Parser:
     parser = cli.Parser(__doc__, ProtocolSetting).many(projections="projections of the shards, in order")
-    parser.one(card="model.json of the model").maybe(tokens="token labels; none where there are no masks")
+    parser.one(card="model.json of the model").maybe(tokens="token labels, if the images have masks")
     return parser.one(changes="change rates per image to write", composition="residual composition per image to write")
 
 

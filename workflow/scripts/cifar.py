@@ -10,7 +10,7 @@ from classlens.data.cifar_layout import ARCHIVES
 
 def arguments() -> cli.Parser:
     parser = cli.Parser(__doc__, ArchiveStep, network=DownloadSetting)
-    return parser.one(archive="folder of the archive, or the one that holds it", folder="folder to write")
+    return parser.one(archive="folder of the archive, or its parent folder", folder="folder to write")
 
 
 def main(args: Namespace, settings: ArchiveStep) -> None:

@@ -1,4 +1,4 @@
-"""What the programs share: arguments, logs, provenance and errors."""
+"""Shared code of all programs: arguments, logs, provenance and errors."""
 
 import argparse
 import gc
@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from classlens.config.catalogue import Item, named
@@ -24,58 +25,56 @@ from classlens.storage.parquet import reading
 from classlens.storage.provenance import code_sha256, library_versions
 
 STARTED_BY = "CLASSLENS_STARTED_BY"
-"""Environment variable with the process number of the Snakemake that runs a program; without it the program is run by hand."""
+"""Environment variable with the process id of the Snakemake that started a program. It is not set if a person started the program."""
 if STARTED_BY in os.environ:
-    gc.disable()  # until `run`: nothing that a program imports is garbage, and to look for some takes torch a second
+    gc.disable()  # until `run`: while torch is imported, garbage collection takes a second and finds nothing
 
 
 class NoSettings(Section):
-    """The settings of a program that has none."""
+    """The settings of a program without settings."""
 
 
 class Parser(argparse.ArgumentParser):
-    """The arguments of a program: its settings, the files that it reads and writes, its log and its threads.
+    """A parser of a program's arguments: settings, input and output files, log and threads.
 
     Args:
         description: the program's docstring.
-        settings: class of what its results depend on.
-        further: classes of settings that its results do not depend on, by the name that they have among the parsed arguments.
+        settings: class of the settings on which the program's results depend.
+        further: classes of settings on which the results do not depend, by their name in the parsed arguments.
     """
 
     def __init__(self, description: str | None, settings: type[Section] = NoSettings, **further: type[Section]):
-        super().__init__(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        super().__init__(description=description)
         self._sections = {"settings": settings, **further}
         self.add_argument("--log", type=Path, help="file for plain progress lines")
-        self.add_argument("--threads", type=int, default=1, help="processor threads to use")
+        self.add_argument("--threads", type=int, default=1, help="number of CPU threads (default: 1)")
         for section in self._sections.values():
             for name, field in section.settings().items():
-                said = " ".join((field.description or "").split()).replace("%", "%%")
-                default = None if field.is_required() else field.get_default(call_default_factory=True)
-                self.add_argument(_flag(name), required=field.is_required(), metavar="VALUE", help=f"{said} (default: {default})")
+                self.add_argument(_flag(name), required=field.is_required(), metavar="VALUE", help=_help(field))
 
     def one(self, **paths: str) -> "Parser":
-        """Add arguments that are a path each, with their help."""
-        for name, said in paths.items():
-            self.add_argument(_flag(name), type=Path, required=True, metavar="PATH", help=said)
+        """Add required arguments that take one path each, with their help texts."""
+        for name, help_text in paths.items():
+            self.add_argument(_flag(name), type=Path, required=True, metavar="PATH", help=help_text)
         return self
 
     def maybe(self, **paths: str) -> "Parser":
-        """Add arguments that are a path, or nothing."""
-        for name, said in paths.items():
-            self.add_argument(_flag(name), type=lambda text: Path(text) if text else None, metavar="PATH", help=said)
+        """Add optional arguments that take one path each."""
+        for name, help_text in paths.items():
+            self.add_argument(_flag(name), type=Path, metavar="PATH", help=help_text)
         return self
 
     def many(self, **paths: str) -> "Parser":
-        """Add arguments that are any number of paths."""
-        for name, said in paths.items():
-            self.add_argument(_flag(name), type=Path, nargs="*", default=[], metavar="PATH", help=said)
+        """Add arguments that take any number of paths."""
+        for name, help_text in paths.items():
+            self.add_argument(_flag(name), type=Path, nargs="*", default=[], metavar="PATH", help=help_text)
         return self
 
     def parsed(self, arguments: Sequence[str] | None = None) -> argparse.Namespace:
-        """The arguments of this process, or those given; the settings of each class are one attribute.
+        """Parse the given arguments, or those of this process. Each class of settings becomes one attribute.
 
         Raises:
-            InputError: a setting has a value of another kind.
+            InputError: a setting has a value of the wrong type.
         """
         args = vars(self.parse_args(arguments))
         found = {key: from_flags(kind, {name: args.get(name) for name in kind.settings()}) for key, kind in self._sections.items()}
@@ -83,12 +82,19 @@ class Parser(argparse.ArgumentParser):
         return argparse.Namespace(**{name: value for name, value in args.items() if name not in names}, **found)
 
 
+def _help(field: FieldInfo) -> str:
+    """Return the help text of a setting, with its default if it has one."""
+    text = " ".join((field.description or "").split()).replace("%", "%%")
+    default = None if field.is_required() else field.get_default(call_default_factory=True)
+    return text if default is None else f"{text} (default: {json.dumps(to_jsonable_python(default))})"
+
+
 def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
 def provenance(settings: Section, model_sha256: str | None = None) -> dict[str, str]:
-    """Schema metadata of the tables that a program writes: protocol, parameters, code, model and library versions, no paths or dates."""
+    """Return the schema metadata of a program's tables: protocol, parameters, code, model and library versions, without paths or dates."""
     parameters = {name: value for name, value in settings if name != "protocol"}
     metadata = {
         "protocol": getattr(settings, "protocol", ""),
@@ -100,12 +106,12 @@ def provenance(settings: Section, model_sha256: str | None = None) -> dict[str, 
 
 
 def run(main: Callable[[argparse.Namespace, Any], None], parser: Parser, arguments: Sequence[str] | None = None) -> None:
-    """Run a program: log as asked, and end with one line and status 1 where the input, the disk or a file is to blame.
+    """Run a program with logging. Errors of the input, the disk or a file end it with a one-line message and status 1.
 
     Args:
-        main: does the work; takes the parsed arguments and the settings.
-        parser: the program's arguments.
-        arguments: in place of those of this process.
+        main: function that does the work, called with the parsed arguments and the settings.
+        parser: parser of the program's arguments.
+        arguments: command line; by default that of this process.
     """
     gc.enable()
     _start_logging(parser.parse_args(arguments).log)
@@ -125,15 +131,15 @@ def run(main: Callable[[argparse.Namespace, Any], None], parser: Parser, argumen
 
 
 def run_named(items: tuple[Item, ...], arguments: Callable[[Item], Parser], main: Callable[[Item, argparse.Namespace, Any], None]) -> None:
-    """Run a program whose first argument names a figure or table, on which its other arguments depend.
+    """Run a program whose first argument names a figure or table. The other arguments depend on this name.
 
     Args:
-        items: the figures or tables.
-        arguments: the other arguments.
-        main: does the work; takes the figure or table, the parsed arguments and the settings.
+        items: figures or tables to choose from.
+        arguments: function that returns the parser of the other arguments.
+        main: function that does the work, called with the figure or table, the parsed arguments and the settings.
     """
     first = argparse.ArgumentParser(add_help=len(sys.argv) < 3)
-    first.add_argument("name", choices=[item.name for item in items], help="what to make")
+    first.add_argument("name", choices=[item.name for item in items], help="figure or table to make")
     known, rest = first.parse_known_args()
     sys.argv[1:] = rest
     item = named(items, known.name)
@@ -141,7 +147,7 @@ def run_named(items: tuple[Item, ...], arguments: Callable[[Item], Parser], main
 
 
 def _end_with(parent: int) -> None:
-    """End this process once its parent has ended, even if that was killed: nobody waits for the result, and the next run makes it anew."""
+    """End this process as soon as its parent has ended or was killed. The next run makes the result again."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)
@@ -153,7 +159,7 @@ def _fail(message: str) -> None:
 
 
 def _start_logging(file: Path | None) -> None:
-    """Everything goes to the log file; a terminal sees errors, and everything where there is no file."""
+    """Log everything to the file and errors to the terminal; without a file, log everything to the terminal."""
     logging.captureWarnings(True)
     logging.getLogger().setLevel(logging.INFO)
     terminal = logging.StreamHandler()

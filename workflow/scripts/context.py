@@ -1,4 +1,4 @@
-"""Measure how identifiable the class is at class and at context tokens, per image and block."""
+"""Measure class identifiability at class tokens and context tokens, per image and block."""
 
 from argparse import Namespace
 

@@ -1,4 +1,4 @@
-"""Remove image tokens in the order of each relevance map, and see whether the model is still right."""
+"""Remove image tokens in the order of each relevance map, and record whether the model still predicts the true class."""
 
 import json
 from argparse import Namespace

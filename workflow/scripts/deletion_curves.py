@@ -1,4 +1,4 @@
-"""Make deletion curves and the areas under them, with intervals, from the correctness of every image."""
+"""Compute deletion curves and the areas under them, with intervals, from the correctness of every image."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Say what a run will take on this machine, before it starts: images, jobs, disk and time, from a calibration of about 20 seconds."""
+"""Estimate the images, jobs, disk space and time of a run on this machine, from a calibration of about 20 seconds."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def arguments() -> cli.Parser:
 
 
 def jobs(args: Namespace, *options: str) -> dict[str, int]:
-    """Jobs of each rule in a dry run."""
+    """Return the number of jobs per rule in a dry run."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(args.snakefile), "--configfile", str(args.configfile), "--cores", "1"]
     done = subprocess.run([*command, "--dry-run", *options], capture_output=True, text=True, check=False)
     if done.returncode:
@@ -44,7 +44,7 @@ def jobs(args: Namespace, *options: str) -> dict[str, int]:
 
 
 def loading_times() -> Loading:
-    """Seconds that a program takes to load its libraries, measured the second time, when the disk has been read."""
+    """Measure the seconds that programs take to load their libraries from a warm disk cache."""
 
     def seconds(modules: str) -> float:
         for _ in range(2):
@@ -56,7 +56,7 @@ def loading_times() -> Loading:
 
 
 def calibrations(plan: Plan, run: Compute) -> dict[str, Calibration]:
-    """What an image costs in each model; models of one architecture and size are measured once."""
+    """Measure the cost of an image for each model. Models with the same architecture and size share one measurement."""
     config = plan.config
     hub = Hub(Path(config.hub.cache) if config.hub.cache else None, config.hub.offline)
     classes = {name: plan.datasets[plan.models[name].dataset].num_classes for name in config.models}
@@ -84,7 +84,7 @@ def calibrations(plan: Plan, run: Compute) -> dict[str, Calibration]:
 
 
 def main(args: Namespace, _: cli.NoSettings) -> None:
-    log.setLevel("WARNING")  # the calibration's own progress is nothing to people
+    log.setLevel("WARNING")  # hides the progress of the calibration
     config = read(args.configfile)
     plan = Plan(config, str(args.results / config.run))
     left, everything = jobs(args), jobs(args, "--forceall")
@@ -96,7 +96,7 @@ def main(args: Namespace, _: cli.NoSettings) -> None:
     free = shutil.disk_usage(args.results if args.results.exists() else ".").free
     print(stages.report(plan, found, libraries, cores))
     where = f"{cores} cores and {run.device.type}"
-    disk = f"{total.bytes / 1e9:.2f} GB of disk at the end, at most {total.peak / 1e9:.2f} GB on the way, {free / 1e9:.1f} GB free"
+    disk = f"{total.bytes / 1e9:.2f} GB of disk at the end, at most {total.peak / 1e9:.2f} GB during the run, {free / 1e9:.1f} GB free"
     print(f"\n{total.jobs} jobs, about {total.seconds / 60:.0f} minutes on {where}; {disk}")
     stages.check_disk(total, free)
 

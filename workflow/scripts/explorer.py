@@ -1,4 +1,4 @@
-"""Write the page of the explorer, which loads the files that `explorer_model` has written beside it."""
+"""Write the explorer's page, which loads the files of `explorer_model` from its own folder."""
 
 from argparse import Namespace
 
@@ -11,7 +11,7 @@ from classlens.storage.atomic_write import atomic_write
 
 def arguments() -> cli.Parser:
     parser = cli.Parser(__doc__, ExplorerStep)
-    parser.many(explored="folders of the models, beside the page").one(warnings="signs that something else was measured than was meant")
+    parser.many(explored="folders of the models, in the folder of the page").one(warnings="warnings of the run, as JSON")
     return parser.one(page="page to write")
 
 

@@ -1,4 +1,4 @@
-"""Write the explorer's files of one model: its images with everything that the tables say of them."""
+"""Write the explorer's files of one model: its images, with their values from all tables."""
 
 from argparse import Namespace
 
@@ -8,11 +8,11 @@ from classlens.explorer.model_files import ModelFiles, Sources
 
 
 def arguments() -> cli.Parser:
-    parser = cli.Parser(__doc__, ExploredStep).maybe(root="folder of the data set, where there are images")
+    parser = cli.Parser(__doc__, ExploredStep).maybe(root="folder of the data set, if its images are available")
     parser.one(manifest="manifest of the split", card="model.json of the model", predictions="predictions")
     parser.many(projections="shards of projections, in order", class_logits="the same shards of logits of classes of interest")
-    parser.many(memory_keys="the same shards of active memories, if there are any")
-    parser.maybe(interpretable_values="table of memories in words", tokens="token labels", ranks="ranks under perturbations")
+    parser.many(memory_keys="the same shards of active memories, if available")
+    parser.maybe(interpretable_values="table of interpretable values", tokens="token labels", ranks="ranks under perturbations")
     parser.maybe(accuracy="correctness under perturbations", relevance="relevance maps")
     return parser.one(folder="folder to write")
 

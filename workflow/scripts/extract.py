@@ -1,4 +1,4 @@
-"""Extract hidden states, memory keys and predictions of one shard of images, in one forward pass per image."""
+"""Extract the hidden states, memory keys and predictions of one shard, in one forward pass per image."""
 
 from argparse import Namespace
 from dataclasses import replace
@@ -14,7 +14,7 @@ from classlens.config.steps import ExtractionStep
 def arguments() -> cli.Parser:
     parser = model_cli.ModelParser(__doc__, ExtractionStep).of_images()
     parser.one(states="hidden states to write", predictions="predictions to write")
-    return parser.maybe(memory_keys="memory keys to write, if they are wanted")
+    return parser.maybe(memory_keys="memory keys to write (optional)")
 
 
 def main(args: Namespace, settings: ExtractionStep) -> None:

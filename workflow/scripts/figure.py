@@ -1,6 +1,6 @@
-"""Draw a figure: write its numbers, and draw it from these in every format asked for.
+"""Write the numbers of a figure, and draw it in every requested format.
 
-The first argument is the figure's name, such as mean_evolution; the others depend on it.
+The first argument is the figure's name, such as mean_evolution. The other arguments depend on it.
 """
 
 from argparse import Namespace
@@ -17,7 +17,7 @@ def arguments(figure: Item) -> cli.Parser:
     parser = cli.Parser(f"{figure.letter}: {figure.title}", FigureStep)
     parser.many(**{name: f"{path}, of each model" for name, path in figure.inputs.items()})
     parser.one(csv="table to write").maybe(**{form: f"figure to write as {form}" for form in canvas.FORMATS})
-    return parser.maybe(style="matplotlib style file over that of classlens")
+    return parser.maybe(style="matplotlib style file that overrides the style of classlens")
 
 
 def main(figure: Item, args: Namespace, settings: FigureStep) -> None:

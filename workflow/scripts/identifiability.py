@@ -1,4 +1,4 @@
-"""Measure how identifiable the class is at each token, per image and block."""
+"""Measure class identifiability per image, block and token kind."""
 
 from argparse import Namespace
 

@@ -1,4 +1,4 @@
-"""List a split's images in a manifest, after decoding each of them once."""
+"""Write the manifest of a split, after decoding each of its images once."""
 
 from argparse import Namespace
 

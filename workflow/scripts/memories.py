@@ -1,4 +1,4 @@
-"""Measure what the memories of attention and MLP layers have to do with classes."""
+"""Measure which classes the memories of attention and MLP sublayers write, and whether tokens use memories of their own class."""
 
 from argparse import Namespace
 
@@ -17,7 +17,7 @@ def arguments() -> cli.Parser:
     parser = cli.Parser(__doc__, ProtocolSetting).one(weights="the model's model.safetensors", card="its model.json")
     parser.one(manifest="manifest of the split", predictions="the model's predictions")
     parser.many(memory_keys="memory keys of the shards, in order", projections="projections of the shards, in order")
-    parser.one(class_value_agreement="table to write", key_value_agreement="table to write", by_class="the same by class, table to write")
+    parser.one(class_value_agreement="table to write", key_value_agreement="table to write", by_class="table by class to write")
     return parser.one(composition="table to write", chance="table to write", interpretable_values="table to write")
 
 

@@ -1,4 +1,4 @@
-"""Fetch, load or initialise a model, check that it is what the method assumes, and keep it as safetensors with its description."""
+"""Download, load or initialise a model, check that the method applies to it, and store it as safetensors with its card."""
 
 from argparse import Namespace
 
@@ -11,9 +11,9 @@ from classlens.models.hub import Hub
 
 def arguments() -> cli.Parser:
     parser = cli.Parser(__doc__, ModelStep, hub=HubSettings)
-    parser.maybe(checkpoint="file of the weights", class_embedding="vectors of the classes to use instead of the model's head")
+    parser.maybe(checkpoint="file of the weights", class_embedding="class embedding that replaces the model's head")
     parser.maybe(class_list="classes of the data set, in the order of their indices")
-    return parser.one(weights_file="safetensors file to write", card="description to write")
+    return parser.one(weights_file="safetensors file to write", card="model.json to write")
 
 
 def main(args: Namespace, settings: ModelStep) -> None:

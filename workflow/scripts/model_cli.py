@@ -1,4 +1,4 @@
-"""What the programs share that run a model."""
+"""Shared code of the programs that run a model."""
 
 from argparse import Namespace
 
@@ -11,20 +11,20 @@ from classlens.protocol import Protocol
 
 
 class ModelParser(cli.Parser):
-    """The arguments of a program that runs a model; `args.run` says how."""
+    """A parser of the arguments of a program that runs a model. `args.run` holds device, batch size and other settings of the machine."""
 
     def __init__(self, description: str | None, settings: type[Section], **further: type[Section]):
         super().__init__(description, settings, run=RunSettings, **further)
 
     def of_images(self) -> "ModelParser":
-        """Add the model, and the images that it is run on."""
+        """Add the arguments for the model and its images."""
         self.one(weights="the model's model.safetensors", card="its model.json", manifest="manifest of the split")
         self.one(root="folder of the data set")
         return self
 
 
 def compute(args: Namespace, precision: str = "float32") -> Compute:
-    """How a program was asked to run; it has a GPU from now on, if it was to.
+    """Return the device and its settings, after reserving a GPU if the program uses one.
 
     Raises:
         InputError: the device does not exist.
@@ -33,7 +33,7 @@ def compute(args: Namespace, precision: str = "float32") -> Compute:
 
 
 def model_run(args: Namespace) -> ModelRun:
-    """The model and the images that a program was given (`ModelParser.of_images`).
+    """Load the model and the manifest that a program received (`ModelParser.of_images`).
 
     Raises:
         InputError: a file is damaged, or the device does not exist.

@@ -1,4 +1,4 @@
-"""Rank the class at every token, and predict, while attention is cut or tokens are removed."""
+"""Rank the class at every token, and record correctness, with attention cut or tokens removed."""
 
 from argparse import Namespace
 
@@ -17,7 +17,7 @@ from classlens.storage import parquet
 
 def arguments() -> cli.Parser:
     parser = model_cli.ModelParser(__doc__, PerturbationStep).of_images()
-    return parser.maybe(tokens="token labels; none where there are no masks").one(ranks="ranks to write", accuracy="correctness to write")
+    return parser.maybe(tokens="token labels, if the images have masks").one(ranks="ranks to write", accuracy="correctness to write")
 
 
 @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""Put the predictions of all shards of a split into one table."""
+"""Collect the predictions of all shards of a split in one table."""
 
 from argparse import Namespace
 

@@ -1,4 +1,4 @@
-"""Fit a linear probe to every site, block and token position, and rank the class with it."""
+"""Fit a linear probe for every site, block and token position, and rank the class with it."""
 
 from argparse import Namespace
 
@@ -15,9 +15,9 @@ from classlens.storage import parquet
 
 
 def arguments() -> cli.Parser:
-    parser = cli.Parser(__doc__, ProbeStep).one(card="model.json of the model", manifest="manifest of the split that is tested on")
-    parser.many(states="its hidden states, shards in order").maybe(train_manifest="manifest of the split that is fitted on")
-    parser.many(train_states="its hidden states; none to fit on halves of the tested images")
+    parser = cli.Parser(__doc__, ProbeStep).one(card="model.json of the model", manifest="manifest of the tested split")
+    parser.many(states="its hidden states, shards in order").maybe(train_manifest="manifest of the probe split")
+    parser.many(train_states="its hidden states; without them, probes are fitted on halves of the tested images")
     return parser.one(ranks="ranks to write", accuracy="accuracies to write")
 
 

@@ -18,7 +18,7 @@ from classlens.storage import parquet
 def arguments() -> cli.Parser:
     parser = model_cli.ModelParser(__doc__, ProjectionStep)
     parser.one(weights="the model's model.safetensors", card="its model.json", manifest="manifest of the split", states="hidden states")
-    parser.one(predictions="predictions of the shard, for the classes that the model finds most likely")
+    parser.one(predictions="predictions of the shard, with the likeliest classes")
     return parser.one(projections="projections to write", class_logits="logits of the classes of interest to write")
 
 

@@ -1,4 +1,4 @@
-"""Pack the tables and projections of a complete run, with a sha256 manifest, for others to adopt."""
+"""Pack the tables and projections of a complete run into an archive that others can adopt, with the sha256 of every file."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -21,7 +21,7 @@ def main(args: Namespace, _: cli.NoSettings) -> None:
     archive = args.results / f"{config.run}.tar"
     digest = publication.publish(folder, Plan(config, str(folder)), archive)
     print(f"{archive} ({archive.stat().st_size / 1e6:.1f} MB), sha256 {digest}")
-    print(f"Others draw figures and tables from it after: make adopt FILE={archive.name}")
+    print(f"Others unpack it with: make adopt FILE={archive.name}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Write the README's section on reproduction: what was measured of the paper's numbers and of the demo's."""
+"""Write the README's section on reproduction: expected and measured numbers of the paper and of the demo."""
 
 from argparse import Namespace
 
@@ -16,11 +16,11 @@ BEGIN, END = "<!-- reproduction: written by `make reproduction` -->\n", "<!-- en
 
 def arguments() -> cli.Parser:
     parser = cli.Parser(__doc__).one(expected="config/expected.yaml", readme="page to change")
-    return parser.one(results="folder of the runs; one that is not there is shown as not run")
+    return parser.one(results="folder of all runs' results; a missing run is shown as not run")
 
 
 def result(args: Namespace, run: str) -> pl.DataFrame:
-    """What a run gave; nothing where it has not been run."""
+    """Return the comparison of a run with its expected numbers, with empty values if the run does not exist."""
     path = args.results / run / "reproduction.csv"
     if path.is_file():
         return pl.read_csv(path, schema=reproduction.SCHEMA)

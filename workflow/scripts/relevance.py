@@ -1,4 +1,4 @@
-"""Make maps of which image tokens matter for a class: the paper's and the baselines."""
+"""Make relevance maps of the image tokens for a class: the paper's method and the baselines."""
 
 from argparse import Namespace
 from functools import partial
@@ -16,11 +16,11 @@ from classlens.models import token_pruning
 from classlens.storage import parquet
 
 SHOWN = 3
-"""How many images the figure shows."""
+"""Number of images in the figure."""
 
 
 def arguments() -> cli.Parser:
-    parser = model_cli.ModelParser(__doc__, RelevanceStep).of_images().maybe(probes="ranks of linear probes; none to leave their maps out")
+    parser = model_cli.ModelParser(__doc__, RelevanceStep).of_images().maybe(probes="ranks by linear probes, for maps of probes")
     return parser.one(maps="maps to write", heads="maps per block and head to write", shown="images of the figure to write")
 
 

@@ -1,4 +1,4 @@
-"""Write what the report shows of a run beside its figures: tables as pages, and the facts in its captions and on its front page."""
+"""Write the report's pages of tables, and the facts in its captions and on its front page."""
 
 import json
 from argparse import Namespace
@@ -19,10 +19,10 @@ from classlens.storage.atomic_write import atomic_write
 
 def arguments() -> cli.Parser:
     parser = cli.Parser(__doc__, ReportStep).many(cards="model.json of each model", manifests="manifests of the analysed splits")
-    parser.many(figures="tables that the figures were drawn from", tables="tables of the run")
-    parser.maybe(reproduction="comparison with expected numbers").one(warnings="signs that something else was measured than was meant")
+    parser.many(figures="csv files of the figures", tables="tables of the run")
+    parser.maybe(reproduction="comparison with expected numbers").one(warnings="warnings of the run, as JSON")
     parser.one(benchmarks="folder of the run's benchmarks", facts="facts to write, as JSON")
-    return parser.many(pages="page to write of each table, and of the comparison")
+    return parser.many(pages="pages to write: one per table, and one for the comparison")
 
 
 def main(args: Namespace, settings: ReportStep) -> None:
@@ -49,7 +49,7 @@ def main(args: Namespace, settings: ReportStep) -> None:
 
 
 def measured_with(manifest: Path) -> dict[str, str]:
-    """Versions of the libraries that the results were made with, which need not be those here: others may have published them."""
+    """Return the versions of the libraries that made the results. Published results may come from other versions."""
     return json.loads(parquet.StoredTable(manifest).metadata[b"versions"])
 
 

@@ -1,4 +1,4 @@
-"""Compare a run's tables with the numbers that it should give."""
+"""Compare a run's tables with the expected numbers."""
 
 from argparse import Namespace
 

@@ -1,4 +1,4 @@
-"""Look for signs that a run measured something else than was meant, such as classes in another order."""
+"""Check a run's results for signs of mistakes, such as a wrong order of classes."""
 
 import json
 from argparse import Namespace
@@ -15,7 +15,7 @@ from classlens.storage.atomic_write import atomic_write
 
 def arguments() -> cli.Parser:
     parser = cli.Parser(__doc__, SanityStep).many(cards="model.json of each model", predictions="predictions of each model")
-    parser.many(manifests="manifest of the analysed split of each data set", fitted="manifests of the splits that something is fitted on")
+    parser.many(manifests="manifest of the analysed split of each data set", fitted="manifests of the fitted splits")
     return parser.one(warnings="warnings to write, as JSON")
 
 

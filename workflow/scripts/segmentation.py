@@ -32,7 +32,7 @@ def main(args: Namespace, settings: ProtocolSetting) -> None:
         ids = geometry.mask(tokens.read_mask(row, args.root, binary))
         is_object, counts = ids == row["mask_id"], ids != IGNORED_ID
         if not is_object.any():
-            continue  # the crop has cut the object off
+            continue  # the object lies outside the crop
         values = np.stack(
             [*(relevance[np.searchsorted(images, row["image_id"])] for images, relevance in maps.values()), *trivial.values()]
         )

@@ -1,4 +1,4 @@
-"""Draw the demo's data set of shapes, in the layout of ImageNet-S."""
+"""Generate the demo's data set of shapes, in the folder layout of ImageNet-S."""
 
 from argparse import Namespace
 

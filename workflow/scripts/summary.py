@@ -1,4 +1,4 @@
-"""Sum up a run once it has ended well: what it made and where, how long it took, and what it left out."""
+"""Print the summary of a successful run: its results and their paths, its duration, and what it left out."""
 
 from argparse import Namespace
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from classlens.models.card import Card
 from classlens.report import run_facts
 
 STAGES = 5
-"""How many of the longest stages are named."""
+"""Number of longest stages in the summary."""
 
 
 def arguments() -> cli.Parser:
@@ -18,7 +18,7 @@ def arguments() -> cli.Parser:
 
 
 def made(results: Path, settings: SummaryStep) -> Iterator[str]:
-    """What there is of the figures and tables, in the order of the paper."""
+    """Yield lines with the existing figures and tables, in the order of the paper."""
     shown = {
         f"Figures ({', '.join(settings.formats)}; numbers as csv)": [f"figures/{name}.{settings.formats[0]}" for name in settings.figures],
         "Tables": [f"tables/{name}.csv" for name in settings.tables],
@@ -37,14 +37,14 @@ def made(results: Path, settings: SummaryStep) -> Iterator[str]:
 
 
 def times(results: Path) -> Iterator[str]:
-    """The longest stages."""
+    """Yield a line with the longest stages."""
     stages = [f"{stage.name} {run_facts.minutes(stage.seconds)}" for stage in run_facts.stages(results / "benchmarks")[:STAGES]]
     if stages:
         yield f"Longest stages (sums over their jobs): {', '.join(stages)}"
 
 
 def left_out(results: Path, settings: SummaryStep) -> Iterator[str]:
-    """What cannot be used or made, and why."""
+    """Yield lines with unused inputs and missing results, with reasons."""
     manifests = sorted(results.glob("data/*/*/manifest.parquet"))
     paths = [results / "models" / name / "model.json" for name in settings.models]
     models = [(path.parent.name, Card.read(path)) for path in paths if path.is_file()]
@@ -53,13 +53,13 @@ def left_out(results: Path, settings: SummaryStep) -> Iterator[str]:
 
 
 def warnings(path: Path) -> Iterator[str]:
-    """Signs that the run measured something else than was meant."""
+    """Yield the warnings of the run."""
     for warning in run_facts.warnings(path):
         yield f"Warning: {warning['about']}: {warning['message']}"
 
 
 def reproduced(path: Path) -> Iterator[str]:
-    """How many of the expected numbers were reproduced, and which were not."""
+    """Yield lines with the number of reproduced values and with each value outside its tolerance."""
     rows = [row for row in run_facts.comparison(path) if row["status"] != "not run"]
     if rows:
         yield f"Reproduction ({path}): {sum(row['status'] == 'pass' for row in rows)} of {len(rows)} numbers within tolerance"

@@ -1,6 +1,6 @@
 """Write a table over some models.
 
-The first argument is the table's name, such as deletion_area; the others depend on it.
+The first argument is the table's name, such as deletion_area. The other arguments depend on it.
 """
 
 from argparse import Namespace

@@ -12,7 +12,7 @@ from classlens.storage import parquet
 
 def arguments() -> cli.Parser:
     parser = cli.Parser(__doc__, ProtocolSetting).one(manifest="manifest of the split", root="folder of the data set")
-    return parser.one(card="model.json of the model whose tokens are labelled", tokens="table to write")
+    return parser.one(card="model.json of the model", tokens="table to write")
 
 
 def main(args: Namespace, settings: ProtocolSetting) -> None:

@@ -1,4 +1,4 @@
-"""Train a small Vision Transformer on a data set's train split, check it, and keep it as safetensors with its description."""
+"""Train a small Vision Transformer on a data set's train split, check it, and store it as safetensors with its card."""
 
 from argparse import Namespace
 
@@ -15,7 +15,7 @@ from classlens.storage import parquet
 
 def arguments() -> cli.Parser:
     parser = model_cli.ModelParser(__doc__, TrainingStep).one(manifest="manifest of the train split", root="folder of the data set")
-    return parser.one(weights="safetensors file to write", card="description to write")
+    return parser.one(weights="safetensors file to write", card="model.json to write")
 
 
 def main(args: Namespace, settings: TrainingStep) -> None:

@@ -1,4 +1,4 @@
-"""Make the random twins of a model, one per seed, and measure them all in one pass over the images, without keeping hidden states."""
+"""Make the random twins of a model, one per seed, and measure them in one pass over the images, without storing hidden states."""
 
 from argparse import Namespace
 
@@ -23,17 +23,17 @@ from classlens.storage import parquet
 def arguments() -> cli.Parser:
     parser = model_cli.ModelParser(__doc__, TwinsStep, hub=HubSettings)
     parser.one(manifest="manifest of the analysed split", root="folder of the data set")
-    parser.maybe(class_embedding="vectors of the classes to use instead of the model's head, whose shape the twins' have")
-    parser.many(weights_files="safetensors file to write of each twin", cards="model.json to write of each twin, beside it")
-    parser.many(predictions="predictions to write of each twin", projections="projections to write: shards of the first twin first")
-    parser.many(class_logits="shards to write of the first twin", identifiability="measures per image to write of each twin")
-    parser.many(ranks="counts of ranks to write of each twin")
+    parser.maybe(class_embedding="class embedding that replaces the model's head; the twins get random vectors of its shape")
+    parser.many(weights_files="safetensors file of each twin to write", cards="model.json of each twin to write, in the same folder")
+    parser.many(predictions="predictions of each twin to write", projections="projections to write, twin by twin, all shards of each")
+    parser.many(class_logits="shards of the first twin to write", identifiability="measures per image of each twin to write")
+    parser.many(ranks="counts of ranks of each twin to write")
     tables = ("class_value_agreement", "key_value_agreement", "composition", "chance")
-    return parser.many(**dict.fromkeys(tables, "table to write of each twin, if memories are asked for"))
+    return parser.many(**dict.fromkeys(tables, "table of each twin to write, if its memories are compared"))
 
 
 def made(args: Namespace, settings: TwinsStep, number: int, manifest: pa.Table, run: Compute) -> Twin:
-    """Make the twin of a seed, and measure what its weights alone say."""
+    """Make the twin of one seed, and measure its weights without images."""
     weights, card_path = args.weights_files[number], args.cards[number]
     wanted = new_model.Wanted.of(settings.model_dump(), {"class_embedding": args.class_embedding, "class_list": args.manifest})
     new_model.make(wanted, Hub(args.hub.cache, args.hub.offline), settings.seeds[number], weights, card_path)

@@ -1,6 +1,6 @@
-"""Projecting hidden states onto the class embedding, and ranking the true class there.
+"""Projection of hidden states onto the class embedding, and the rank of the true class.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 3; methods, section 1.
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 3. See docs/concepts.md.
 """
 
 import torch
@@ -10,11 +10,11 @@ from classlens.errors import InputError
 from classlens.trace import ViT
 
 ADDITIVE_PARTS = ("drop_path1", "drop_path2", "attn.proj", "mlp.fc2")
-"""What each block must have to add an attention and an MLP contribution to the residual stream."""
+"""Modules that a block needs in order to add an attention and an MLP contribution to the residual stream."""
 
 
 class ClassHead(nn.Module):
-    """A head beside `nn.Linear` that `Lens` accepts: it maps hidden states [..., width] to logits [..., class].
+    """Base class of heads that `Lens` accepts besides `nn.Linear`. A head maps hidden states [..., width] to logits [..., class].
 
     Attributes:
         out_features: number of classes.
@@ -24,17 +24,17 @@ class ClassHead(nn.Module):
 
 
 class Lens(nn.Module):
-    """A model's own way from a hidden state to class logits: `head(fc_norm(norm(x)))` for every token, bias included.
+    """A model's own map from hidden states to class logits: `head(fc_norm(norm(x)))` for every token, with the bias of the head.
 
         lens = Lens.from_model(model)
         logits = lens(trace["resid_post.7"])  # [image, token, width] -> [image, token, class]
 
     Args:
         norm: the model's final norm.
-        fc_norm: the norm before the head; one of the two usually does nothing.
+        fc_norm: the norm before the head. One of the two norms usually does nothing.
         head: the class embedding, a linear map from [..., width] to [..., class], or a `ClassHead`.
         prefix_tokens: number of tokens before the image tokens.
-        pooled: whether the model's output comes from the mean of the image tokens instead of from token 0.
+        pooled: whether the model reads its output from the mean of the image tokens instead of from token 0.
         second_head: head of the distillation token, whose logits are averaged with those of token 0.
     """
 
@@ -54,10 +54,10 @@ class Lens(nn.Module):
 
     @classmethod
     def from_model(cls, model: ViT) -> "Lens":
-        """Return the lens of a timm model; it shares the model's parameters.
+        """Return the lens of a timm model. The lens shares the model's parameters.
 
         Raises:
-            InputError: the model's output is not what the method assumes (`refusal`).
+            InputError: the method cannot project the model's hidden states (`refusal`).
         """
         check(model, type(model).__name__)
         return cls(
@@ -70,15 +70,16 @@ class Lens(nn.Module):
         )
 
     def forward(self, states: Tensor) -> Tensor:
-        """Logits [..., class] of hidden states [..., width], each token by itself."""
+        """Return logits [..., class] of hidden states [..., width], for each token separately."""
         return self.head(self.fc_norm(self.norm(states)))
 
     def output(self, states: Tensor, real: Tensor | None = None) -> Tensor:
-        """The model's output [image, class] from the last block's hidden states [image, token, width].
+        """Return the model's output [image, class] from the last block's hidden states [image, token, width].
 
         Args:
             states: hidden states.
-            real: which tokens there are, bool [image, token]; None for all. Only the mean over image tokens depends on it.
+            real: False for tokens that the mean over image tokens leaves out, such as padding tokens, bool [image, token]; None for no such
+                tokens. A model that reads its output from token 0 ignores it.
         """
         states = self.norm(states)
         if self.pooled:
@@ -90,7 +91,7 @@ class Lens(nn.Module):
 
 
 def refusal(model: nn.Module) -> str | None:
-    """Return why a model's hidden states cannot be projected by this method, or None where they can."""
+    """Return the reason why the method cannot project a model's hidden states, or None if it can."""
     found: ViT = model
     if not all(hasattr(model, part) for part in ("blocks", "patch_embed", "num_prefix_tokens")):
         return "it is not a Vision Transformer with `blocks`"
@@ -108,18 +109,18 @@ def refusal(model: nn.Module) -> str | None:
         except AttributeError:
             return f"its blocks have no {part}: they do not add an attention and an MLP contribution to the residual stream"
     if type(found.blocks[0].attn).__name__ == "DiffAttention":
-        return "its attention is a difference of two (differential attention), which is no weighted sum of values"
+        return "it has differential attention, whose output is not a weighted sum of values"
     return None
 
 
 def check(model: nn.Module, name: str) -> None:
-    """Raise an InputError, with the reason, where a model's hidden states cannot be projected by this method."""
+    """Raise an InputError with the reason if the method cannot project a model's hidden states."""
     if reason := refusal(model):
         raise InputError(f"model {name} is refused: {reason}")
 
 
 def _mean(states: Tensor, real: Tensor | None) -> Tensor:
-    """Mean over those tokens that there are, [image, width]."""
+    """Return the mean over real tokens, [image, width]."""
     if real is None:
         return states.mean(dim=1)
     weight = real.to(states.dtype)[..., None]
@@ -129,14 +130,14 @@ def _mean(states: Tensor, real: Tensor | None) -> Tensor:
 def rank(logits: Tensor, classes: Tensor, ties_rank_first: bool = False) -> Tensor:
     """Return the rank of each image's class at each token; 0 is first.
 
-    The rank is the number of classes with a larger logit, plus the number of classes with an equal logit and a smaller index, as argmax
-    decides. A state without information, all of whose logits are equal, then has the identifiability and the rate of chance over balanced
-    classes (methods, section 14.2).
+    The rank is the number of classes with a larger logit, plus the number of classes with an equal logit and a smaller index. Argmax breaks
+    ties in the same way. If all logits of a hidden state are equal, its class identifiability and identifiability rate over balanced
+    classes are therefore at the chance level.
 
     Args:
         logits: [image, ..., class].
         classes: class index of each image, [image].
-        ties_rank_first: count larger logits only, as published, so that every class of a tie has the first rank of the tie.
+        ties_rank_first: count larger logits only, as published, so that all tied classes have the best rank of the tie.
 
     Returns:
         int64 [image, ...].
@@ -154,11 +155,11 @@ def rank(logits: Tensor, classes: Tensor, ties_rank_first: bool = False) -> Tens
 
 
 def largest(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return the largest logits and their classes, largest first; of equal logits, the class with the smaller index comes first.
+    """Return the largest logits and their classes, in descending order. Among equal logits, the class with the smaller index comes first.
 
     Args:
         logits: [..., class].
-        count: how many; all where there are fewer classes.
+        count: number of logits to return; all logits if there are fewer classes.
 
     Returns:
         logits and int64 classes, each [..., count].
@@ -168,15 +169,15 @@ def largest(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """
     _refuse_nan(logits)
     count = min(count, logits.shape[-1])
-    values, classes = logits.topk(min(count + 1, logits.shape[-1]), dim=-1)  # one more, to see ties with those that are left out
+    values, classes = logits.topk(min(count + 1, logits.shape[-1]), dim=-1)  # one more, to detect ties at the end
     tied = (values[..., 1:] == values[..., :-1]).any(dim=-1)
-    if tied.any():  # rare, and `topk` orders ties as it likes
+    if tied.any():  # rare; the order of ties in `topk` is undefined
         ordered = logits[tied].sort(dim=-1, descending=True, stable=True)
         values[tied], classes[tied] = (part[:, : values.shape[-1]] for part in (ordered.values, ordered.indices))
     return values[..., :count], classes[..., :count]
 
 
 def _refuse_nan(logits: Tensor) -> None:
-    """Raise an InputError for NaN, which compares as neither larger nor smaller and would rank first."""
+    """Raise an InputError if a logit is NaN, which would rank first because no comparison with NaN is true."""
     if logits.numel() and logits.amax().isnan():
         raise InputError("a logit is NaN: the model's weights or the hidden states are damaged")

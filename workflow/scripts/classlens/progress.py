@@ -1,4 +1,4 @@
-"""Progress of long loops: a bar on a terminal, and plain lines in a log."""
+"""Progress of long loops: a bar on a terminal, and lines in the log."""
 
 import logging
 import sys
@@ -18,14 +18,14 @@ log = logging.getLogger("classlens")
 def progress(
     items: Iterable[Item], total: int, what: str, unit: str = "images", size: Callable[[Item], int] = lambda item: 1
 ) -> Iterator[Item]:
-    """The items, with a progress bar on a terminal and a plain line in the log every ten seconds.
+    """Yield the items, with a progress bar on a terminal and a log line every ten seconds.
 
     Args:
-        items: what is worked through.
+        items: items to process.
         total: sum of the items' sizes.
-        what: what is being done, as a person would say it.
-        unit: what sizes count.
-        size: how much an item adds.
+        what: description of the work, for people.
+        unit: unit of the sizes.
+        size: function that returns the size of an item.
     """
     done, start = 0, time.monotonic()
     last = start

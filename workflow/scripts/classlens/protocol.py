@@ -1,7 +1,7 @@
 """The two protocols: the published implementation with its quirks, and the corrected one.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, and its code. Every difference between the two protocols is one field here, so that
-`Protocol` is the whole list of deviations and no computation asks for a protocol's name.
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, and its code. Each difference between the two protocols is one field of `Protocol`, which
+is therefore the complete list of deviations. No computation depends on a protocol's name.
 """
 
 from dataclasses import dataclass
@@ -9,88 +9,88 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Protocol:
-    """One flag per quirk of the published implementation; each default is the corrected behaviour."""
+    """One field per quirk of the published implementation. Each default is the corrected behaviour."""
 
     name: str = "corrected"
 
     published_transform: bool = False
-    """Without a transform in the config: the published one instead of the model's own (`transforms.default_transform`)."""
+    """Models without a transform in the config use the published one instead of their own (`transforms.default_transform`)."""
 
     directory_order: bool = False
-    """Images in the order in which the directory lists them instead of by name."""
+    """Images have the order of the directory listing instead of the order of their names."""
 
     skip_small_classes: bool = False
-    """Classes with fewer images than asked for are left out instead of being an error."""
+    """Classes with fewer images than `images_per_class` are left out instead of raising an error."""
 
     whole_image_labels: bool = False
-    """Token labels from a mask sampled at one pixel per patch over the whole image; everything but the class is context (`tokens`)."""
+    """Token labels come from one pixel per patch of the whole mask, and every token that is not class is context (`tokens`)."""
 
     mlp_against_previous_block: bool = False
-    """The MLP's logit is compared with the previous block's output instead of with its own input (`building.change_rates`)."""
+    """The logit of the MLP's output is compared with that of the previous block instead of the MLP's input (`building.change_rates`)."""
 
     composition_ignores_mlp: bool = False
-    """A residual composition may have the MLP's top class (`building.composition`)."""
+    """Residual composition includes tokens whose top class is that of the MLP's output (`building.composition`)."""
 
     context_difference_of_logits: bool = False
-    """Class and context tokens are compared by their mean logit change instead of by their change rate (`building`)."""
+    """Class and context tokens are compared by mean logit change instead of change rate (`building`)."""
 
     drop_first_patch_of_pooled: bool = False
-    """The first image token of a model without [CLS] is left out of identifiability and change rates, as if it were [CLS]."""
+    """Identifiability rates and change rates of a pooled model leave out its first image token, as if that were [CLS]."""
 
     pair_blocks_of_deep_models: bool = False
-    """A 24-block model is drawn with pairs of blocks averaged instead of over relative depth."""
+    """Figures average pairs of blocks of a 24-block model instead of drawing all blocks over relative depth."""
 
     tokens_as_units: bool = False
-    """F1 exchanges tokens, not images, in its test; no p is corrected, and in F1 and F9 it is the share of strictly larger differences."""
+    """The test of F1 exchanges tokens. In F1 and F9, p is the share of strictly larger differences. No p value is corrected."""
 
     paired_classes: bool = False
-    """F6 compares classes in pairs with those of one random twin, one-sided, instead of unpaired with those of all twins, two-sided."""
+    """The test of F6 is one-sided and pairs classes with those of one random twin, instead of two-sided and unpaired against all twins."""
 
     memory_before_activation: bool = False
     """The MLP's memory coefficients are the output of `fc1` instead of the input of `fc2` (`memories`)."""
 
     memories_of_the_class: bool = False
-    """Key-value agreement asks for an active memory among the class's five best instead of the class among a memory's five best."""
+    """Key-value agreement looks for an active memory among the class's best, not for the class among an active memory's best."""
 
     zero_attention_to_cls: bool = False
-    """`no_cls` sets attention to [CLS] to zero after the softmax instead of masking it before (`perturbation`)."""
+    """`no_cls` sets attention to [CLS] to zero after the softmax instead of masking it before the softmax (`perturbation`)."""
 
     cls_in_perturbed_rate: bool = False
-    """Rates under a perturbation count [CLS] too; those of the unperturbed tokens beside them do not (`perturbation_rates`)."""
+    """Rates under a perturbation include [CLS], but their baselines without perturbation do not (`perturbation_rates`)."""
 
     run_emptied_images: bool = False
-    """An image all of whose image tokens are removed is run with [CLS] alone instead of not at all."""
+    """An image whose image tokens are all removed runs with [CLS] alone instead of being skipped."""
 
     softmax_twice: bool = False
-    """The loss of the relevance maps takes the softmax of a softmax (`relevance`)."""
+    """The loss of the relevance maps applies the softmax twice (`relevance`)."""
 
     uncentred_relevance: bool = False
-    """Relevance maps keep what a head writes whatever it attends to, which shifts all tokens of a map alike (`relevance`)."""
+    """Relevance maps keep the average of each head, a constant that shifts all tokens of a map equally (`relevance`)."""
 
     ties_by_position: bool = False
-    """Tokens of equal relevance are removed in the order of their position instead of in several random orders (`deletion`)."""
+    """Tokens of equal relevance are removed in the order of their positions instead of in several random orders (`deletion`)."""
 
     deletion_without_ends: bool = False
-    """Deletion curves keep 1 to N - 1 tokens, and their area is divided by the curve's own maximum, instead of both ends (`deletion`)."""
+    """Deletion curves leave out their ends, 0 and N removed tokens, and their area is divided by the curve's maximum (`deletion`)."""
 
     tokens_weigh_alike: bool = False
-    """Means over class and over context tokens weigh each image by its number of such tokens; their test is one-sided (`statistics`)."""
+    """Means over class and over context tokens weight images by their number of such tokens; the test is one-sided (`statistics`)."""
 
     ties_rank_first: bool = False
-    """Classes with the logit of the true class never count as ranked before it (`lens.rank`)."""
+    """Classes with the same logit as the true class never rank before it (`lens.rank`)."""
 
     permutations: int = 9999
-    """Permutations of a significance test."""
+    """Number of permutations of a significance test."""
 
     random_twins: int = 5
-    """Seeds of the random twins of a model whose config says `random_twin: true` (`plan`)."""
+    """Number of random twins of a model whose config says `random_twin: true` (`plan`)."""
 
     @classmethod
     def named(cls, name: str) -> "Protocol":
-        """The protocol that a config or a command line calls `name`: `paper` or `corrected`.
+        """Return the protocol with a name, `paper` or `corrected`.
 
         Raises:
-            ValueError: for any other name.
+            ValueError: no protocol has this name.
         """
         if name not in PROTOCOLS:
             raise ValueError(f"protocol {name!r}: must be one of {', '.join(PROTOCOLS)}")

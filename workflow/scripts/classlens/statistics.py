@@ -1,8 +1,8 @@
-"""Intervals and significance tests, with images as the units that vary.
+"""Confidence intervals and significance tests, with images as the units.
 
-Methods, sections 11 and 14. Images weigh alike, so that an estimate, its interval and its test are of one quantity over the same images. In
-protocol `paper` tokens weigh alike where class and context tokens are compared. Tokens of one image are not independent: intervals resample
-images in both protocols. docs/statistics.md says what is tested, and how well the intervals cover.
+Images have equal weights, so that an estimate, its interval and its test describe the same quantity over the same images. In the protocol
+`paper`, comparisons of class and context tokens give tokens equal weights instead. Intervals resample images in both protocols, because
+tokens of one image are not independent. See docs/statistics.md for the tests and for the coverage of the intervals.
 """
 
 from dataclasses import dataclass
@@ -19,23 +19,24 @@ SIGNIFICANT = 0.05
 ROWS_AT_ONCE = 500
 
 OFF_BOUND = 10
-"""Images off the nearer bound from which on the bootstrap of a mean of shares covers; below, Wilson's interval is wider and does.
+"""Smallest number of images off the nearer bound (0 or 1) at which a mean of shares gets the bootstrap interval.
 
-Images count by how far off they lie, as Kish's effective number: two images at the other bound are two, whatever many others lie a little
-off. A plain count let the coverage of such mixtures fall to 91 %."""
+With fewer such images, the bootstrap interval is too narrow, and Wilson's interval replaces it. Images count by their distance from the
+bound, as Kish's effective number: two images at the other bound count as two, even if many others lie slightly off the nearer bound. With a
+plain count, the coverage of such mixtures fell to 91 %."""
 
 KINDS = ("proportion", "share", "mean")
 
 
 @dataclass(frozen=True)
 class MeanInterval:
-    """Means over images with their 95 % intervals.
+    """Means over images, with 95 % intervals.
 
     Attributes:
-        mean: [column]; NaN where no image enters.
-        low: lower end of the interval, [column]; NaN where there is none.
-        high: its upper end, [column].
-        n: how many images entered, [column].
+        mean: [column]; NaN if no image enters.
+        low: lower end of the interval, [column]; NaN without an interval.
+        high: upper end of the interval, [column]; NaN without an interval.
+        n: number of images that enter, [column].
     """
 
     mean: np.ndarray
@@ -44,19 +45,19 @@ class MeanInterval:
     n: np.ndarray
 
     def scaled(self, factor: float) -> "MeanInterval":
-        """Return the same in another unit, such as per cent."""
+        """Return means and intervals in another unit, such as per cent."""
         return MeanInterval(self.mean * factor, self.low * factor, self.high * factor, self.n)
 
 
 def mean_interval(values: np.ndarray, seed: int, kind: str = "share") -> MeanInterval:
-    """Return means of columns over images, each with its 95 % interval and its number of images.
+    """Return the mean of each column over images, with its 95 % interval and its number of images.
 
-    A proportion has Wilson's interval. A mean of shares has the BCa bootstrap, or, where fewer than `OFF_BOUND` images lie off the nearer
-    bound, Wilson's: resamples then hardly vary, and their interval claims too much. Any other mean has the BCa bootstrap, or no interval
-    where all values are equal, which says nothing about how far others would be off. One image has no interval.
+    A proportion gets Wilson's interval. A mean of shares gets the BCa bootstrap interval, or Wilson's if fewer than `OFF_BOUND` images lie
+    off the nearer bound: resamples then hardly vary, and the bootstrap interval is too narrow. Any other mean gets the BCa bootstrap
+    interval, or none if all values are equal, because equal values say nothing about the spread. A single image gets no interval.
 
     Args:
-        values: [image, column]; NaN where an image does not enter.
+        values: [image, column]; NaN if an image does not enter.
         seed: seed of the resampling; equal seeds resample the same images.
         kind: `proportion` of values that are 0 or 1, `share` for values from 0 to 1, or any other `mean`.
     """
@@ -75,20 +76,20 @@ def mean_interval(values: np.ndarray, seed: int, kind: str = "share") -> MeanInt
 
 
 def _effective_number(distances: np.ndarray) -> np.ndarray:
-    """Return Kish's effective number of distances [image, column] that are not 0; of equal ones it is their number."""
+    """Return Kish's effective number of the non-zero distances [image, column]. For n equal distances, it is n."""
     total, squares = np.nansum(distances, axis=0), np.nansum(distances**2, axis=0)
     return np.divide(total**2, squares, out=np.zeros_like(total), where=squares > 0)
 
 
 def row(name: str, values: np.ndarray, seed: int, kind: str, factor: float = 1) -> dict[str, float | None]:
-    """Return the mean of one measure, and its interval, as the columns of a table: `name`, `name_low` and `name_high`.
+    """Return the mean and the interval of one measure as table columns `name`, `name_low` and `name_high`.
 
     Args:
         name: name of the measure.
         values: [image].
         seed: see `mean_interval`.
         kind: see `mean_interval`.
-        factor: what to multiply all three with, such as 100 for per cent.
+        factor: factor for the mean and both ends, such as 100 for per cent.
     """
     found = mean_interval(values[:, None], seed, kind).scaled(factor)
     return {column: _cell(part[0]) for column, part in ((name, found.mean), (f"{name}_low", found.low), (f"{name}_high", found.high))}
@@ -118,9 +119,9 @@ def bca(estimate: np.ndarray, draws: np.ndarray, jackknife: np.ndarray) -> tuple
     """Return the ends of the bias-corrected and accelerated 95 % bootstrap interval, each [column].
 
     Args:
-        estimate: of all images, [column].
-        draws: of resampled images, [resample, column]; NaN where a resample has no estimate.
-        jackknife: without each image in turn, [image, column]; NaN where an image does not enter.
+        estimate: estimate from all images, [column].
+        draws: estimates from resampled images, [resample, column]; NaN if a resample has no estimate.
+        jackknife: estimates without each image in turn, [image, column]; NaN if an image does not enter.
 
     Source: Efron, Journal of the American Statistical Association 82, 1987.
     """
@@ -141,7 +142,7 @@ def bca(estimate: np.ndarray, draws: np.ndarray, jackknife: np.ndarray) -> tuple
 
 
 def _interpolated(ordered: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """Return the value at a fractional row of each column; NaN where there is none."""
+    """Return the interpolated value at a fractional row of each column; NaN if the column has no values."""
     place = np.nan_to_num(place).clip(0, len(ordered) - 1)
     below, above = np.floor(place).astype(np.int64), np.ceil(place).astype(np.int64)
     columns = np.arange(ordered.shape[1])
@@ -149,7 +150,7 @@ def _interpolated(ordered: np.ndarray, place: np.ndarray) -> np.ndarray:
 
 
 def _without_each(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return weighted means of columns without each image in turn, [image, column]; NaN for images that do not enter."""
+    """Return weighted means of columns without each image in turn, [image, column]; NaN for images of weight 0."""
     products = np.where(weights > 0, values, 0) * weights
     with np.errstate(invalid="ignore", divide="ignore"):
         means = (products.sum(axis=0) - products) / (weights.sum(axis=0) - weights)
@@ -163,15 +164,15 @@ def weighted_interval(values: np.ndarray, weights: np.ndarray, seed: int) -> Mea
 
 
 def resampled_means(values: np.ndarray, weights: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted means of columns, and the same of resampled rows (images); equal seeds resample the same rows.
+    """Return weighted means of columns over all rows (images), and over resampled rows. Equal seeds resample the same rows.
 
     Args:
-        values: [image, column]; entries of weight 0 are not looked at.
-        weights: [image, column], not negative.
+        values: [image, column]; entries of weight 0 are ignored.
+        weights: non-negative, [image, column].
         seed: seed of the resampling.
 
     Returns:
-        means [column] and resampled means [resample, column]; NaN where nothing has weight.
+        means [column] and resampled means [resample, column]; NaN if all weights are 0.
     """
     products = np.where(weights > 0, values, 0) * weights
     rng = np.random.default_rng(seed)
@@ -185,17 +186,17 @@ def resampled_means(values: np.ndarray, weights: np.ndarray, seed: int) -> tuple
 
 
 def by_block(frame: pl.DataFrame, measure: str, seed: int, kind: str = "share", tokens_weigh_alike: bool = False) -> pl.DataFrame:
-    """Return the mean of a measure for each group of tokens and block, with its interval over images.
+    """Return the mean of a measure for each token group and block, with its interval over images.
 
     Args:
-        frame: rows (tokens, image_id, block) with n and the measure, as the analyses write them.
+        frame: rows (tokens, image_id, block) with n and the measure, as written by the analyses.
         measure: column to average.
         seed: seed of the resampling.
         kind: see `mean_interval`.
-        tokens_weigh_alike: weigh each image by its number of tokens instead of alike.
+        tokens_weigh_alike: weight images by their number of tokens instead of equally.
 
     Returns:
-        columns tokens, block, mean, low, high and images (those that have such tokens), sorted by tokens and block.
+        columns tokens, block, mean, low, high and images (number of images with such tokens), sorted by tokens and block.
     """
     parts = []
     for (tokens,), group in frame.drop_nulls(measure).group_by("tokens", maintain_order=True):
@@ -209,17 +210,17 @@ def by_block(frame: pl.DataFrame, measure: str, seed: int, kind: str = "share", 
 
 
 def difference_by_block(frame: pl.DataFrame, measure: str, groups: tuple[str, str], seed: int, protocol: Protocol) -> pl.DataFrame:
-    """Return the difference between two groups of tokens in each block, with interval and test over the images that have both.
+    """Return the difference between two token groups in each block, with interval and test over the images that have both groups.
 
     Args:
         frame: rows (tokens, image_id, block) with n and the measure.
         measure: column to compare.
         groups: names of the two groups; the second is subtracted.
         seed: seed of resampling and permutations.
-        protocol: `tokens_weigh_alike` weighs images by their tokens, and tests one-sidedly whether the first group is larger.
+        protocol: `tokens_weigh_alike` weights images by their number of tokens, and tests one-sidedly whether the first group is larger.
 
     Returns:
-        columns block, one per group (its mean over these images), difference, low, high, p, images; p is not corrected for the number of
+        columns block, one per group (its mean over these images), difference, low, high, p and images. p is not corrected for the number of
         blocks.
     """
     parts = [frame.filter(tokens=name) for name in groups]
@@ -260,12 +261,12 @@ def _weighted_difference(values: list[np.ndarray], weights: list[np.ndarray], se
 
 
 def split_difference(values: np.ndarray, first: np.ndarray, protocol: Protocol, seed: int) -> dict[str, np.ndarray]:
-    """Return the difference between the means of two sets of images, with interval and a test that exchanges images between the sets.
+    """Return the difference between the means of two sets of images, with its interval and a permutation test.
 
     Args:
         values: [image, column].
-        first: which images are in the first set, bool [image]; the mean of the others is subtracted.
-        protocol: the number of permutations; `tokens_as_units` tests one-sidedly, with the share of strictly larger differences as p.
+        first: True for images of the first set, bool [image]. The mean of the other images is subtracted.
+        protocol: sets the number of permutations. With `tokens_as_units`, p is the share of permutations with a strictly larger difference.
         seed: seed of resampling and permutations.
 
     Returns:
@@ -278,13 +279,13 @@ def split_difference(values: np.ndarray, first: np.ndarray, protocol: Protocol, 
     left = [_without_each(values, weights) for weights in (inside, 1 - inside)]
     jackknife = np.where(first[:, None], left[0] - means[1], means[0] - left[1])
     low, high = bca(means[0] - means[1], draws[0] - draws[1], jackknife)
-    if min(first.sum(), (~first).sum()) < 2:  # one image does not tell how much others vary
+    if min(first.sum(), (~first).sum()) < 2:  # one image says nothing about the spread
         low, high = np.full_like(low, np.nan), np.full_like(high, np.nan)
     return {"difference": means[0] - means[1], "low": low, "high": high, "p": _exchange_p(values, first, protocol, seed)}
 
 
 def _exchange_p(values: np.ndarray, first: np.ndarray, protocol: Protocol, seed: int) -> np.ndarray:
-    """Return p of the difference between two sets of images, [column], by exchanging images at random."""
+    """Return p values of the difference between two sets, [column], from random exchanges of images between the sets."""
     rng = np.random.default_rng(seed)
     total, size = values.sum(axis=0), int(first.sum())
 
@@ -292,7 +293,7 @@ def _exchange_p(values: np.ndarray, first: np.ndarray, protocol: Protocol, seed:
         return drawn / size - (total - drawn) / (len(values) - size)
 
     observed = difference(values[first].sum(axis=0))
-    slack = 1e-9 * np.abs(values).sum(axis=0) / size  # equal sums in another order must count as equal
+    slack = 1e-9 * np.abs(values).sum(axis=0) / size  # sums that are equal must stay equal despite rounding
     as_large = np.zeros(values.shape[1], np.int64)
     for _ in range(protocol.permutations):
         drawn = difference(values[rng.permutation(len(values))[:size]].sum(axis=0))
@@ -301,19 +302,19 @@ def _exchange_p(values: np.ndarray, first: np.ndarray, protocol: Protocol, seed:
 
 
 def matrix(frame: pl.DataFrame, measure: str) -> np.ndarray:
-    """A measure of one group of tokens as [image, block], NaN where an image has none."""
+    """Return a measure of one token group as [image, block]; NaN if an image has no value."""
     wide = frame.sort("image_id", "block").pivot("block", index="image_id", values=measure).drop("image_id")
     return wide.select(str(block) for block in frame["block"].unique().sort()).to_numpy().astype(np.float64)
 
 
 def paired_permutation_p(differences: np.ndarray, permutations: int, seed: int, two_sided: bool = True) -> np.ndarray:
-    """Return p of paired differences by flipping their signs image by image: p = (b + 1) / (n + 1).
+    """Return p values of paired differences, p = (b + 1) / (n + 1), where b of n random sign patterns give at least the observed sum.
 
     Args:
-        differences: [image, column]; 0 where an image does not enter.
-        permutations: number n of random sign patterns.
+        differences: [image, column]; 0 if an image does not enter.
+        permutations: number n of random sign patterns. A pattern flips the signs of some images' differences.
         seed: seed of the patterns.
-        two_sided: count patterns with an equal or larger sum of either sign, otherwise of the positive sign alone.
+        two_sided: compare absolute sums; otherwise, compare signed sums.
 
     Returns:
         [column].
@@ -321,7 +322,7 @@ def paired_permutation_p(differences: np.ndarray, permutations: int, seed: int, 
     rng = np.random.default_rng(seed)
     observed = differences.sum(axis=0)
     as_large = np.zeros(differences.shape[1], np.int64)
-    slack = 1e-9 * np.abs(differences).sum(axis=0)  # equal sums in another order must count as equal
+    slack = 1e-9 * np.abs(differences).sum(axis=0)  # sums that are equal must stay equal despite rounding
     for start in range(0, permutations, ROWS_AT_ONCE):
         signs = rng.integers(0, 2, size=(min(ROWS_AT_ONCE, permutations - start), len(differences))) * 2.0 - 1
         drawn = signs @ differences
@@ -330,13 +331,13 @@ def paired_permutation_p(differences: np.ndarray, permutations: int, seed: int, 
 
 
 def token_permutation_p(counts: np.ndarray, other: np.ndarray, permutations: int, seed: int) -> float:
-    """The published test: share of permutations of all tokens in which the mean rank difference is strictly larger than observed.
+    """Return p of the published test: the share of token permutations with a mean rank difference strictly larger than observed.
 
-    Exchanging tokens at random between the two groups draws a sub-multiset of all ranks, so that the counts of ranks suffice.
+    A random exchange of tokens between the two groups is a draw without replacement from all ranks, so the counts of ranks are sufficient.
 
     Args:
         counts: how often each rank occurs in the group that should rank better, [class].
-        other: the same of the other group.
+        other: how often each rank occurs in the other group, [class].
         permutations: number of permutations.
         seed: seed of the permutations.
     """
@@ -351,9 +352,9 @@ def token_permutation_p(counts: np.ndarray, other: np.ndarray, permutations: int
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Return Holm's correction of a family of p values: each the smallest level at which its hypothesis is rejected.
+    """Return a family of p values, corrected by Holm's method.
 
-    NaN stays NaN and does not count as a test.
+    A corrected p value is the smallest level at which the method rejects the hypothesis. NaN stays NaN and does not count as a test.
 
     Source: Holm, Scandinavian Journal of Statistics 6, 1979.
     """
@@ -365,18 +366,19 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 
 def against_twins(model_mean: np.ndarray, twin_means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Test a model's means against those of its random twins, as if the model was one more twin.
+    """Return t and p of a test of a model's means against those of its random twins, as if the model were one more twin.
 
-    Twins differ by their weights far more than by images: a test over images alone finds two random models different. The model is
-    compared with the spread of the twins' means instead, t = (m - mean of twins) / (s sqrt(1 + 1/k)), where s is their standard deviation.
+    Twins differ far more by their weights than by images, so a test over images alone would find two random models different. The model is
+    therefore compared with the spread of the twins' means: t = (m - mean of twins) / (s sqrt(1 + 1/k)), with s the standard deviation of
+    the k twins' means.
 
     Args:
-        model_mean: the model's mean of each column (block), [column].
-        twin_means: that of each of k twins, [twin, column].
+        model_mean: mean of the model in each column (block), [column].
+        twin_means: means of the k twins, [twin, column].
 
     Returns:
-        t, and p of the two-sided test with k - 1 degrees of freedom, each [column], p not corrected for their number. Both are NaN for
-        fewer than two twins, and where all twins have one mean, whose spread says nothing.
+        t, and p of the two-sided test with k - 1 degrees of freedom, each [column]. p is not corrected for the number of columns. Both are
+        NaN for fewer than two twins, and in columns where all twins have the same mean.
     """
     seeds = len(twin_means)
     if seeds < 2:

@@ -1,14 +1,14 @@
-"""Reading, editing and stopping a forward pass, by the names of the residual stream's parts.
+"""Hooks that read, edit and stop a forward pass at named sites of a Vision Transformer.
 
-Names are `{site}.{block}`, blocks 0-based. Sites, each [image, token, width] unless said otherwise (methods, section 1):
+An activation's name is `{site}.{block}`; blocks count from 0. Sites, with the shape [image, token, width] unless another is given:
 
     resid_pre    input of the block
     resid_post   output of the block
     attn_out     what attention adds to the residual stream
     mlp_out      what the MLP adds to the residual stream
     attn_in      input of attention
-    attn_weights attention of each token (third axis) to each token, [image, head, token, token]; only inside `unfused`
-    attn_heads   weighted sums of the values, heads side by side
+    attn_weights attention weights of each query token for each key token, [image, head, query, key]; only inside `unfused`
+    attn_heads   weighted sums of the value vectors, heads concatenated
     attn_memory  input of `attn.proj`: coefficients of the attention layer's memories
     mlp_memory   input of `mlp.fc2`: coefficients of the MLP's memories
     mlp_hidden   output of `mlp.fc1`, before the activation
@@ -24,9 +24,9 @@ from torch import Tensor, nn
 
 from classlens.errors import InputError
 
-# Where a site is in a block of timm's ViT family: path of the module, and whether it is the module's input. `drop_path1`, `drop_path2`
-# and `attn_drop` do nothing when a model is evaluated. The first two see exactly what is added to the stream, after layer-scale and
-# post-norm.
+# Place of each site in a block of timm's ViTs: the module's path, and whether the site is the module's input instead of its output.
+# `drop_path1`, `drop_path2` and `attn_drop` do nothing in evaluation mode. The outputs of the first two are exactly what the block adds to
+# the residual stream, after layer-scale and post-norm.
 _PLACES = {
     "resid_pre": ("", True),
     "resid_post": ("", False),
@@ -42,14 +42,14 @@ _PLACES = {
 SITES = tuple(_PLACES)
 
 ViT = Any
-"""A Vision Transformer of timm. Its attributes are its interface, which `nn.Module` cannot type."""
+"""A Vision Transformer of timm. The type is `Any`, because `nn.Module` does not declare attributes such as `blocks`."""
 
 Read = Callable[[Tensor], object]
 Edit = Callable[[Tensor], Tensor]
 
 
 class Trace:
-    """Reads activations of an unmodified timm ViT while it runs.
+    """Context manager that reads and edits activations of an unmodified timm ViT during a forward pass.
 
         with Trace(model, ["resid_post.11", "attn_out.3"]) as trace:
             model(images)
@@ -57,13 +57,13 @@ class Trace:
 
     Args:
         model: a timm model with `blocks`.
-        read: names of what to keep; or a mapping from names to functions whose result is kept instead of the activation, which saves
-            memory when a model has many blocks.
-        edit: functions by name, each of which replaces an activation before anything is read.
-        stop: name of the last activation needed: the forward pass ends there, without an error and without an output.
+        read: names of the activations to record; or a mapping from names to functions, whose results are recorded instead of the
+            activations. This saves RAM and VRAM if a model has many blocks.
+        edit: functions by name. Each function's result replaces the activation, before the activation is recorded.
+        stop: name of the last activation that is needed. The forward pass ends there, without an error and without an output.
 
     Raises:
-        KeyError: a name that is no site, or whose block the model does not have.
+        KeyError: a name has no known site, or the model does not have its block.
         InputError: the model has no `blocks`, or its blocks have no such site.
     """
 
@@ -96,7 +96,7 @@ class Trace:
         path, is_input = _PLACES[site]
         try:
             if site == "attn_heads" and not hasattr(blocks[int(block)].attn, "norm"):
-                path = "attn.proj"  # BEiT's attention has nothing between
+                path = "attn.proj"  # BEiT's attention has no norm before its output projection
             return blocks[int(block)].get_submodule(path), is_input
         except AttributeError:
             raise InputError(f"model {type(self._model).__name__} has no site {name!r}: its blocks have no `{path}`") from None
@@ -130,17 +130,17 @@ class Trace:
         return self._kept[name]
 
     def pop(self, name: str) -> Any:
-        """What was kept under a name, which is then forgotten."""
+        """Remove and return a recorded activation."""
         return self._kept.pop(name)
 
 
 class _Stop(Exception):
-    """Ends a forward pass whose remainder is not needed."""
+    """Signal that ends a forward pass early."""
 
 
 @contextmanager
 def unfused(model: ViT) -> Iterator[None]:
-    """Attention computed in steps, which makes its weights visible, instead of by one fused kernel; put back afterwards."""
+    """Switch off the fused attention kernel inside the `with` block, so that a `Trace` can read attention weights."""
     attentions = [block.attn for block in model.blocks]
     fused = [attention.fused_attn for attention in attentions]
     try:

@@ -1,26 +1,26 @@
-"""The names that tables, programs and figures use for parts of a model and for methods, and what people read instead.
+"""Names of sites, token groups, methods and conditions in tables and programs, and the labels that people read instead.
 
-Nothing else defines these names: figures, the explorer's page and the analyses take them from here.
+These names are defined only here. The analyses, the figures and the explorer's page import them.
 """
 
 STORED_SITES = ("resid_post", "attn_out", "mlp_out")
-"""Sites whose hidden states are stored, and on which probes are fitted; `resid_mid` is the difference of the first and the last."""
+"""Sites whose hidden states are stored, and on which probes are fitted. `resid_mid` is computed as `resid_post - mlp_out`."""
 PROJECTED_SITES = ("resid_post", "resid_mid", "attn_out", "mlp_out")
 """Sites that are projected onto the class embedding."""
 SUBLAYERS = ("attn", "mlp")
-"""The two sub-layers of a block, whose memories and contributions are compared."""
+"""The two sublayers of a block, whose memories and contributions are compared."""
 SUBLAYER_SITES = ("attn_out", "mlp_out")
-"""What the sub-layers add to the residual stream."""
+"""Sites of what the sublayers add to the residual stream."""
 
 TOKEN_LABELS = ("class", "context", "ignored")
-"""What an image token lies on: the object, something else, or a part of the mask that counts as neither."""
+"""Labels of image tokens: on the object, beside the object, or on a part of the mask that counts as neither."""
 
 METHODS = ("ours", "chefer", "rollout", "last_attention", "probe", "random")
 """Methods of relevance maps."""
 CLASS_AGNOSTIC_METHODS = ("rollout", "last_attention", "random")
 """Methods whose maps are the same for every class."""
 ORDERS = ("negative", "positive")
-"""Orders in which tokens are removed: the least relevant first, and the most relevant first."""
+"""Orders in which tokens are removed: `negative` removes the least relevant first, `positive` the most relevant."""
 
 SITE_NAMES = {"resid_post": "residual stream", "attn_out": "attention", "mlp_out": "MLP"}
 TOKEN_NAMES = {

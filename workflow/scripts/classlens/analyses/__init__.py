@@ -1,1 +1,1 @@
-"""The ideas of the paper, one module each: what is measured, per image, from the files of one model."""
+"""The analyses of the paper. Each module computes measures per image from the files of one model."""

@@ -1,7 +1,9 @@
-"""What the memories of a layer have to do with classes.
+"""Agreement of key-value memories with classes.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, sections 3 and 4.3; methods, section 5. A layer's values are the columns of its output
-matrix [width, memory]; projected onto the class embedding [class, width] they say which classes a memory writes.
+A layer's values are the columns of its output matrix [width, memory]. Their projections onto the class embedding [class, width] say which
+classes each memory writes, and thus whether tokens use memories of their image's class.
+
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, sections 3 and 4.3. See docs/analyses/memories.md.
 """
 
 from collections.abc import Iterable
@@ -24,21 +26,21 @@ from classlens.vocabulary import SUBLAYERS
 
 OUTPUTS = {"attn": "attn.proj", "mlp": "mlp.fc2"}
 BEST = 5
-"""Number of classes that a memory is said to stand for, and of memories that stand for a class: those of the largest projections."""
+"""Number of classes that a memory stands for, and of memories that stand for a class: those with the largest projections."""
 
 
 def values(model: ViT, layer: str, block: int) -> Tensor:
-    """Values of a layer's memories, [width, memory]."""
+    """Return the values of a layer's memories, [width, memory]."""
     return model.blocks[block].get_submodule(OUTPUTS[layer]).weight.detach()
 
 
 def value_logits(embedding: Tensor, values: Tensor) -> Tensor:
-    """Projection of each value onto each class, without bias, [class, memory]."""
+    """Return the projection of each value onto each class, without bias, [class, memory]."""
     return embedding @ values
 
 
 def class_value_agreement(embedding: Tensor, values: Tensor) -> Tensor:
-    """Largest cosine between a class's embedding and any value, [class].
+    """Return the largest cosine between each class's embedding and any value, [class].
 
     Args:
         embedding: class embedding, [class, width].
@@ -49,12 +51,12 @@ def class_value_agreement(embedding: Tensor, values: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class LayerMemories:
-    """Which classes the memories of one layer stand for, and which memories stand for a class.
+    """The classes that each memory of a layer stands for, and the memories that stand for each class.
 
     Attributes:
-        classes: the classes with the largest projections of each memory, largest first, [memory, BEST].
-        logits: those projections, [memory, BEST].
-        memories: the memories with the largest projections onto each class, [class, BEST].
+        classes: classes with the largest projections of each memory, in descending order, [memory, BEST].
+        logits: projections of each memory onto these classes, [memory, BEST].
+        memories: memories with the largest projections onto each class, [class, BEST].
     """
 
     classes: np.ndarray
@@ -63,20 +65,20 @@ class LayerMemories:
 
     @classmethod
     def of(cls, embedding: Tensor, values: Tensor) -> "LayerMemories":
-        """From the class embedding [class, width] and a layer's values [width, memory]."""
+        """Return the memories of a layer, from the class embedding [class, width] and the layer's values [width, memory]."""
         logits = value_logits(embedding, values)
         best = logits.topk(min(BEST, len(logits)), dim=0)
         memories = logits.topk(BEST, dim=1).indices
         return cls(best.indices.T.numpy(), best.values.T.numpy(), memories.numpy())
 
     def key_value_agreement(self, active: np.ndarray, classes: np.ndarray, protocol: Protocol) -> np.ndarray:
-        """Whether a token uses a memory that stands for its image's class.
+        """Return whether each token uses a memory that stands for its image's class.
 
         Args:
             active: active memories, [image, token, ACTIVE].
             classes: class index of each image, [image].
-            protocol: `memories_of_the_class` asks for one of the class's best memories, otherwise for one whose best classes have the
-                class among them.
+            protocol: `memories_of_the_class` looks for an active memory among the class's best memories. Otherwise, the class must be among
+                the best classes of an active memory.
 
         Returns:
             bool [image, token].
@@ -87,7 +89,7 @@ class LayerMemories:
         return (self.classes[active] == classes[:, None, None, None]).any(axis=(2, 3))
 
     def composes(self, active: np.ndarray, top: np.ndarray) -> np.ndarray:
-        """Whether a layer's top class at a token is that of one of the token's active memories.
+        """Return whether a layer's top class at a token is the top class of one of the token's active memories.
 
         Args:
             active: active memories, [image, token, ACTIVE].
@@ -99,7 +101,7 @@ class LayerMemories:
         return (self.classes[active, 0] == top[..., None]).any(axis=2)
 
     def tokens_that_agree(self, active: np.ndarray, num_classes: int, protocol: Protocol) -> np.ndarray:
-        """Return at how many tokens key-value agreement would hold if the image's class was this one, [class].
+        """Return, for each class, the number of tokens with key-value agreement if it were the image's class, [class].
 
         Args:
             active: active memories, [token, ACTIVE].
@@ -113,12 +115,17 @@ class LayerMemories:
         return _tokens_with(self.classes[active].reshape(len(active), -1), num_classes)
 
     def tokens_that_compose(self, active: np.ndarray, num_classes: int) -> np.ndarray:
-        """Return at how many tokens [token, ACTIVE] a layer's top class would be composed if it was this one, [class]."""
+        """Return, for each class, the number of tokens with compositionality if it were the layer's top class, [class].
+
+        Args:
+            active: active memories, [token, ACTIVE].
+            num_classes: number of classes.
+        """
         return _tokens_with(self.classes[active, 0], num_classes)
 
 
 def _tokens_with(classes: np.ndarray, num_classes: int) -> np.ndarray:
-    """Return how many tokens have each class among theirs [token, any number], [class]."""
+    """Return, for each class, the number of rows of `classes` [token, any number] that contain it, [class]."""
     ordered = np.sort(classes, axis=1)
     first = np.ones(ordered.shape, bool)
     first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
@@ -126,11 +133,11 @@ def _tokens_with(classes: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 Layers = dict[tuple[str, int], LayerMemories]
-"""What the memories of each layer stand for, by layer and block."""
+"""Memories of each layer of a model, by layer (`attn` or `mlp`) and block."""
 
 
 def of_model(model: ViT) -> Layers:
-    """What the memories of each layer of a model stand for."""
+    """Return the memories of each layer of a model."""
     keys = [(layer, block) for layer in SUBLAYERS for block in range(len(model.blocks))]
     with torch.inference_mode():
         return {key: LayerMemories.of(model.head.weight, values(model, *key)) for key in keys}
@@ -148,14 +155,14 @@ def class_value_table(model: ViT) -> pl.DataFrame:
 
 
 def agreements(active: np.ndarray, batch: Projections, classes: np.ndarray, layers: Layers, protocol: Protocol) -> dict[str, np.ndarray]:
-    """Key-value agreement and compositionality of some tokens.
+    """Return key-value agreement and compositionality of some tokens.
 
     Args:
         active: active memories, [image, token, layer, block, ACTIVE].
         batch: projections of the same images.
         classes: class index of each image, [image].
-        layers: what the memories stand for.
-        protocol: settles key-value agreement.
+        layers: memories of each layer.
+        protocol: chooses the definition of key-value agreement.
 
     Returns:
         `{layer}_agreement` and `{layer}_composition`, bool [image, token, block].
@@ -172,17 +179,20 @@ def agreements(active: np.ndarray, batch: Projections, classes: np.ndarray, laye
 
 
 class MemoryUse:
-    """Key-value agreement and compositionality of a model's images, batch by batch, how many tokens use each memory, and chance.
+    """Collects how a model's tokens use its memories, batch by batch: key-value agreement, compositionality, chance levels, and counts.
 
-    Chance is what a measure would be if it had nothing to do with the tokens it is of: key-value agreement if images had each other's
-    classes, compositionality if tokens had each other's top classes. It is exact, the mean over all such exchanges: the sum over classes of
-    the share of images (tokens) that have the class, times the share of tokens whose memories stand for it.
+    The chance level of key-value agreement is its mean if images exchange their classes at random; for compositionality, tokens exchange
+    their top classes. Both are exact means over all exchanges: the sum over classes of the share of images (tokens) with the class, times
+    the share of tokens whose memories stand for the class.
 
     Args:
-        layers: what the model's memories stand for.
-        card: its card.
+        layers: memories of each layer of the model.
+        card: the model's card.
         classes: class index of each image id.
-        protocol: settles key-value agreement, and whether the first token of a model without [CLS] counts as one.
+        protocol: chooses the definition of key-value agreement, and whether the first token of a pooled model counts as [CLS].
+
+    Attributes:
+        counts: number of tokens that use each memory, [memory], by layer and block.
     """
 
     def __init__(self, layers: Layers, card: Card, classes: dict[int, int], protocol: Protocol):
@@ -192,11 +202,11 @@ class MemoryUse:
         self.counts = {key: np.zeros(len(value.classes), np.int64) for key, value in layers.items()}
 
     def add(self, active: np.ndarray, batch: Projections) -> None:
-        """Take in some images.
+        """Add some images.
 
         Args:
-            active: their active memories, [image, token, layer, block, ACTIVE].
-            batch: their projections.
+            active: active memories of the images, [image, token, layer, block, ACTIVE].
+            batch: projections of the images.
         """
         of_images = np.array([self._classes[image] for image in batch.image_ids])
         groups = _groups(self._card, len(of_images), self._protocol)
@@ -210,20 +220,20 @@ class MemoryUse:
                 self._marginals[key] = self._marginals.get(key, 0) + self._marginal(self._layers[layer, block], used[members], top[members])
 
     def _marginal(self, memories: LayerMemories, active: np.ndarray, top: np.ndarray) -> np.ndarray:
-        """Return numbers of tokens by class, [3, class]: that agree, that compose, and that have it as the layer's top class."""
+        """Return numbers of tokens by class, [3, class]: tokens that would agree, that would compose, and that have it as top class."""
         classes = self._card.classes
         agree, compose = memories.tokens_that_agree(active, classes, self._protocol), memories.tokens_that_compose(active, classes)
         return np.stack([agree, compose, np.bincount(top, minlength=classes)])
 
     def tables(self, predictions: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Return key-value agreement and compositionality per image.
+        """Return the tables of key-value agreement and of compositionality per image.
 
         Args:
             predictions: class_index and correct of each image.
 
         Returns:
-            two tables of rows (tokens, image, block), tokens `all` and `cls`, with n, attn and mlp (shares of tokens); the first also with
-            class_index and correct.
+            two tables with rows (tokens, image, block) for the tokens `all` and `cls`, and columns n, attn and mlp (shares of tokens). The
+            first table also has class_index and correct.
         """
         frame = pl.concat(self._frames).sort("tokens", "image_id", "block")
         keys = ["tokens", "image_id", "block", "n"]
@@ -233,7 +243,7 @@ class MemoryUse:
         return agree.join(predictions.select("image_id", "class_index", "correct"), on="image_id", maintain_order="left"), compose
 
     def chance(self) -> pl.DataFrame:
-        """Return chance of both measures, rows (tokens, layer, block) with key_value and composition (shares of tokens)."""
+        """Return the chance levels of both measures, rows (tokens, layer, block) with key_value and composition (shares of tokens)."""
         images = pl.concat(self._frames)["image_id"].unique()
         own = np.bincount([self._classes[image] for image in images], minlength=self._card.classes) / len(images)
         rows = []
@@ -245,10 +255,10 @@ class MemoryUse:
 
 
 def of_shards(shards: Iterable[tuple[Path, Iterable[Projections]]], use: MemoryUse, card: Card) -> None:
-    """Take in the memory keys and projections of each shard.
+    """Add the memory keys and projections of each shard to `use`.
 
     Raises:
-        InputError: a shard is damaged, or another model's.
+        InputError: a shard is damaged, or belongs to another model.
     """
     for path, batches in shards:
         image_ids, active = memory_table.read(path, card)
@@ -261,10 +271,10 @@ def of_shards(shards: Iterable[tuple[Path, Iterable[Projections]]], use: MemoryU
 
 
 def by_class(agreements: pl.DataFrame, names: list[str]) -> pl.DataFrame:
-    """Key-value agreement of each class, rows (tokens, block, class_index) with class_name, attn and mlp (shares of tokens) and images.
+    """Return key-value agreement per class, rows (tokens, block, class_index) with class_name, attn and mlp (shares of tokens) and images.
 
     Args:
-        agreements: per image, from `MemoryUse`.
+        agreements: key-value agreement per image, from `MemoryUse`.
         names: name of each class.
     """
     shares = [((pl.col(layer) * pl.col("n")).sum() / pl.col("n").sum()).alias(layer) for layer in SUBLAYERS]
@@ -274,24 +284,24 @@ def by_class(agreements: pl.DataFrame, names: list[str]) -> pl.DataFrame:
 
 
 def _groups(card: Card, images: int, protocol: Protocol) -> dict[str, np.ndarray]:
-    """All tokens, and [CLS] alone where there is one or the protocol takes the first token for it."""
+    """Return the groups `all` and `cls`. The latter exists if the model has [CLS] or the protocol treats the first token as [CLS]."""
     everything = np.ones((images, card.tokens), bool)
     first = np.broadcast_to(np.arange(card.tokens) == 0, everything.shape)
     return {"all": everything, **({"cls": first} if card.cls_token or protocol.drop_first_patch_of_pooled else {})}
 
 
 def interpretable_values(model: ViT, layers: Layers, names: list[str], counts: dict[tuple[str, int], np.ndarray]) -> pl.DataFrame:
-    """The classes that each memory stands for, rows (layer, block, memory).
+    """Return the classes that each memory stands for, rows (layer, block, memory).
 
     Args:
         model: the model.
-        layers: what its memories stand for.
+        layers: memories of each layer.
         names: name of each class.
-        counts: tokens that use each memory, from `MemoryUse`.
+        counts: number of tokens that use each memory, from `MemoryUse`.
 
     Returns:
-        columns class_index, class_name and logit (lists of `BEST`, largest projection first), cosine (of the value with the embedding of
-        the first of these classes) and tokens (how many use the memory).
+        columns class_index, class_name and logit (lists of `BEST`, in descending order of logit), cosine (between the value and the
+        embedding of the first of these classes) and tokens (number of tokens that use the memory).
     """
     embedding = functional.normalize(model.head.weight.detach(), dim=1)
     frames = []

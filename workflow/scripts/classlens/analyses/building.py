@@ -1,6 +1,9 @@
-"""How attention and MLP layers build the class: what they add to its logit, and whose top class the residual stream takes on.
+"""How attention and MLP sublayers build the class.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.2; methods, section 4.
+A sublayer builds the class if the true class has a larger logit in its output than in its input (change rate). If the top class of the
+residual stream is also that of a sublayer's output, the stream follows this sublayer (residual composition).
+
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.2. See docs/analyses/building.md.
 """
 
 from collections.abc import Iterable
@@ -17,10 +20,11 @@ SOURCES = ("previous", "attn", "mlp", "composition")
 
 
 def change_rates(batch: Projections, protocol: Protocol) -> dict[str, np.ndarray]:
-    """Change of the true class's logit from a sub-layer's input to its contribution, each [image, token, block], NaN in the first block.
+    """Return the change of the true class's logit from each sublayer's input to its output.
 
     Returns:
-        `{layer}_change`: whether the logit of what the layer adds is larger than that of its input; `{layer}_logit_change`: by how much.
+        `{layer}_logit_change`, the logit of the sublayer's output minus that of its input, and `{layer}_change`, whether this is positive.
+        Each is [image, token, block], and NaN in the first block.
     """
     logits = {site: batch.of(batch.logit, site) for site in ("resid_post", "resid_mid", "attn_out", "mlp_out")}
     previous = _previous(logits["resid_post"])
@@ -34,11 +38,11 @@ def change_rates(batch: Projections, protocol: Protocol) -> dict[str, np.ndarray
 
 
 def composition(batch: Projections, protocol: Protocol) -> dict[str, np.ndarray]:
-    """Whether a token's top class is that of the previous block's output, of what attention or MLP adds, or of none of them.
+    """Return whether a token's top class is that of the previous block, of attention's output, of the MLP's output, or of none of them.
 
     Returns:
-        `previous`, `attn`, `mlp` and `composition`, each [image, token, block], NaN in the first block. They may overlap, so they need
-        not sum to one.
+        `previous`, `attn`, `mlp` and `composition` (none of them), each [image, token, block], and NaN in the first block. The first three
+        can be true together, so the four need not sum to one.
     """
     top = {site: batch.of(batch.top, site)[..., 0].astype(np.float32) for site in ("resid_post", "attn_out", "mlp_out")}
     previous = _previous(top["resid_post"])
@@ -53,7 +57,7 @@ def composition(batch: Projections, protocol: Protocol) -> dict[str, np.ndarray]
 
 
 def _previous(values: np.ndarray) -> np.ndarray:
-    """The previous block's value, NaN in the first block."""
+    """Return the values of the previous block; NaN in the first block."""
     result = np.full(values.shape, np.nan, np.float32)
     result[..., 1:] = values[..., :-1]
     return result
@@ -62,18 +66,18 @@ def _previous(values: np.ndarray) -> np.ndarray:
 def per_image(
     batches: Iterable[Projections], labels: TokenLabels | None, card: Card, protocol: Protocol
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Change rates and residual composition per image, from the second block on.
+    """Return change rates and residual composition per image, from the second block on.
 
     Args:
         batches: projections.
-        labels: token labels; None where the images have no masks.
+        labels: token labels; None if the images have no masks.
         card: the model's card.
-        protocol: settles what the MLP is compared with, and what a composition is.
+        protocol: chooses what the MLP is compared with, and the definition of composition.
 
     Returns:
-        rows (tokens, image, block) with n, attn_change, mlp_change (shares of tokens), attn_logit_change and mlp_logit_change (means), for
-        tokens cls, image and, with labels, class and context;
-        rows (image, block) with n and the shares previous, attn, mlp and composition over all tokens.
+        two tables. The first has rows (tokens, image, block) for the tokens cls, image and, with labels, class and context; its columns are
+        n, attn_change and mlp_change (shares of tokens), attn_logit_change and mlp_logit_change (means). The second has rows (image, block)
+        with n and the shares previous, attn, mlp and composition over all tokens.
     """
     changes, compositions = [], []
     for batch in batches:

@@ -1,6 +1,9 @@
-"""Whether the class is more identifiable at tokens that show the object than at those of its context.
+"""Class identifiability at class tokens, which show the object, and at context tokens around it.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.1; methods, section 3.
+If class tokens are more identifiable, class information is concentrated on the object. A high identifiability of context tokens says that
+it has reached the background, or that the background predicts the class.
+
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.1. See docs/analyses/context.md.
 """
 
 from collections.abc import Iterable
@@ -14,7 +17,7 @@ from classlens.models.card import Card
 
 
 def per_image(batches: Iterable[Projections], labels: TokenLabels, card: Card) -> pl.DataFrame:
-    """Identifiability of class and of context tokens, rows (tokens, image, block) with n and identifiability; null where n is 0."""
+    """Return the identifiability of class and context tokens, rows (tokens, image, block) with n and identifiability; null where n is 0."""
     frames = []
     for batch in batches:
         values = {"identifiability": identifiability.measures(batch, card)["identifiability"]}

@@ -1,6 +1,9 @@
-"""How accuracy falls as image tokens are removed in the order of a relevance map.
+"""Accuracy of a model while image tokens are removed in the order of a relevance map.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5; methods, section 9. Tokens are removed for real (`kept_tokens`).
+A map is good if accuracy stays high while the least relevant tokens are removed first, and falls quickly if the most relevant are removed
+first. Tokens are removed from the model's input sequence, not blackened in the image (`token_pruning`).
+
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5. See docs/analyses/deletion.md.
 """
 
 from dataclasses import dataclass
@@ -21,18 +24,18 @@ from classlens.vocabulary import METHODS, ORDERS
 
 RANDOM_DRAWS = 10
 TIE_DRAWS = 5
-"""Random strict orders that stand for a map with ties."""
-# Curves of one step run together, as many as keep the arithmetic units busy when few tokens are left.
+"""Number of random strict orders for a map with ties. Their mean stands for the map."""
+# Curves of one step run together in batches of up to this many tokens, which keeps the GPU busy when few tokens are left.
 TOKENS_AT_ONCE = 4096
 
 
 def steps(image_tokens: int, count: int | None, pooled: bool, protocol: Protocol) -> list[int]:
-    """Numbers of image tokens that are removed, ascending.
+    """Return the numbers of removed image tokens, in ascending order.
 
     Args:
         image_tokens: number N of image tokens.
-        count: how many numbers, evenly spread over all; None for every number.
-        pooled: whether the model averages image tokens, of which it then must keep one.
+        count: number of steps, evenly spaced; None for every number of tokens.
+        pooled: whether the model averages image tokens, so that one must remain.
         protocol: `deletion_without_ends` leaves out 0 and N.
     """
     first, last = (1, image_tokens - 1) if protocol.deletion_without_ends else (0, image_tokens - pooled)
@@ -42,13 +45,12 @@ def steps(image_tokens: int, count: int | None, pooled: bool, protocol: Protocol
 
 
 def removal_order(relevance: np.ndarray, order: str, breaker: np.ndarray | None = None) -> np.ndarray:
-    """Return image tokens in the order in which they are removed, [..., token].
+    """Return image tokens in their order of removal, [..., token].
 
     Args:
         relevance: [..., token].
-        order: `negative` removes the least relevant token first, `positive` the most relevant; one is the reverse of the other.
-        breaker: random numbers [..., token] that order tokens of equal relevance; None keeps such tokens in their position's order, in
-            both orders, as published.
+        order: `negative` removes the least relevant token first, `positive` the most relevant. One is the reverse of the other.
+        breaker: random numbers [..., token] that break ties; None removes tied tokens by position in both orders, as published.
     """
     if breaker is None:
         return np.argsort(relevance if order == "negative" else -relevance, axis=-1, kind="stable")
@@ -57,16 +59,16 @@ def removal_order(relevance: np.ndarray, order: str, breaker: np.ndarray | None 
 
 
 def has_ties(relevance: np.ndarray) -> bool:
-    """Return whether some map [map, token] gives two tokens one value, so that it does not order them."""
+    """Return whether two tokens have the same value in any map [map, token]."""
     return bool((np.diff(np.sort(relevance, axis=-1), axis=-1) == 0).any())
 
 
 @torch.inference_mode()
 def correct_after_removal(model: ViT, lens: Lens, batch: Batch, orders: Tensor, removed: list[int]) -> Tensor:
-    """Whether the model is still right after each number of removals, bool [curve, image, step].
+    """Return whether the model is still correct after each number of removals, bool [curve, image, step].
 
     Args:
-        model: a model that `token_pruning.check` lets pass.
+        model: a model that `token_pruning.check` accepts.
         lens: its lens.
         batch: the images.
         orders: image tokens in the order of removal, int64 [curve, image, image token].
@@ -77,7 +79,7 @@ def correct_after_removal(model: ViT, lens: Lens, batch: Batch, orders: Tensor, 
     prefix = torch.arange(lens.prefix_tokens, device=orders.device)
     result = torch.empty(curves, count, len(removed), dtype=torch.bool, device=batch.images.device)
     for step, number in enumerate(progress(removed, len(removed), f"removing tokens of {count} images", "steps")):
-        # All curves begin and end alike: with everything, and with nothing.
+        # All curves have the same first and last point: all image tokens, and none.
         distinct = orders if 0 < number < tokens else orders[:1]
         kept = distinct[:, :, number:].sort(dim=-1).values + lens.prefix_tokens
         positions = torch.cat([prefix.expand(*kept.shape[:2], -1), kept], dim=-1).flatten(0, 1)
@@ -90,12 +92,12 @@ def correct_after_removal(model: ViT, lens: Lens, batch: Batch, orders: Tensor, 
 
 
 def _predicted(model: ViT, lens: Lens, states: Tensor, rows: Tensor, positions: Tensor) -> Tensor:
-    """Predicted classes [row] of images `rows` with only the tokens at positions [row, kept]."""
+    """Return the predicted classes [row] of the images `rows`, from only the tokens at `positions` [row, kept]."""
     return token_pruning.run(model, lens, token_pruning.at(model, states, rows, positions))[1].argmax(dim=-1)
 
 
 def schema(count: int) -> pa.Schema:
-    """Schema of a deletion per image: rows (method, order, draw, image) with the correctness after each number of removals."""
+    """Return the schema of deletion per image: rows (method, order, draw, image) with the correctness after each of `count` steps."""
     name = pa.dictionary(pa.int8(), pa.string())
     fields = [("method", name), ("order", name), ("draw", pa.int8()), ("image_id", pa.int32()), ("correct", pa.list_(pa.bool_(), count))]
     return pa.schema(fields)
@@ -103,13 +105,13 @@ def schema(count: int) -> pa.Schema:
 
 @dataclass(frozen=True)
 class Curve:
-    """One order of removal for every image.
+    """One order of removal for each image.
 
     Attributes:
-        method: which maps it follows; for random orders `random`.
+        method: method of the maps; `random` for random orders.
         order: `negative` or `positive`.
-        draw: number of the random draw; 0 where there is one order only.
-        removal: image tokens in the order in which they are removed, [image, token].
+        draw: index of the random draw; 0 if there is only one order.
+        removal: image tokens in their order of removal, [image, token].
     """
 
     method: str
@@ -119,14 +121,14 @@ class Curve:
 
 
 def curves(maps: dict[str, np.ndarray], image_ids: list[int], tied: set[str], seed: int, protocol: Protocol) -> list[Curve]:
-    """Return all curves of a model: both orders of every method, and random orders, which have no direction and are run once.
+    """Return all curves of a model: both orders of every method, and random orders, which run once because they have no direction.
 
     Args:
         maps: relevance [image, token] by method.
         image_ids: [image].
-        tied: methods with ties in the map of some image, each of which has `TIE_DRAWS` random strict orders.
+        tied: methods with ties in any image's map. Each gets `TIE_DRAWS` random strict orders.
         seed: seed of the random orders.
-        protocol: `ties_by_position` has one order instead.
+        protocol: with `ties_by_position`, each method has one order instead.
     """
     tokens = next(iter(maps.values())).shape[1]
     draws = [np.stack([random_map(seed, draw, image, tokens) for image in image_ids]) for draw in range(RANDOM_DRAWS)]
@@ -142,7 +144,7 @@ def curves(maps: dict[str, np.ndarray], image_ids: list[int], tied: set[str], se
 
 
 def table(found: list[Curve], image_ids: list[int], correct: np.ndarray) -> pa.RecordBatch:
-    """Rows (curve, image) from correctness [curve, image, step]."""
+    """Return rows (curve, image) from correctness [curve, image, step]."""
     count = len(image_ids)
     method = np.repeat(np.array([METHODS.index(curve.method) for curve in found], np.int8), count)
     order = np.repeat(np.array([ORDERS.index(curve.order) for curve in found], np.int8), count)

@@ -1,6 +1,9 @@
-"""Deletion curves and the areas under them, from the correctness of every image after every removal.
+"""Deletion curves and the areas under them, from each image's correctness after each removal.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5; methods, section 9.
+A good map has a large area if the least relevant tokens are removed first, and a small one if the most relevant are. Random orders are the
+baseline.
+
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5. See docs/analyses/deletion.md.
 """
 
 from collections.abc import Callable
@@ -15,14 +18,14 @@ from classlens.vocabulary import ORDERS
 
 
 def area(accuracy: np.ndarray, removed: list[int], image_tokens: int, protocol: Protocol) -> np.ndarray:
-    """Area under curves of accuracy, [...].
+    """Return the area under curves of accuracy, [...].
 
     Args:
-        accuracy: after each number of removals, [..., step].
+        accuracy: accuracy after each number of removals, [..., step].
         removed: numbers of removed tokens, [step].
         image_tokens: number N of image tokens.
-        protocol: `deletion_without_ends` takes the sum over the N - 1 steps, divided by N and by the curve's maximum, otherwise it is the
-            trapezoid area over the removed fraction, per unit of fraction.
+        protocol: with `deletion_without_ends`, the area is the sum over the N - 1 steps, divided by N and by the curve's maximum;
+            otherwise, the trapezoid area over the removed fraction, divided by the range of the fraction.
     """
     if protocol.deletion_without_ends:
         return accuracy.mean(axis=-1) * (image_tokens - 1) / (image_tokens * accuracy.max(axis=-1))
@@ -31,7 +34,7 @@ def area(accuracy: np.ndarray, removed: list[int], image_tokens: int, protocol: 
 
 
 def accuracies(frame: pl.DataFrame) -> dict[tuple[str, str], np.ndarray]:
-    """Correctness [image, step] by method and order, the mean over draws of random orders, which stand for both orders.
+    """Return correctness [image, step] by method and order, as the mean over draws. Random orders stand for both orders.
 
     Args:
         frame: rows (method, order, draw, image_id) with the list `correct`.
@@ -47,24 +50,24 @@ def accuracies(frame: pl.DataFrame) -> dict[tuple[str, str], np.ndarray]:
 
 
 def tables(frame: pl.DataFrame, removed: list[int], image_tokens: int, protocol: Protocol, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Curves and areas with 95 % intervals over images.
+    """Return deletion curves and areas with 95 % intervals over images.
 
     Args:
         frame: rows (method, order, draw, image_id) with the list `correct`.
         removed: numbers of removed tokens.
         image_tokens: number of image tokens.
-        protocol: settles the area.
+        protocol: chooses the definition of the area.
         seed: seed of the resampling, which draws the same images for every curve.
 
     Returns:
-        rows (method, order, removed) with accuracy, low, high and images;
-        rows (method, order) with area, low, high, and its difference from the area of random orders with difference_low and
-        difference_high, images, resamples and seed. Accuracies and areas lie between 0 and 1.
+        two tables. The curves have rows (method, order, removed) with accuracy, low, high and images. The areas have rows (method, order)
+        with area, low, high, the difference from the area of random orders, difference_low, difference_high and images. Both also have
+        resamples, seed and protocol. Accuracies and areas lie between 0 and 1.
     """
     measured = accuracies(frame)
     curves, areas = [], []
     for (method, order), correct in measured.items():
-        kind = "proportion" if np.isin(correct, (0, 1)).all() else "share"  # draws of an order are averaged in each image
+        kind = "proportion" if np.isin(correct, (0, 1)).all() else "share"  # means over draws are shares
         found = statistics.mean_interval(correct, seed, kind)
         names = {"method": method, "order": order}
         curves.append(
@@ -74,7 +77,7 @@ def tables(frame: pl.DataFrame, removed: list[int], image_tokens: int, protocol:
         columns = measure(
             correct, measured["random", order], partial(area, removed=removed, image_tokens=image_tokens, protocol=protocol), seed
         )
-        if method == "random":  # it does not differ from itself
+        if method == "random":  # random orders are the reference
             columns |= dict.fromkeys(("difference", "difference_low", "difference_high"))
         areas.append({**names, **columns, "images": len(correct)})
     origin = [pl.lit(statistics.RESAMPLES).alias("resamples"), pl.lit(seed).alias("seed"), pl.lit(protocol.name).alias("protocol")]
@@ -82,11 +85,11 @@ def tables(frame: pl.DataFrame, removed: list[int], image_tokens: int, protocol:
 
 
 Area = Callable[[np.ndarray], np.ndarray]
-"""Areas [...] under curves [..., step]."""
+"""Function from curves [..., step] to the areas [...] under them."""
 
 
 def _areas(correct: np.ndarray, random: np.ndarray, area: Area, seed: int) -> dict[str, float | None]:
-    """Return the mean over images of each image's own area, and of its difference from that of random orders, with their intervals."""
+    """Return the mean over images of each image's area, and of its difference from the area of random orders, with intervals."""
     own, other = area(correct), area(random)
     found = statistics.row("area", own, seed, "share")
     renamed = {"area": found["area"], "low": found["area_low"], "high": found["area_high"]}
@@ -94,7 +97,7 @@ def _areas(correct: np.ndarray, random: np.ndarray, area: Area, seed: int) -> di
 
 
 def _published_areas(correct: np.ndarray, random: np.ndarray, area: Area, seed: int) -> dict[str, float | None]:
-    """Return the area under the mean curve, divided by its maximum as published, and its difference from that of random orders."""
+    """Return the area under the mean curve divided by its maximum, as published, and its difference from random orders, with intervals."""
     ends = []
     for values in (correct, random):
         mean, draws = statistics.resampled_means(values, np.ones_like(values), seed)

@@ -1,7 +1,9 @@
-"""Hidden states, memory keys and predictions of a shard of images, from one forward pass per image.
+"""Extraction of hidden states, memory keys and predictions of a shard of images, with one forward pass per image.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 3; methods, section 1. Hidden states are the three sites `resid_post`,
-`attn_out` and `mlp_out` of every block; the fourth, `resid_mid`, is the difference of the first and the last.
+Hidden states are stored for the sites `resid_post`, `attn_out` and `mlp_out` of every block. The fourth site,
+`resid_mid`, is not stored, because it is `resid_post - mlp_out`.
+
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 3. See docs/concepts.md.
 """
 
 from collections.abc import Callable
@@ -38,17 +40,20 @@ PREDICTIONS = pa.schema(
         ("top_logit", pa.list_(pa.float32())),
     ]
 )
-"""Rows (image) of predictions: `logit` is the true class's; `top` are the classes with the largest outputs, `MOST_LIKELY` or all."""
+"""Rows (image) of predictions. `logit` is the true class's. `top` are the `MOST_LIKELY` classes with the largest logits, or all classes."""
 MOST_LIKELY = 5
 
 
 def columns(depth: int, sites: tuple[str, ...] = STORED_SITES) -> list[str]:
-    """Names of the columns of hidden states, site by site."""
+    """Return the names of the columns of hidden states, site by site."""
     return [f"{site}.{block}" for site in sites for block in range(depth)]
 
 
 def states_schema(depth: int, width: int, dtype: str, sites: tuple[str, ...] = STORED_SITES) -> pa.Schema:
-    """Schema of a shard of hidden states: rows (image, token), a fixed-size binary column per site and block."""
+    """Return the schema of a shard of hidden states: rows (image, token), and per site and block a binary column of fixed size.
+
+    With float16, a column of exponents follows each binary column.
+    """
     binary = pa.binary(width * hidden_states.NUMPY_DTYPES[dtype].itemsize)
     fields = [("image_id", pa.int32()), ("token", pa.int16())]
     for name in columns(depth, sites):
@@ -57,19 +62,19 @@ def states_schema(depth: int, width: int, dtype: str, sites: tuple[str, ...] = S
 
 
 Stored = tuple[Tensor, Tensor | None]
-"""Values of an activation's rows, [row, width], and their exponents, int8 [row], or None for float32; on the CPU."""
+"""Values of an activation, [row, width], and exponents, int8 [row], or None for float32; on the CPU."""
 
 
 def reads(depth: int, dtype: str, sites: tuple[str, ...] = STORED_SITES) -> dict[str, Callable]:
-    """Return what a `Trace` must read for `states`."""
+    """Return the argument `read` of the `Trace` that `states` needs."""
     return {name: partial(stored, name=name, dtype=DTYPES[dtype]) for name in columns(depth, sites)}
 
 
 def stored(activation: Tensor, name: str, dtype: torch.dtype) -> Stored:
-    """Return an activation [..., width] as it is stored: float32 as it is, float16 with an exponent for each row.
+    """Return an activation [..., width] in its stored form: float32 unchanged, float16 with one exponent per row.
 
     Raises:
-        InputError: the activation is not finite.
+        InputError: the activation has NaN or infinite values.
     """
     rows = activation.reshape(-1, activation.shape[-1]).float()
     extent = rows.abs().amax(dim=-1)
@@ -84,20 +89,20 @@ def stored(activation: Tensor, name: str, dtype: torch.dtype) -> Stored:
 
 
 def _exponents(extent: Tensor) -> Tensor:
-    """Return e for each row, whose largest |value| is `extent` [row], so that float16 of value / 2^e lies in [1, 2) (methods, 14.1)."""
+    """Return the exponent e of each row. Its largest |value|, `extent` [row], divided by 2^e lies in [1, 2) in float16."""
     mantissa, exponent = torch.frexp(extent)  # mantissas lie in [0.5, 1)
-    rounded_up = mantissa >= 1 - 2.0**-12  # to the next power of two
+    rounded_up = mantissa >= 1 - 2.0**-12  # float16 rounds them up to 1
     return torch.where(extent > 0, exponent - 1 + rounded_up.int(), 0).clamp(-126, 126)
 
 
 def _power_of_two(exponent: Tensor) -> Tensor:
-    """Return 2^e exactly, in float32, for int32 exponents from -126 to 126, from their bits."""
+    """Return exactly 2^e as float32, built from its bits, for int32 exponents e from -126 to 126."""
     return ((127 + exponent) << 23).view(torch.float32)
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """Shards to write: hidden states, predictions, and memory keys if they are wanted."""
+    """Shards to write: hidden states, predictions and, unless None, memory keys."""
 
     states: Path
     predictions: Path
@@ -105,15 +110,15 @@ class Outputs:
 
 
 def extract(run: ModelRun, dtype: str, outputs: Outputs) -> None:
-    """Run a model over images once, and write everything that later steps read.
+    """Run a model over images once, and write hidden states, predictions and memory keys for later steps.
 
     Args:
-        run: the model and the images; the RAM that it takes does not depend on the number of images.
-        dtype: type of the stored states, `float16` or `float32`.
+        run: the model and the images. RAM use does not depend on the number of images.
+        dtype: type of the stored hidden states, `float16` or `float32`.
         outputs: files to write.
 
     Raises:
-        InputError: an image cannot be read, or an activation cannot be stored.
+        InputError: an image cannot be read, or an activation has NaN or infinite values.
     """
     model, card, compute = run.model, run.card, run.compute
     wanted = reads(card.depth, dtype) | (memories.reads(model, run.protocol) if outputs.memory_keys else {})
@@ -138,11 +143,11 @@ def extract(run: ModelRun, dtype: str, outputs: Outputs) -> None:
 
 
 def states(batch: Batch, trace: Trace, card: Card, schema: pa.Schema) -> pa.RecordBatch:
-    """Return the hidden states of a batch that a trace has read (`reads`), which then forgets them, as rows (image, token).
+    """Return the hidden states of a batch as rows (image, token), and remove them from the trace.
 
     Args:
         batch: the images.
-        trace: what has read their states.
+        trace: the trace that has read the hidden states (`reads`).
         card: the model's card.
         schema: from `states_schema`.
     """
@@ -156,7 +161,7 @@ def states(batch: Batch, trace: Trace, card: Card, schema: pa.Schema) -> pa.Reco
 
 
 def predictions(batch: Batch, logits: Tensor) -> pa.RecordBatch:
-    """Return what a model's logits [image, class] on a batch say, as rows of `PREDICTIONS`."""
+    """Return the predictions for a batch, rows of `PREDICTIONS`, from the model's logits [image, class]."""
     classes = batch.classes.cpu()
     best_logits, best = largest(logits, MOST_LIKELY)
     predicted = best[:, 0]

@@ -1,4 +1,4 @@
-"""Groups of tokens that analyses compare: [CLS] against image tokens, class against context tokens."""
+"""Token groups that analyses compare: [CLS] and image tokens, class and context tokens."""
 
 import numpy as np
 import polars as pl
@@ -7,22 +7,22 @@ import pyarrow as pa
 from classlens.models.card import Card
 
 Groups = dict[str, np.ndarray]
-"""Which tokens are in a group, bool [image, token], by the group's name."""
+"""Masks of the tokens in each group, bool [image, token], by the group's name."""
 
 
 def by_position(card: Card, images: int) -> Groups:
-    """[CLS] (`cls`, where the model has one) and image tokens (`image`). Other prefix tokens are in neither group."""
+    """Return the groups `cls` ([CLS], if the model has it) and `image` (image tokens). Other prefix tokens are in neither group."""
     token = np.broadcast_to(np.arange(card.tokens), (images, card.tokens))
     groups = {"cls": token == 0} if card.cls_token else {}
     return {**groups, "image": token >= card.prefix_tokens}
 
 
 class TokenLabels:
-    """Labels of a split's tokens, as arrays.
+    """Labels of a split's image tokens, as arrays.
 
     Args:
-        labels: table of `tokens.table`.
-        card: card of the model.
+        labels: table from `tokens.table`.
+        card: the model's card.
     """
 
     def __init__(self, labels: pa.Table, card: Card):
@@ -32,7 +32,7 @@ class TokenLabels:
         self._codes = dict(zip(images.tolist(), codes, strict=True))
 
     def groups(self, image_ids: list[int]) -> Groups:
-        """Which tokens are `class` and `context`, bool [image, token] each; images without a mask have neither."""
+        """Return the groups `class` and `context`, bool [image, token] each. Images without a mask have neither."""
         codes = np.full((len(image_ids), self._card.tokens), -1, np.int8)
         for row, image in enumerate(image_ids):
             if image in self._codes:
@@ -41,15 +41,15 @@ class TokenLabels:
 
 
 def means_per_image(image_ids: list[int], groups: Groups, measures: dict[str, np.ndarray]) -> pl.DataFrame:
-    """Means of measures over each group of tokens, rows (tokens, image, block); NaN measures and empty groups become null.
+    """Return means of measures over each token group, rows (tokens, image, block). NaN measures and empty groups become null.
 
     Args:
         image_ids: [image].
-        groups: tokens to average over.
+        groups: token groups to average over.
         measures: [image, token, block] by column name.
 
     Returns:
-        columns image_id, block, tokens, n (tokens averaged) and one per measure.
+        columns image_id, block, tokens, n (number of averaged tokens) and one per measure.
     """
     blocks = next(iter(measures.values())).shape[2]
     frames = []

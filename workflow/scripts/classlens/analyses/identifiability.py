@@ -1,7 +1,9 @@
-"""How identifiable the class is at each token, and how that evolves over blocks.
+"""Class identifiability at each token, and its evolution over blocks.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.1; methods, section 2. Everything is kept per image, because images are what a
-statistic resamples.
+The true class is identifiable at a token if the projection of the token's hidden state ranks it first. Class identifiability brings the
+rank to a scale from 1 (first of C classes) to 1/C (last). Measures are kept per image, because statistics resample images.
+
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.1. See docs/analyses/identifiability.md.
 """
 
 from collections.abc import Iterable
@@ -22,24 +24,24 @@ Ranks = TypeVar("Ranks", "Tensor", "np.ndarray", float)
 
 
 def class_identifiability(ranks: Ranks, num_classes: int) -> Ranks:
-    """Class identifiability 1 - rank / C: 1 where the class is first. `chance` is its mean over random rankings.
+    """Return class identifiability, 1 - rank / C, which is 1 if the class ranks first. `chance` is its mean over random rankings.
 
     Args:
-        ranks: any shape, 0 for first.
+        ranks: ranks of any shape; 0 is first.
         num_classes: number C of classes.
     """
     return 1 - ranks / num_classes
 
 
 def chance(num_classes: int) -> float:
-    """Class identifiability of a random ranking: 1 - (C - 1) / (2 C)."""
+    """Return the mean class identifiability of random rankings: 1 - (C - 1) / (2 C)."""
     return 1 - (num_classes - 1) / (2 * num_classes)
 
 
 def measures(batch: Projections, card: Card) -> dict[str, np.ndarray]:
-    """Identifiability, whether the class is first, and whether its logit has grown, at every token, each [image, token, block].
+    """Return class identifiability, whether the class ranks first, and whether its logit has grown, each [image, token, block].
 
-    `change_rate` compares a block's output with the previous block's, and is NaN in the first block.
+    `change_rate` compares the logit after a block with the logit after the previous block, and is NaN in the first block.
     """
     ranks, logits = batch.of(batch.rank, "resid_post"), batch.of(batch.logit, "resid_post")
     grown = np.full(logits.shape, np.nan, np.float32)
@@ -52,12 +54,12 @@ def measures(batch: Projections, card: Card) -> dict[str, np.ndarray]:
 
 
 def per_image(batches: Iterable[Projections], card: Card, protocol: Protocol) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Measures per image, block and group of tokens, and how often each rank occurs.
+    """Return measures per image, block and token group, and how often each rank occurs.
 
     Returns:
-        rows (tokens, image, block) with n, identifiability (mean of 1 - rank / C), first (share of tokens of rank 0) and change_rate
-        (share of tokens whose logit grew in the block; null in the first);
-        rows (tokens, block, rank) with count.
+        two tables. The first has rows (tokens, image, block) with n, identifiability (mean of 1 - rank / C), first (share of tokens with
+        rank 0) and change_rate (share of tokens whose logit grew in the block; null in the first block). The second has rows (tokens,
+        block, rank) with count.
     """
     frames: list[pl.DataFrame] = []
     counts: dict[str, np.ndarray] = {}
@@ -76,7 +78,7 @@ def per_image(batches: Iterable[Projections], card: Card, protocol: Protocol) ->
 
 
 def _rank_counts(ranks: np.ndarray, card: Card) -> np.ndarray:
-    """How often each rank occurs in each block, [block, class], of ranks [token, block]."""
+    """Return how often each rank occurs in each block, [block, class], from ranks [token, block]."""
     cell = ranks.astype(np.int64) + card.classes * np.arange(card.depth)
     return np.bincount(cell.ravel(), minlength=card.depth * card.classes).reshape(card.depth, card.classes)
 

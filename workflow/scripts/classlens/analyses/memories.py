@@ -1,7 +1,9 @@
 """Key-value memories: the coefficients with which tokens use the columns of a layer's output matrix.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 3 (after Geva et al. 2021); methods, section 5. The memories of a layer are the
-columns of `attn.proj.weight` or `mlp.fc2.weight` [width, memory]; a token's coefficients are what the layer multiplies them with.
+A layer's memories are the columns of its output matrix, `attn.proj.weight` or `mlp.fc2.weight` [width, memory]. A token's coefficients are
+the numbers by which the layer multiplies these columns, and the memories with the largest coefficients are active at the token.
+
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 3 (after Geva et al. 2021). See docs/analyses/memories.md.
 """
 
 from collections.abc import Callable
@@ -21,11 +23,11 @@ Keys = tuple[Tensor, Tensor]
 
 
 def sites(model: ViT, protocol: Protocol) -> dict[str, str]:
-    """Return the site whose activation is a layer's coefficients, by layer.
+    """Return the site of the memory coefficients of each layer, by layer (`attn` or `mlp`).
 
     Raises:
-        InputError: a layer has fewer memories than a token is said to use; or the published definition needs an MLP whose two layers have
-            the same memories.
+        InputError: a layer has fewer than `ACTIVE` memories; or the published definition applies, and the MLP has no `fc1` whose output has
+            the size of the input of `fc2`.
     """
     mlp = model.blocks[0].mlp
     if (fewest := min(model.blocks[0].attn.proj.in_features, mlp.fc2.in_features)) < ACTIVE:
@@ -40,7 +42,7 @@ def sites(model: ViT, protocol: Protocol) -> dict[str, str]:
 
 
 def active(coefficients: Tensor) -> Keys:
-    """The memories with the largest coefficients, largest first, and their coefficients.
+    """Return the memories with the largest coefficients, and these coefficients, in descending order.
 
     Args:
         coefficients: [image, token, memory].
@@ -53,12 +55,12 @@ def active(coefficients: Tensor) -> Keys:
 
 
 def reads(model: ViT, protocol: Protocol) -> dict[str, Callable[[Tensor], Keys]]:
-    """What a `Trace` must read for `table`."""
+    """Return the argument `read` of the `Trace` that `keys` needs."""
     return {f"{site}.{block}": active for site in sites(model, protocol).values() for block in range(len(model.blocks))}
 
 
 def keys(model: ViT, trace: Trace, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
-    """Return the active memories that a trace has read (`reads`), which then forgets them, and their coefficients.
+    """Return the active memories and their coefficients from a trace that has read them (`reads`), and remove them from the trace.
 
     Returns:
         int16 and float32 [image, token, layer, block, `memory_table.ACTIVE`].
@@ -72,11 +74,11 @@ def keys(model: ViT, trace: Trace, protocol: Protocol) -> tuple[np.ndarray, np.n
 
 
 def table(image_ids: list[int], keys: tuple[np.ndarray, np.ndarray]) -> pa.RecordBatch:
-    """Rows (image, token, layer, block) of the active memories of a batch.
+    """Return the active memories of a batch as rows (image, token, layer, block).
 
     Args:
         image_ids: [image].
-        keys: from the function of that name.
+        keys: result of the function `keys`.
     """
     memory, coefficient = keys
     images, tokens, layers, blocks, _ = memory.shape

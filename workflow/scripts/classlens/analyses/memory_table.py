@@ -1,4 +1,4 @@
-"""The table of memory keys: its columns, and its rows as arrays for the analyses."""
+"""The table of memory keys: its schema, and its rows as arrays for the analyses."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from classlens.storage import parquet
 from classlens.vocabulary import SUBLAYERS
 
 ACTIVE = 5
-"""Number of memories of a layer that a token is said to use: those with the largest coefficients."""
+"""Number of active memories per token and layer: those with the largest coefficients."""
 
 SCHEMA = pa.schema(
     [
@@ -25,18 +25,19 @@ SCHEMA = pa.schema(
 
 
 def read(path: Path, card: Card, column: str = "memory") -> tuple[list[int], np.ndarray]:
-    """Active memories of a shard, or their coefficients.
+    """Return the active memories of a shard, or their coefficients.
 
     Args:
         path: shard of memory keys.
-        card: of the model.
+        card: the model's card.
         column: `memory` or `coefficient`.
 
     Returns:
-        image ids, and values [image, token, layer, block, ACTIVE], layers as in `SUBLAYERS`, the largest coefficient first.
+        image ids, and values [image, token, layer, block, ACTIVE]. Layers have the order of `SUBLAYERS`; the memory with the largest
+        coefficient comes first.
 
     Raises:
-        InputError: the shard is damaged, or another model's.
+        InputError: the shard is damaged, or belongs to another model.
     """
     table = parquet.read_table(path, ["image_id", "block", column], card.sha256)
     blocks = 1 + int(table["block"].to_numpy().max())

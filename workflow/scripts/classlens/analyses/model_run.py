@@ -1,4 +1,4 @@
-"""A model on its device and the images that it is run on: what extraction, perturbations, relevance maps and deletion share."""
+"""A model on its device and its input images, as extraction, perturbation, relevance maps and deletion use them."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,18 +24,18 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class ModelRun:
-    """A model on its device, and the images that it is to be run on.
+    """A model on its device, and its input images.
 
     Attributes:
-        model: in evaluation mode.
-        lens: its lens.
-        card: its card.
-        manifest: the images.
+        model: model in evaluation mode.
+        lens: the model's lens.
+        card: the model's card.
+        manifest: manifest of the images.
         root: folder of the data set.
-        transform: from file to input.
-        compute: how to run.
-        protocol: which definitions to follow.
-        provenance: schema metadata of what is written.
+        transform: transform from image files to model input.
+        compute: device and settings of forward passes.
+        protocol: protocol whose definitions apply.
+        provenance: schema metadata of the written tables.
     """
 
     model: ViT
@@ -52,15 +52,15 @@ class ModelRun:
     def load(
         cls, *, model: Path, manifest: Path, root: Path, compute: Compute, protocol: Protocol, provenance: Callable[[str], dict[str, str]]
     ) -> "ModelRun":
-        """Load a model and the list of images.
+        """Load a model and the manifest of its images.
 
         Args:
             model: folder of the model.
             manifest: manifest of the split.
             root: folder of the data set.
-            compute: how to run.
-            protocol: which definitions to follow.
-            provenance: makes schema metadata from the sha256 of the weights.
+            compute: device and settings of forward passes.
+            protocol: protocol whose definitions apply.
+            provenance: function that returns schema metadata for the sha256 of the weights.
 
         Raises:
             InputError: a file is damaged.
@@ -72,7 +72,7 @@ class ModelRun:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """Schema metadata with what the card says of tokens and classes."""
+        """Schema metadata: provenance, and the tokens and classes from the card."""
         return {**self.provenance, **self.card.metadata}
 
     @property
@@ -81,18 +81,18 @@ class ModelRun:
         return dict(zip(self.manifest["image_id"].to_pylist(), self.manifest["class_index"].to_pylist(), strict=True))
 
     def batches(self, size: int) -> Iterator[Batch]:
-        """The images in batches of a size, on the device."""
+        """Yield the images in batches of `size`, on the device."""
         compute = self.compute
         return batches(self.manifest, self.root, self.transform, size=size, workers=compute.workers, device=compute.device)
 
     def each(self, what: str, bytes_per_image: int, work: Callable[[Batch], Result], write: Callable[[Result], None]) -> None:
-        """Do some work on the images in batches and write its results in order, with progress (`out_of_memory.each`).
+        """Process the images in batches and write the results in order, with progress (`out_of_memory.each`).
 
         Args:
-            what: what is being done, for people.
-            bytes_per_image: activations that are kept of an image.
-            work: computes and writes nothing.
-            write: what becomes of a batch's result.
+            what: description of the work, for people.
+            bytes_per_image: size of the activations that each image keeps on the device.
+            work: function that computes the result of a batch, without writing.
+            write: function that writes the result of a batch.
         """
         found = self.batches(self.compute.batch_for(on_device=bytes_per_image))
         with self.compute.autocast():

@@ -1,6 +1,9 @@
-"""What a model still identifies when attention is cut or tokens are removed.
+"""Class identifiability of a model when attention is cut or tokens are removed.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.1; methods, sections 6 and 7.
+If identifiability falls, class information comes from the tokens that were removed or could not be attended to. Each condition is compared
+with the undisturbed model at the same tokens.
+
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.1. See docs/analyses/attention.md and docs/analyses/tokens.md.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +26,7 @@ from classlens.trace import Trace, ViT, unfused
 
 ATTENTION = ("self_only", "no_cls")
 TOKENS = {"without_context": "context", "without_class": "class"}
-"""Which label of tokens each condition removes."""
+"""Label of the tokens that each condition removes."""
 
 CONDITIONS = ("none", *ATTENTION, *TOKENS)
 
@@ -36,16 +39,16 @@ ACCURACY_SCHEMA = pa.schema([("condition", pa.dictionary(pa.int8(), pa.string())
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of some images under one condition.
+    """Results of some images under one condition.
 
     Attributes:
-        condition: its name.
-        rows: which images of the batch were run, [run].
-        emptied: which were not, because no image token is left of them, [emptied].
-        position: which token each was, [run, kept].
-        real: False for tokens that only fill up, bool [run, kept].
+        condition: name of the condition.
+        rows: indices in the batch of the images that ran, [run].
+        emptied: indices in the batch of the images that did not run because they have no image token left, [emptied].
+        position: position of each kept token in the whole image, [run, kept].
+        real: False for padding tokens, and for removed tokens that keep their place in the sequence, bool [run, kept].
         rank: rank of the true class in the last block, [run, kept].
-        correct: whether the model's output is right, bool [run].
+        correct: whether the model's output is correct, bool [run].
     """
 
     condition: str
@@ -57,7 +60,7 @@ class Outcome:
     correct: Tensor
 
     def ranks(self, image_ids: list[int]) -> pa.RecordBatch:
-        """Rows (condition, image, token) of a batch with these image ids."""
+        """Return rows (condition, image, token) for a batch with these image ids."""
         run = self.rows.tolist()
         lengths = self.real.sum(dim=1).cpu().numpy()
         image = np.repeat(np.array([image_ids[row] for row in run], np.int32), lengths)
@@ -65,7 +68,7 @@ class Outcome:
         return pa.RecordBatch.from_arrays([self._named(len(image)), *map(pa.array, columns)], schema=SCHEMA)
 
     def accuracy(self, image_ids: list[int]) -> pa.RecordBatch:
-        """Rows (condition, image) of a batch with these image ids; `correct` is null for an emptied image."""
+        """Return rows (condition, image) for a batch with these image ids; `correct` is null for an emptied image."""
         rows = [*zip(self.rows.tolist(), self.correct.tolist(), strict=True), *((row, None) for row in self.emptied.tolist())]
         image = pa.array([image_ids[row] for row, _ in sorted(rows)], pa.int32())
         correct = pa.array([right for _, right in sorted(rows)], pa.bool_())
@@ -76,15 +79,15 @@ class Outcome:
 
 
 def conditions(card: Card, analyses: Sequence[str], masks: bool) -> list[str]:
-    """The conditions that a model's analyses ask for and that it can have: `no_cls` needs [CLS], removing tokens needs masks."""
+    """Return the conditions of a model's analyses. `no_cls` needs a model with [CLS], and removing tokens needs masks."""
     attention = [name for name in ATTENTION if card.cls_token or name != "no_cls"] if "attention" in analyses else []
     return ["none", *attention, *(TOKENS if "tokens" in analyses and masks else [])]
 
 
 def attention_mask(condition: str, card: Card, device: torch.device) -> Tensor | None:
-    """What each token (rows) may attend to (columns), bool [token, token]; None for everything.
+    """Return which tokens (columns) each token (row) may attend to, bool [token, token]; None if a token may attend to all.
 
-    `self_only`: an image token attends to itself alone; `no_cls`: no image token attends to [CLS]. Prefix tokens attend to everything.
+    `self_only`: an image token attends to itself only. `no_cls`: no image token attends to [CLS]. Prefix tokens attend to all tokens.
     """
     if condition not in ATTENTION:
         return None
@@ -95,14 +98,14 @@ def attention_mask(condition: str, card: Card, device: torch.device) -> Tensor |
 
 
 class Perturbations:
-    """Runs images under every condition.
+    """Runs a model on images under every condition.
 
     Args:
-        model: a model that `token_pruning.check` lets pass.
-        lens: its lens.
-        card: its card.
-        conditions: from `conditions`.
-        protocol: settles how `no_cls` is done, and whether images without image tokens are run.
+        model: a model that `token_pruning.check` accepts.
+        lens: the model's lens.
+        card: the model's card.
+        conditions: names of the conditions, from the function `conditions`.
+        protocol: chooses how `no_cls` blocks attention, and whether images without image tokens run.
     """
 
     def __init__(self, model: ViT, lens: Lens, card: Card, conditions: list[str], protocol: Protocol):
@@ -110,11 +113,11 @@ class Perturbations:
         self._conditions, self._protocol = conditions, protocol
 
     def __call__(self, batch: Batch, labels: TokenLabels | None) -> Iterator[Outcome]:
-        """The outcome under each condition.
+        """Yield the outcome under each condition.
 
         Args:
             batch: images and their classes.
-            labels: token labels; None where there are no masks.
+            labels: token labels; None if the images have no masks.
         """
         states = token_pruning.embed(self._model, batch.images)
         groups = labels.groups(batch.image_ids) if labels else {}
@@ -147,7 +150,7 @@ class Perturbations:
 
 @contextmanager
 def _attention_to_cls_zeroed(model: ViT, card: Card) -> Iterator[None]:
-    """Attention of image tokens to [CLS] set to zero after the softmax, so that a token's weights no longer sum to one."""
+    """Set attention of image tokens to [CLS] to zero after the softmax, so that a token's weights no longer sum to one."""
 
     def zero(attention: Tensor) -> Tensor:
         attention[:, :, card.prefix_tokens :, 0] = 0

@@ -1,7 +1,10 @@
-"""Linear probes: a ridge regression per site, block and token position, which reads the class from hidden states.
+"""Linear probes: one ridge regression per site, block and token position, which predicts the class from hidden states.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5.1; methods, section 10. Solved exactly through the Gram matrix of the centred
-hidden states, in double precision, because a few directions of the residual stream are orders of magnitude larger than the others.
+A probe shows how much class information a linear map can read from hidden states if it is trained for their site and block. The projection
+reads only what is written in the form of the class embedding. Each regression is solved exactly, through the Gram matrix of the
+centred hidden states, in double precision, because a few directions of the residual stream are orders of magnitude larger than the others.
+
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5.1. See docs/analyses/probes.md.
 """
 
 from collections.abc import Callable, Iterator
@@ -33,7 +36,7 @@ RANKS = pa.schema(
 
 @dataclass(frozen=True)
 class Probe:
-    """A fitted probe.
+    """A fitted linear probe.
 
     Attributes:
         weight: [width, class].
@@ -45,7 +48,7 @@ class Probe:
 
     @classmethod
     def fit(cls, states: np.ndarray, classes: np.ndarray, num_classes: int) -> "Probe":
-        """Ridge regression with intercept onto +1 for the class of a hidden state and -1 for every other class.
+        """Return the ridge regression, with intercept, onto +1 for the class of a hidden state and -1 for every other class.
 
         Args:
             states: [image, width].
@@ -58,18 +61,18 @@ class Probe:
         gram[np.diag_indices_from(gram)] += ALPHA
         members = csr_array((np.ones(len(classes), np.float32), (classes, np.arange(len(classes)))), shape=(num_classes, len(classes)))
         sums = (members @ centred).astype(np.float64)
-        # NumPy's solver rather than SciPy's, which would bring a second thread pool that competes with that of the products.
+        # NumPy's solver: SciPy's would add a second thread pool, which competes with that of the matrix products.
         weight = np.linalg.solve(gram, 2 * sums.T)
         share = np.bincount(classes, minlength=num_classes) / len(classes)
         return cls(weight.astype(np.float32, order="C"), (2 * share - 1 - centre @ weight).astype(np.float32))
 
     def scores(self, states: np.ndarray) -> np.ndarray:
-        """Score of each class, [image, class], of hidden states [image, width]."""
+        """Return the score of each class, [image, class], for hidden states [image, width]."""
         return states.astype(np.float32) @ self.weight + self.intercept
 
 
 def ranks(scores: np.ndarray, classes: np.ndarray, protocol: Protocol) -> np.ndarray:
-    """Return the rank of each image's class, [image], among scores as `lens.rank` has it among logits.
+    """Return the rank of each image's class among its scores, [image], by the rule that `lens.rank` applies to logits.
 
     Args:
         scores: [image, class].
@@ -89,14 +92,14 @@ def ranks(scores: np.ndarray, classes: np.ndarray, protocol: Protocol) -> np.nda
 
 
 def folds(classes: np.ndarray, seed: int) -> np.ndarray:
-    """Two folds of images, each with half of the images of every class, for data without a second split, [image] of 0 and 1.
+    """Return the fold of each image, 0 or 1, [image], for data without a second split. Each fold has half of every class's images.
 
     Args:
         classes: class index of each image, [image].
         seed: seed of the division.
 
     Raises:
-        InputError: a class has one image, which no probe that was fitted on others could know.
+        InputError: a class has only one image, so that no probe could be fitted on the class and tested on it.
     """
     counts = np.bincount(classes)
     if (counts == 1).any():
@@ -114,13 +117,13 @@ def folds(classes: np.ndarray, seed: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Split:
-    """The images of a split, and where their hidden states are.
+    """The images of a split, and the shards of their hidden states.
 
     Attributes:
         image_ids: [image].
         classes: class index, [image].
         shards: shards of hidden states, in order.
-        model: sha256 of the weights that they were made with; None for any.
+        model: sha256 of the model weights that the shards must come from; None for any weights.
     """
 
     image_ids: np.ndarray
@@ -130,7 +133,7 @@ class Split:
 
     @classmethod
     def read(cls, manifest: Path, shards: list[Path], model: str) -> "Split":
-        """From a manifest, and shards of hidden states of the weights of a sha256."""
+        """Return a split from its manifest and the shards of its hidden states; `model` is the sha256 of the model weights."""
         table = parquet.read_table(manifest, ["image_id", "class_index"])
         return cls(table["image_id"].to_numpy(), table["class_index"].to_numpy().astype(np.int64), shards, model)
 
@@ -141,17 +144,17 @@ class Split:
 
 
 def probe_ranks(train: Split | None, test: Split, num_classes: int, seed: int, protocol: Protocol) -> Callable[[str], np.ndarray]:
-    """A function from a column of hidden states (`resid_post.3`) to the ranks of the true class, [token, image].
+    """Return a function from a column of hidden states, such as `resid_post.3`, to the ranks of the true class, [token, image].
 
     Args:
-        train: the images that probes are fitted on; None to fit on each half of the tested images and test on the other.
-        test: the images that they are tested on.
+        train: images to fit probes on; None to fit on each half of the tested images and test on the other half.
+        test: images to test probes on.
         num_classes: number of classes.
         seed: seed of the halves.
-        protocol: settles ranks among equal scores.
+        protocol: chooses ranks among equal scores.
 
     Raises:
-        InputError: there is no image to fit a probe on, or a tested class has none.
+        InputError: a tested class has no image to fit a probe on.
     """
     if train is not None:
         _check_classes(train.classes, test.classes)
@@ -176,7 +179,7 @@ def probe_ranks(train: Split | None, test: Split, num_classes: int, seed: int, p
 
 
 def _check_classes(train: np.ndarray, test: np.ndarray) -> None:
-    """Raise an InputError unless every tested class has an image to fit on: a probe cannot know others, and would rank them at random."""
+    """Raise an InputError if a tested class has no image to fit on, because a probe would rank the class at random."""
     missing = np.setdiff1d(test, train)
     if len(missing):
         raise InputError(
@@ -186,12 +189,12 @@ def _check_classes(train: np.ndarray, test: np.ndarray) -> None:
 
 
 def columns(card: Card) -> Iterator[tuple[str, int]]:
-    """Every site and block that is probed."""
+    """Yield every site and block that is probed."""
     return ((site, block) for site in STORED_SITES for block in range(card.depth))
 
 
 def rank_rows(site: str, block: int, image_ids: np.ndarray, found: np.ndarray) -> pa.RecordBatch:
-    """Rows (site, block, token, image) of ranks [token, image]."""
+    """Return rows (site, block, token, image) from ranks [token, image]."""
     tokens, images = found.shape
     arrays = [
         pa.DictionaryArray.from_arrays(pa.array(np.full(found.size, STORED_SITES.index(site), np.int8)), pa.array(STORED_SITES)),

@@ -1,8 +1,9 @@
-"""Projections of stored hidden states onto the class embedding: rank and logit of the true class, the classes with the largest logits.
+"""Projection of stored hidden states onto the class embedding.
 
-The logits of classes of interest are kept beside them, whether they are among the largest or not.
+A projection says which class a hidden state stands for if it is read as the model's head reads its last state. Rank and logit of the true
+class are kept, the classes with the largest logits, and the logits of classes of interest, which need not be among the largest.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 3; methods, section 1.
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 3. See docs/concepts.md.
 """
 
 from collections.abc import Iterator
@@ -25,18 +26,18 @@ from classlens.protocol import Protocol
 from classlens.storage import hidden_states, parquet
 from classlens.vocabulary import PROJECTED_SITES
 
-# Bytes of a logit while it is projected: itself, what ranks and the largest are found with, and as much again for what is on its way.
+# Bytes per logit during projection: the logit, scratch space for ranks and the largest logits, and the same again for copies.
 BYTES_PER_LOGIT = 12
 
 
 @dataclass(frozen=True)
 class States:
-    """Stored hidden states of some images; a slice is those of fewer.
+    """Stored hidden states of some images. A slice holds those of fewer images.
 
     Attributes:
         image_ids: [image].
         columns: rows (image, token) of a shard.
-        tokens: how many an image has.
+        tokens: number of tokens per image.
     """
 
     image_ids: list[int]
@@ -53,7 +54,7 @@ class States:
 
 @dataclass(frozen=True)
 class Outputs:
-    """Shards to write: projections, and the logits of the classes of interest."""
+    """Shards to write: projections, and logits of the classes of interest."""
 
     projections: Path
     class_logits: Path
@@ -61,14 +62,14 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Projector:
-    """Projects stored hidden states of one model.
+    """Projects the stored hidden states of one model.
 
     Attributes:
         lens: the model's lens, on the device.
         card: the model's card.
-        top_k: how many classes with the largest logits to keep; all where there are fewer.
-        compute: how to run.
-        protocol: settles the rank of a class among equal logits.
+        top_k: number of classes with the largest logits to keep; all classes if there are fewer.
+        compute: device and batch size.
+        protocol: chooses the rank of a class among equal logits.
     """
 
     lens: Lens
@@ -82,12 +83,12 @@ class Projector:
 
         Args:
             path: the shard.
-            interest: classes of interest of each image id, the true one first, each once.
+            interest: classes of interest of each image id, without duplicates, the true class first.
             outputs: files to write.
             provenance: schema metadata.
 
         Raises:
-            InputError: the shard is damaged, or is not this model's.
+            InputError: the shard is damaged, or belongs to another model.
         """
         card = self.card
 
@@ -107,16 +108,16 @@ class Projector:
     def __call__(
         self, states: States, interest: list[list[int]], sites: tuple[str, ...] = PROJECTED_SITES
     ) -> tuple[Projections, np.ndarray]:
-        """Return the projections of some images' states, and the logits of their classes of interest.
+        """Return the projections of some images' hidden states, and the logits of their classes of interest.
 
         Args:
-            states: stored states of the images.
-            interest: classes of interest of each image, the true one first.
-            sites: to project, each of which the states must hold.
+            states: stored hidden states of the images.
+            interest: classes of interest of each image, the true class first.
+            sites: sites to project, which the states must contain (for `resid_mid`: `resid_post` and `mlp_out`).
 
         Returns:
-            the projections, and logits [image, token, site, block, class] whose last axis is as long as the longest list of interest; where
-            an image has fewer classes, its first one fills the places that are left.
+            the projections, and logits [image, token, site, block, class]. The last axis is as long as the longest list of `interest`.
+            Shorter lists are filled up with their first class.
         """
         card, top_k = self.card, min(self.top_k, self.card.classes)
         shape = (len(states), card.tokens, len(sites), card.depth)
@@ -138,20 +139,20 @@ class Projector:
 
 
 def classes_of_interest(manifest: pa.Table, predictions: pa.Table, further: list[int]) -> dict[int, list[int]]:
-    """The classes whose logits are kept at every token, by image id: its own, those that the model finds most likely, and further ones."""
+    """Return the classes of interest by image id: the true class, the model's most likely classes, and the `further` classes."""
     own = dict(zip(manifest["image_id"].to_pylist(), manifest["class_index"].to_pylist(), strict=True))
     likely = zip(predictions["image_id"].to_pylist(), predictions["top"].to_pylist(), strict=True)
     return {image: list(dict.fromkeys([own[image], *classes, *further])) for image, classes in likely}
 
 
 def _groups(path: Path, card: Card) -> Iterator[States]:
-    """Each row group of a shard."""
+    """Yield each row group of a shard."""
     for group in hidden_states.states_table(path, card.sha256).groups():
         yield States(group["image_id"].to_numpy()[:: card.tokens].tolist(), group, card.tokens)
 
 
 def states_of_site(group: pa.Table, site: str, block: int, tokens: int) -> np.ndarray:
-    """Return stored states of a site and block as float32 [image, token, width]; `resid_mid` is computed from its two neighbours."""
+    """Return stored hidden states of a site and block as float32 [image, token, width]. `resid_mid` is `resid_post - mlp_out`."""
     if site == "resid_mid":
         return states_of_site(group, "resid_post", block, tokens) - states_of_site(group, "mlp_out", block, tokens)
     states = hidden_states.states_of(group, f"{site}.{block}")
@@ -159,7 +160,7 @@ def states_of_site(group: pa.Table, site: str, block: int, tokens: int) -> np.nd
 
 
 def rows(found: Projections) -> pa.RecordBatch:
-    """Return projections, with the logits of the largest classes, as rows (image, token, site, block)."""
+    """Return projections, including the largest logits, as rows (image, token, site, block)."""
     images, tokens, sites, blocks, top_k = found.top.shape
     columns = sites * blocks
     assert found.top_logit is not None
@@ -178,7 +179,7 @@ def rows(found: Projections) -> pa.RecordBatch:
 
 
 def class_rows(found: Projections, interest: list[list[int]], logits: np.ndarray) -> pa.RecordBatch:
-    """Return rows (image, class, site, block) of logits [image, token, site, block, class], where an image has so many classes."""
+    """Return rows (image, class, site, block) from logits [image, token, site, block, class], without the classes that fill up lists."""
     there = [(row, slot) for row, classes in enumerate(interest) for slot in range(len(classes))]
     row, slot = np.array(there).T
     classes = np.array([interest[image][place] for image, place in there], np.int32)
@@ -196,7 +197,7 @@ def class_rows(found: Projections, interest: list[list[int]], logits: np.ndarray
 
 
 def _sites_and_blocks(sites: tuple[str, ...], blocks: int, times: int) -> list[pa.Array]:
-    """Return columns that name site and block, repeated `times` times."""
+    """Return the columns site and block, repeated `times` times."""
     site = np.tile(np.repeat(np.array([PROJECTED_SITES.index(site) for site in sites], np.int8), blocks), times)
     block = np.tile(np.arange(blocks, dtype=np.int16), len(sites) * times)
     return [pa.DictionaryArray.from_arrays(pa.array(site), pa.array(PROJECTED_SITES)), pa.array(block)]

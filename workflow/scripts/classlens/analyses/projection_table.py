@@ -1,4 +1,4 @@
-"""The table of projections: its columns, and its rows as arrays for the analyses."""
+"""The table of projections: its schema, and its rows as arrays for the analyses."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,11 +11,9 @@ from classlens.models.card import Card
 from classlens.storage import parquet
 from classlens.vocabulary import PROJECTED_SITES
 
-"""Sites that states are projected at, in the order of the rows; a file of random twins may hold fewer."""
-
 
 def schema(top_k: int) -> pa.Schema:
-    """Schema of projections: rows (image, token, site, block)."""
+    """Return the schema of projections: rows (image, token, site, block)."""
     return pa.schema(
         [
             ("image_id", pa.int32()),
@@ -31,22 +29,22 @@ def schema(top_k: int) -> pa.Schema:
 
 
 def class_schema(tokens: int) -> pa.Schema:
-    """Schema of the logits of classes of interest: rows (image, class, site, block) with the logit at every token."""
+    """Return the schema of the logits of classes of interest: rows (image, class, site, block) with the logit at every token."""
     keys = [("image_id", pa.int32()), ("class_index", pa.int32()), ("site", pa.dictionary(pa.int8(), pa.string())), ("block", pa.int16())]
     return pa.schema([*keys, ("logit", pa.list_(pa.float32(), tokens))])
 
 
 @dataclass(frozen=True)
 class Projections:
-    """Projections of some images as arrays.
+    """Projections of some images, as arrays.
 
     Attributes:
         image_ids: [image].
         rank: rank of the true class, [image, token, site, block].
         logit: logit of the true class, same shape.
-        top: classes with the largest logits, largest first, [image, token, site, block, top].
-        top_logit: their logits, same shape; None where they were not read.
-        sites: names of the third axis.
+        top: classes with the largest logits, in descending order, [image, token, site, block, top].
+        top_logit: logits of these classes, same shape; None if not read.
+        sites: names of the third axis. Files of random twins hold fewer sites.
     """
 
     image_ids: list[int]
@@ -57,15 +55,20 @@ class Projections:
     sites: tuple[str, ...] = PROJECTED_SITES
 
     def of(self, measure: np.ndarray, site: str) -> np.ndarray:
-        """One site of one of the arrays, [image, token, block, ...]."""
+        """Return one site of an array, [image, token, block, ...]."""
         return measure[:, :, self.sites.index(site)]
 
 
 def read(paths: list[Path], card: Card, top_logits: bool = False) -> Iterator[Projections]:
-    """The projections in shards, one row group at a time, in the order of the images; the logits of `top` only if asked for.
+    """Yield the projections in shards, one row group at a time, in the order of the images.
+
+    Args:
+        paths: shards of projections.
+        card: the model's card.
+        top_logits: whether to read the logits of `top`.
 
     Raises:
-        InputError: a shard is damaged.
+        InputError: a shard is damaged, or belongs to another model.
     """
     for path in paths:
         table = parquet.StoredTable(path, card.sha256)
@@ -85,7 +88,7 @@ def read(paths: list[Path], card: Card, top_logits: bool = False) -> Iterator[Pr
 
 
 def sites_of(group: pa.Table, card: Card) -> tuple[str, ...]:
-    """Return the sites that rows hold, in their order."""
+    """Return the sites in the rows of `group`, in their order."""
     return tuple(group["site"].slice(0, len(PROJECTED_SITES) * card.depth).unique().cast(pa.string()).to_pylist())
 
 
@@ -93,16 +96,18 @@ def sites_in(path: Path, card: Card) -> tuple[str, ...]:
     """Return the sites that a shard of projections holds, in the order of its rows.
 
     Raises:
-        InputError: the shard is damaged, or another model's.
+        InputError: the shard is damaged, or belongs to another model.
     """
     return sites_of(next(parquet.StoredTable(path, card.sha256).groups(["site"])), card)
 
 
 def read_classes(path: Path, card: Card) -> Iterator[dict[int, tuple[list[int], np.ndarray]]]:
-    """The logits of classes of interest in a shard, one row group at a time: classes, and [class, site, block, token], by image id.
+    """Yield the logits of classes of interest in a shard, one row group at a time.
+
+    Each item maps an image id to its classes and their logits [class, site, block, token].
 
     Raises:
-        InputError: the shard is damaged, or another model's.
+        InputError: the shard is damaged, or belongs to another model.
     """
     for group in parquet.StoredTable(path, card.sha256).groups():
         sites = len(sites_of(group, card))

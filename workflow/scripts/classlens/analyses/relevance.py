@@ -1,7 +1,10 @@
-"""Which image tokens matter for a class: the gradient of a block's class projection by its attention, and the baselines.
+"""Relevance of image tokens for a class: our class projection method, and the baselines.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5; methods, section 8. Baselines: Chefer, Gur & Wolf, ICCV 2021; Abnar & Zuidema,
-ACL 2020 (rollout). All maps say "large = relevant" and have a value per image token.
+The relevance of an image token says how much the class's projection would gain if [CLS] attended to the token more. It is the gradient of a
+block's class projection with respect to the block's attention weights. All maps have one value per image token; larger means more relevant.
+
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5. Baselines: Chefer, Gur & Wolf, ICCV 2021; Abnar & Zuidema, ACL 2020 (rollout).
+See docs/analyses/relevance.md.
 """
 
 from collections.abc import Sequence
@@ -19,39 +22,39 @@ from classlens.trace import Edit, Trace, ViT, unfused
 
 
 def class_loss(logits: Tensor, classes: Tensor, protocol: Protocol) -> Tensor:
-    """Cross-entropy of the wanted classes, summed over images.
+    """Return the cross-entropy of the wanted classes, summed over images.
 
     Args:
         logits: [image, class].
         classes: [image].
-        protocol: `softmax_twice` takes probabilities for logits.
+        protocol: `softmax_twice` uses probabilities as logits.
     """
     logits = logits.softmax(dim=-1) if protocol.softmax_twice else logits
     return functional.cross_entropy(logits, classes, reduction="sum")
 
 
 def block_projection(lens: Lens, written: Tensor) -> Tensor:
-    """Class logits [image, class] of what a block's attention adds [image, token, width]: at [CLS], or pooled as the model pools."""
+    """Return class logits [image, class] of a block's attention output [image, token, width], at [CLS] or of the pooled tokens."""
     return lens.output(written) if lens.pooled else lens(written[:, 0])
 
 
 def class_relevance(model: ViT, lens: Lens, images: Tensor, classes: Sequence[Tensor], protocol: Protocol) -> Tensor:
     """Return the relevance of every image token in every head and block, for several classes, from one forward pass.
 
-    A block's attention writes `sum_j A[CLS, j] v_j` through its output matrix, so that the gradient of a loss by `A[CLS, j]` is
-    `<v_j, u>`, with u the gradient by that sum: no gradient leaves the block, and none passes through the attention weights. Where the
-    model pools, the gradients of all queries are summed.
+    A block's attention writes the weighted sum `sum_j A[CLS, j] v_j` through its output matrix. The gradient of the loss with respect to
+    `A[CLS, j]` is therefore `<v_j, u>`, with u the gradient with respect to the sum. No gradient leaves the block or passes through the
+    attention weights. In a pooled model, the gradients of all queries are summed.
 
-    Relevance is relative to the head's own average, `-<v_j - sum_k A[CLS, k] v_k, u>`: what a token adds beyond what the head writes
-    anyway. The attention weights of a head sum to one, so that a constant can be moved between the bias of the values and that of the
-    output matrix without any effect on the model. It shifts the gradient of all tokens alike, and leaves the relative one (methods, 14.6).
+    Relevance is relative to the head's average, `-<v_j - sum_k A[CLS, k] v_k, u>`: it is what a token adds beyond what the head writes
+    anyway. The attention weights of a head sum to one, so a constant can move between the bias of the values and that of the output matrix
+    without any effect on the model. The constant shifts the gradients of all tokens equally, but not the relative gradients.
 
     Args:
-        model: a model that `kept_tokens.check` lets pass.
-        lens: its lens.
+        model: a model that `token_pruning.check` accepts.
+        lens: the model's lens.
         images: [image, 3, height, width].
-        classes: for each map, the wanted class of each image, [image].
-        protocol: settles the loss, and whether relevance is relative to the head's average.
+        classes: wanted class of each image, [image], for each map.
+        protocol: chooses the loss, and whether relevance is relative to the head's average.
 
     Returns:
         [wanted, image, block, head, image token].
@@ -88,12 +91,12 @@ def class_relevance(model: ViT, lens: Lens, images: Tensor, classes: Sequence[Te
 
 
 def _by_attention(values: Tensor, gradient: Tensor, average: Tensor) -> Tensor:
-    """Return the gradient by attention weights relative to an average of the values, summed over queries, [image, head, token].
+    """Return gradients with respect to attention weights, relative to an average and summed over queries, [image, head, token].
 
     Args:
-        values: [image, token, head, head width].
-        gradient: by the weighted sums of the values, heads side by side, [image, query, width].
-        average: what is subtracted from the values for each query, heads side by side, [image, query, width].
+        values: value vectors, [image, token, head, head width].
+        gradient: gradient with respect to the weighted sums of the values, heads concatenated, [image, query, width].
+        average: average to subtract from the values for each query, heads concatenated, [image, query, width].
     """
     of_tokens = torch.einsum("ihd,ithd->iht", gradient.sum(dim=1).unflatten(-1, values.shape[2:]), values)
     of_average = (gradient * average).sum(dim=1).unflatten(-1, values.shape[2:]).sum(dim=-1)
@@ -101,16 +104,16 @@ def _by_attention(values: Tensor, gradient: Tensor, average: Tensor) -> Tensor:
 
 
 def attention_maps(model: ViT, lens: Lens, images: Tensor, classes: Sequence[Tensor]) -> tuple[list[Tensor], Tensor, Tensor]:
-    """The baselines that look at attention weights, from one forward pass.
+    """Return the maps of the baselines that use attention weights, from one forward pass.
 
     Args:
-        model: a model that `kept_tokens.check` lets pass.
-        lens: its lens.
+        model: a model that `token_pruning.check` accepts.
+        lens: the model's lens.
         images: [image, 3, height, width].
-        classes: for each of Chefer's maps, the wanted class of each image, [image].
+        classes: wanted class of each image, [image], for each of Chefer's maps.
 
     Returns:
-        Chefer's maps, one per wanted class; attention rollout; attention of the last block. Each [image, image token].
+        Chefer's maps, one for each element of `classes`; attention rollout; attention of the last block. Each is [image, image token].
     """
     weights: list[Tensor] = []
 
@@ -131,11 +134,11 @@ def attention_maps(model: ViT, lens: Lens, images: Tensor, classes: Sequence[Ten
 
 
 def chefer(attention: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
-    """Chefer's relevance of each token (last axis) for each token, [image, token, token].
+    """Return Chefer's relevance of each token (last axis) for each token, [image, token, token].
 
     Args:
         attention: attention weights of each block, [image, head, token, token].
-        gradients: gradients of the wanted logit by them.
+        gradients: gradients of the wanted logit with respect to these weights.
     """
     relevance = _identity(attention[0])
     for weights, gradient in zip(attention, gradients, strict=True):
@@ -144,7 +147,7 @@ def chefer(attention: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
 
 
 def rollout(attention: Sequence[Tensor]) -> Tensor:
-    """Attention rollout, [image, token, token]: the product over blocks of mean attention and residual connection, half each."""
+    """Return attention rollout, [image, token, token]: the product over blocks of (mean attention + identity) / 2."""
     identity = _identity(attention[0])
     flow = identity
     for weights in attention:
@@ -157,9 +160,14 @@ def _identity(attention: Tensor) -> Tensor:
 
 
 def readout(relevance: Tensor, lens: Lens) -> Tensor:
-    """Return the relevance of image tokens for the model's output, [image, image token], from that for every token, [image, token, token].
+    """Return the relevance of image tokens for the model's output, [image, image token].
 
-    It is the mean over the tokens that the output is read from: all image tokens, [CLS], or [CLS] and the distillation token.
+    It is the mean of the relevance for the tokens that the model reads its output from: all image tokens, [CLS], or [CLS] and the
+    distillation token.
+
+    Args:
+        relevance: relevance of each token (last axis) for each token, [image, token, token].
+        lens: the model's lens.
     """
     first = lens.prefix_tokens
     read = slice(first, None) if lens.pooled else slice(0, 1 if lens.second_head is None else 2)
@@ -167,5 +175,5 @@ def readout(relevance: Tensor, lens: Lens) -> Tensor:
 
 
 def random_map(seed: int, draw: int, image_id: int, tokens: int) -> np.ndarray:
-    """A map without meaning, [token], the same for the same seed, draw and image however images are batched."""
+    """Return a random map, [token], which depends on seed, draw and image only, not on the batch."""
     return np.random.default_rng([seed, draw, image_id]).random(tokens, np.float32)

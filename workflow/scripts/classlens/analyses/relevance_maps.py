@@ -1,6 +1,6 @@
-"""From images to relevance maps of every method, for every class of interest.
+"""Relevance maps of images for all methods and wanted classes. The module `relevance` has the methods.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5; methods, section 8. `relevance` computes the maps.
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5. See docs/analyses/relevance.md.
 """
 
 from collections.abc import Sequence
@@ -25,15 +25,16 @@ CHOICES = ("own", "predicted", "rival")
 
 
 class Explainer:
-    """Makes the maps of a batch of images.
+    """Computes the relevance maps of batches of images.
 
     Args:
-        model: a model that `kept_tokens.check` lets pass.
-        lens: its lens.
-        choices: classes of every image, some of `CHOICES`: its own, the predicted one, the one with the largest logit besides its own.
-        named: further classes by image id.
+        model: a model that `token_pruning.check` accepts.
+        lens: the model's lens.
+        choices: classes to explain in every image, from `CHOICES`: the true class, the predicted class, and the rival, which has
+            the largest logit apart from the true class.
+        named: further classes to explain, by image id.
         seed: seed of random maps.
-        protocol: settles the loss.
+        protocol: chooses the definition of our maps.
     """
 
     def __init__(self, model: ViT, lens: Lens, choices: Sequence[str], named: dict[int, list[int]], *, seed: int, protocol: Protocol):
@@ -41,7 +42,7 @@ class Explainer:
         self._named, self._seed, self._protocol = named, seed, protocol
 
     def __call__(self, batch: Batch) -> Maps:
-        """The maps of a batch, by image and then by class."""
+        """Return the maps of a batch, image by image."""
         wanted = self._wanted(batch)
         ours = relevance.class_relevance(self._model, self._lens, batch.images, list(wanted), self._protocol)
         chefer, rollout, last = relevance.attention_maps(self._model, self._lens, batch.images, list(wanted))
@@ -59,7 +60,7 @@ class Explainer:
         )
 
     def _wanted(self, batch: Batch) -> Tensor:
-        """Wanted classes, [slot, image]: own, named, then chosen ones; an image with fewer classes than slots repeats its own."""
+        """Return wanted classes, [slot, image]: true, named, then chosen classes. Images with fewer classes repeat their true class."""
         own = batch.classes.tolist()
         slots = [batch.classes]
         for place in range(max((len(self._named.get(image, ())) for image in batch.image_ids), default=0)):
@@ -75,22 +76,22 @@ class Explainer:
 
 
 def _distinct(wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Slot and image of each distinct class of an image, in the order of images, from [slot, image]."""
+    """Return slot and image of each image's distinct classes, image by image, from wanted classes [slot, image]."""
     new = np.array([[index not in wanted[:slot, image] for image, index in enumerate(row)] for slot, row in enumerate(wanted)])
     image, slot = np.nonzero(new.T)
     return slot, image
 
 
 def resolve_classes(named: dict[str, list[str | int]], manifest: pa.Table, classes: list[tuple[str, str]]) -> dict[int, list[int]]:
-    """Class indices by image id, from a config's class names, ids or indices by image path.
+    """Return class indices by image id, from a config's class names, ids or indices by image path.
 
     Args:
-        named: `relevance.images` of the config; a path may be the end of the manifest's.
+        named: `relevance.images` of the config. A path may be the end of a path in the manifest.
         manifest: the images.
         classes: (id, name) of each class.
 
     Raises:
-        InputError: an image or a class is not known, or a config may mean several.
+        InputError: an image or a class is unknown or ambiguous.
     """
     paths = dict(zip(manifest["path"].to_pylist(), manifest["image_id"].to_pylist(), strict=True))
     result: dict[int, list[int]] = {}
@@ -101,19 +102,19 @@ def resolve_classes(named: dict[str, list[str | int]], manifest: pa.Table, class
 
 
 def _image_id(wanted: str, paths: dict[str, int]) -> int:
-    """The image that a config means by its path or the end of it."""
+    """Return the id of the image whose path equals `wanted` or ends with it."""
     found = [path for path in paths if normal(path) == normal(wanted)]
     found = found or [path for path in paths if normal(path).endswith(f"/{normal(wanted)}")]
     if not found:
-        raise InputError(f"config key `relevance.images`: {wanted!r} is none of the analysed images, such as {next(iter(paths))}")
+        raise InputError(f"config key `relevance.images`: {wanted!r} is not an analysed image: give a path such as {next(iter(paths))}")
     if len(found) > 1:
         shown = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
-        raise InputError(f"config key `relevance.images`: {wanted!r} may be {len(found)} images ({shown}): give more of the path")
+        raise InputError(f"config key `relevance.images`: {wanted!r} matches {len(found)} images ({shown}): give more of the path")
     return paths[found[0]]
 
 
 def shown_images(named: dict[int, list[int]], manifest: pa.Table, count: int) -> list[dict[str, Any]]:
-    """Rows of the manifest whose maps are drawn: those that the config names, or else the first of each of the first classes."""
+    """Return the manifest rows of images to draw: the images that the config names, or the first image of each of `count` classes."""
     rows = manifest.to_pylist()
     if named:
         return [row for row in rows if row["image_id"] in named]

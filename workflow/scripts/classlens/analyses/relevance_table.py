@@ -1,4 +1,4 @@
-"""The tables of relevance maps: their columns, their rows, and maps as arrays for the analyses."""
+"""The tables of relevance maps: their schemas, their rows, and maps as arrays for the analyses."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,27 +16,27 @@ SHOWN = pa.schema([*((name, pa.int32()) for name in ("image_id", "class_index", 
 
 
 def schema(card: Card) -> pa.Schema:
-    """Schema of maps: rows (method, image, class)."""
+    """Return the schema of maps: rows (method, image, class)."""
     method = pa.dictionary(pa.int8(), pa.string())
     keys = [("method", method), ("image_id", pa.int32()), ("class_index", pa.int32())]
     return pa.schema([*keys, ("relevance", pa.list_(pa.float32(), card.image_tokens))])
 
 
 def heads_schema(card: Card) -> pa.Schema:
-    """Schema of maps per head: rows (method, image, class, block, head)."""
+    """Return the schema of maps per head: rows (method, image, class, block, head)."""
     fields = list(schema(card))
     return pa.schema([*fields[:3], pa.field("block", pa.int16()), pa.field("head", pa.int16()), fields[3]])
 
 
 @dataclass(frozen=True)
 class Maps:
-    """Maps of some images for some classes.
+    """Relevance maps of some images for some classes.
 
     Attributes:
         image_ids: [map].
         classes: class index, [map].
-        ours: [map, block, head, image token].
-        others: maps of each baseline, [map, image token]; NaN where a method has nothing to do with the class and it is not the true one.
+        ours: maps of our method, [map, block, head, image token].
+        others: maps of each baseline, [map, image token]; NaN for class-agnostic methods, except for the true class.
     """
 
     image_ids: np.ndarray
@@ -45,7 +45,7 @@ class Maps:
     others: dict[str, np.ndarray]
 
     def table(self, card: Card) -> pa.RecordBatch:
-        """Rows (method, image, class)."""
+        """Return rows (method, image, class)."""
         maps = {"ours": self.ours.sum(axis=(1, 2)), **self.others}
         parts = [(name, ~np.isnan(values[:, 0]), values) for name, values in maps.items()]
         method = np.concatenate([np.full(there.sum(), METHODS.index(name), np.int8) for name, there, _ in parts])
@@ -56,7 +56,7 @@ class Maps:
         return pa.RecordBatch.from_arrays(arrays, schema=schema(card))
 
     def heads(self, card: Card) -> pa.RecordBatch:
-        """Rows (method, image, class, block, head) of our method."""
+        """Return rows (method, image, class, block, head) of our method."""
         count, depth, heads, _ = self.ours.shape
         each = depth * heads
         arrays = [
@@ -79,7 +79,7 @@ def _lists(values: np.ndarray) -> pa.FixedSizeListArray:
 
 
 def probe_table(probes: pl.DataFrame, classes: dict[int, int], card: Card) -> pa.RecordBatch:
-    """Maps of the linear probes: minus the rank of the true class at each image token, summed over the outputs of all blocks.
+    """Return maps of the linear probes: minus the rank of the true class at each image token, summed over the outputs of all blocks.
 
     Args:
         probes: rows (site, block, token, image_id) with rank.
@@ -96,26 +96,26 @@ def probe_table(probes: pl.DataFrame, classes: dict[int, int], card: Card) -> pa
 
 
 def shown_table(rows: list[dict[str, Any]], pixels: list[np.ndarray]) -> pa.Table:
-    """The images of a figure.
+    """Return the images of a figure.
 
     Args:
-        rows: their rows of the manifest.
-        pixels: what the model sees of each before normalisation, uint8 [height, width, 3].
+        rows: manifest rows of the images.
+        pixels: model input of each image before normalisation, uint8 [height, width, 3].
     """
     sizes = [{"height": len(seen), "width": seen.shape[1], "pixels": seen.tobytes()} for seen in pixels]
     return pa.Table.from_pylist([{**row, **size} for row, size in zip(rows, sizes, strict=True)], SHOWN)
 
 
 def true_class_maps(path: Path, classes: dict[int, int], model: str) -> dict[str, tuple[list[int], np.ndarray]]:
-    """Maps for the images' own classes: image ids, ascending, and maps [image, image token], by method.
+    """Return maps for the true classes by method: ascending image ids, and maps [image, image token].
 
     Args:
         path: table of relevance maps.
         classes: class index of each image id.
-        model: sha256 of the weights that it must have been made with.
+        model: sha256 of the model weights that the table must come from.
 
     Raises:
-        InputError: the table is damaged, or another model's.
+        InputError: the table is damaged, or belongs to another model.
     """
     frame = pl.DataFrame(parquet.read_table(path, model=model)).cast({"method": pl.String})
     keys = {"image_id": pl.Int32, "class_index": pl.Int32}

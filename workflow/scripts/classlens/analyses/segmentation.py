@@ -1,7 +1,9 @@
-"""Whether relevance maps find the object: their agreement with the masks.
+"""Agreement of relevance maps with masks.
 
-Beyond the paper; the measures are those of Chefer, Gur & Wolf, ICCV 2021; methods, section 9. A map is enlarged to the model's input by
-bilinear interpolation, and what is above its mean is called object.
+A map finds the object if its large values lie on the object's mask. Maps are enlarged to the model's input by bilinear interpolation, and
+pixels above a map's mean are called object.
+
+Vilas et al. have no such scores. The measures are those of Chefer, Gur & Wolf, ICCV 2021. See docs/analyses/relevance.md.
 """
 
 from dataclasses import dataclass
@@ -13,16 +15,16 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Score:
-    """How one map agrees with one mask; pixels that are to be ignored are left out.
+    """Agreement of one map with one mask, without ignored pixels.
 
     Attributes:
-        pixels: pixels that count.
-        right: pixels that the thresholded map calls what they are.
-        object_both, object_either: pixels that map and mask both call object, and that either does.
-        rest_both, rest_either: the same of what is not object.
-        average_precision: of the map as a score of its pixels.
-        hit: whether the most relevant pixel shows the object (pointing game); None where all pixels are equal.
-        share: share of the map's positive part that lies on the object; None where nothing is positive.
+        pixels: number of pixels that count.
+        right: number of pixels that the thresholded map labels correctly.
+        object_both, object_either: numbers of pixels that both map and mask call object, and that at least one of them calls object.
+        rest_both, rest_either: the same numbers for pixels that are not object.
+        average_precision: average precision of the map as a score of pixels.
+        hit: whether the most relevant pixel lies on the object (pointing game); None if all pixels are equal.
+        share: share of the map's positive values that lies on the object; None if no value is positive.
     """
 
     pixels: int
@@ -37,12 +39,12 @@ class Score:
 
     @classmethod
     def of(cls, values: np.ndarray, is_object: np.ndarray, counts: np.ndarray) -> "Score":
-        """From an enlarged map and a mask.
+        """Return the score of an enlarged map against a mask.
 
         Args:
             values: relevance, [height, width].
-            is_object: bool [height, width], true somewhere where `counts`.
-            counts: pixels that are not to be ignored, bool [height, width].
+            is_object: bool [height, width]. At least one object pixel must count.
+            counts: False for ignored pixels, bool [height, width].
         """
         scores, truth = values[counts], is_object[counts]
         found = scores > scores.mean()
@@ -61,10 +63,10 @@ class Score:
 
 
 def trivial_maps(grid: tuple[int, int]) -> dict[str, np.ndarray]:
-    """Return maps that look at no image, [image token] by name, which stand beside the scores of the methods (methods, section 14.8).
+    """Return maps that do not depend on the image, [image token] by name, as baselines for the scores of the methods.
 
-    `background` calls nothing object: its average precision is the object's share. `centre` is a Gaussian around the middle of the image,
-    whose standard deviation is a quarter of each side.
+    `background` calls no pixel object; its average precision is the object's share of the pixels. `centre` is a Gaussian around the middle
+    of the image, with a standard deviation of a quarter of each side.
 
     Args:
         grid: rows and columns of patches.
@@ -75,20 +77,20 @@ def trivial_maps(grid: tuple[int, int]) -> dict[str, np.ndarray]:
 
 
 def average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
-    """Mean over the true ones of the precision among all that score at least as much.
+    """Return the mean, over true items, of the precision among all items with at least the same score.
 
     Args:
         scores: any real numbers, [item].
-        truth: bool [item], true somewhere.
+        truth: True for true items, bool [item]. There must be at least one.
     """
     order = np.argsort(-scores, kind="stable")
     hits = np.cumsum(truth[order])
-    last = np.append(np.nonzero(np.diff(scores[order]))[0], len(scores) - 1)  # equal scores are drawn together
+    last = np.append(np.nonzero(np.diff(scores[order]))[0], len(scores) - 1)  # items of equal score count together
     recalled = np.diff(hits[last], prepend=0)
     return float((recalled * hits[last] / (last + 1)).sum() / truth.sum())
 
 
 def enlarge(maps: np.ndarray, grid: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
-    """Maps [map, image token] of a grid of patches as images [map, height, width]."""
+    """Return maps [map, image token] on a grid of patches as images [map, height, width]."""
     images = torch.from_numpy(maps).float().view(-1, 1, *grid)
     return functional.interpolate(images, size=size, mode="bilinear", align_corners=False)[:, 0].numpy()

@@ -1,7 +1,7 @@
 """Scores of relevance maps against masks over many images.
 
-Methods, section 9. As in Chefer, Gur & Wolf, ICCV 2021, pixel accuracy and mIoU are of the pixels of all images together, the others are
-means over images.
+As in Chefer, Gur & Wolf, ICCV 2021, pixel accuracy and mIoU pool the pixels of all images, and the other measures are means over images.
+See docs/analyses/relevance.md.
 """
 
 import numpy as np
@@ -15,20 +15,20 @@ PER_IMAGE = {
     "pointing_game": ("hit", "proportion"),
     "positive_share": ("share", "share"),
 }
-"""Measures that each image has: their column, and what its values are (`statistics.mean_interval`)."""
+"""Measures with a value per image: the column, and the kind of its values (`statistics.mean_interval`)."""
 
 COUNTS = ("right", "pixels", "object_both", "object_either", "rest_both", "rest_either")
 
 
 def scores(frame: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """Return rows (method) with each measure in per cent, its 95 % interval over images and the number of images that it is of.
+    """Return rows (method) with each measure in per cent, its 95 % interval over images and its number of images.
 
     Args:
         frame: rows (method, image_id) with the fields of `segmentation.Score`.
         seed: seed of the resampling.
 
     Returns:
-        `{measure}`, `{measure}_low`, `{measure}_high` and `{measure}_n` of each measure; null where no image has it.
+        `{measure}`, `{measure}_low`, `{measure}_high` and `{measure}_n` of each measure; null if no image has the measure.
     """
     rows = []
     for (method,), part in frame.group_by("method", maintain_order=True):
@@ -42,10 +42,10 @@ def scores(frame: pl.DataFrame, seed: int) -> pl.DataFrame:
 
 
 def _pooled(counts: np.ndarray, seed: int) -> dict[str, float | int]:
-    """Return the measures of the pixels of all images together.
+    """Return pixel accuracy and mIoU over the pixels of all images together.
 
     Args:
-        counts: [image, one of COUNTS].
+        counts: numbers of pixels, [image, count], in the order of `COUNTS`.
         seed: seed of the resampling.
     """
     mean, draws = statistics.resampled_means(counts, np.ones_like(counts), seed)
@@ -60,7 +60,7 @@ def _pooled(counts: np.ndarray, seed: int) -> dict[str, float | int]:
 
 
 def _ratios(counts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return pixel accuracy and mIoU from means of the counts over images."""
+    """Return pixel accuracy and mIoU from mean counts over images."""
     return {
         "pixel_accuracy": counts["right"] / counts["pixels"],
         "miou": (counts["object_both"] / counts["object_either"] + counts["rest_both"] / counts["rest_either"]) / 2,

@@ -1,6 +1,6 @@
-"""Which image tokens show the object: class, context or ignored, from the masks.
+"""Labels of image tokens from the masks: class, context or ignored.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4; methods, section 3.
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4. See docs/analyses/context.md.
 """
 
 from pathlib import Path
@@ -27,7 +27,9 @@ SCHEMA = pa.schema(
 
 
 def sampled_labels(ids: np.ndarray, class_id: int, grid: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Labels from one pixel per patch of the whole mask: pixel floor(i * size / G) of each axis; whatever is not the class is context.
+    """Return labels from one pixel per patch of the whole mask: class or, for all other pixels, context.
+
+    The pixel of patch i of G has the index floor(i * size / G) on each axis.
 
     Args:
         ids: class ids of the mask's pixels, [height, width].
@@ -35,7 +37,7 @@ def sampled_labels(ids: np.ndarray, class_id: int, grid: tuple[int, int]) -> tup
         grid: rows and columns of patches.
 
     Returns:
-        index into `TOKEN_LABELS`, and share of the class (0 or 1), each [patch].
+        indices into `TOKEN_LABELS`, and shares of the class (0 or 1), each [patch].
     """
     rows = np.arange(grid[0]) * ids.shape[0] // grid[0]
     columns = np.arange(grid[1]) * ids.shape[1] // grid[1]
@@ -44,15 +46,15 @@ def sampled_labels(ids: np.ndarray, class_id: int, grid: tuple[int, int]) -> tup
 
 
 def area_labels(ids: np.ndarray, class_id: int, grid: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Labels from each patch's area: class from one half on, ignored where more than half is, context otherwise.
+    """Return labels by the area of each patch: class if at least half is class, ignored if more than half is ignored, context otherwise.
 
     Args:
-        ids: class ids of the transformed mask's pixels, [height, width], both multiples of the grid's.
+        ids: class ids of the transformed mask's pixels, [height, width]. Height and width are multiples of the grid's rows and columns.
         class_id: id of the image's class.
         grid: rows and columns of patches.
 
     Returns:
-        index into `TOKEN_LABELS`, and share of the class, each [patch].
+        indices into `TOKEN_LABELS`, and shares of the class, each [patch].
     """
     height, width = ids.shape[0] // grid[0], ids.shape[1] // grid[1]
     patches = ids.reshape(grid[0], height, grid[1], width).swapaxes(1, 2).reshape(grid[0] * grid[1], -1)
@@ -62,25 +64,25 @@ def area_labels(ids: np.ndarray, class_id: int, grid: tuple[int, int]) -> tuple[
 
 
 def read_mask(row: dict[str, Any], root: Path, binary: bool) -> np.ndarray:
-    """Class ids of the pixels of an image's mask, [height, width].
+    """Return the class ids of the pixels of an image's mask, [height, width].
 
     Args:
-        row: the image's row of the manifest.
+        row: manifest row of the image.
         root: folder of the data set.
         binary: see `images.mask_ids`.
 
     Raises:
-        InputError: the mask is missing, or no longer the one that the manifest describes.
+        InputError: the mask is missing, or has changed since the manifest was made.
     """
     path = root / row["mask_path"]
     return decode_mask(read_unchanged(path, row["mask_sha256"]), path, binary)
 
 
 def label_image(row: dict[str, Any], root: Path, card: Card, binary: bool, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and class fractions of one image's tokens, each [image token].
+    """Return labels and class fractions of one image's tokens, each [image token].
 
     Raises:
-        InputError: the mask is missing, or no longer the one that the manifest describes.
+        InputError: the mask is missing, or has changed since the manifest was made.
     """
     ids = read_mask(row, root, binary)
     if protocol.whole_image_labels:
@@ -89,13 +91,13 @@ def label_image(row: dict[str, Any], root: Path, card: Card, binary: bool, proto
 
 
 def table(manifest: pa.Table, root: Path, card: Card, protocol: Protocol) -> pa.Table:
-    """Rows (image, image token) for every image that has a mask.
+    """Return rows (image, image token) for every image with a mask.
 
     Args:
         manifest: manifest of the split.
         root: folder of the data set.
-        card: card of the model whose tokens are labelled.
-        protocol: settles how.
+        card: card of the model whose tokens get labels.
+        protocol: chooses how masks become labels.
 
     Raises:
         InputError: a mask cannot be used.

@@ -1,7 +1,7 @@
-"""Random twins of a model, all measured in one pass over the images, without keeping hidden states.
+"""Measures of all random twins of a model, in one pass over the images, without stored hidden states.
 
-What is written is what the steps of any model write: the same states go through the same projection and the same measures. States are kept
-for a batch of images only, so that memory holds the twins' weights, a batch, and measures per image.
+Twins go through the same projection and the same measures as other models, and their tables have the same columns. Hidden states exist for
+one batch only, so that RAM and VRAM hold the twins' weights, one batch, and measures per image.
 """
 
 from collections.abc import Callable
@@ -31,23 +31,23 @@ from classlens.trace import Trace, ViT
 from classlens.vocabulary import SUBLAYER_SITES
 
 KEPT_SITES = ("resid_post",)
-"""Sites whose projections are kept."""
+"""Sites whose projections are written."""
 
 BYTES_PER_TOKEN_AND_BLOCK = 120
-"""What waits of a twin until its batch is written: a row of projections with the largest classes, and active memories."""
+"""RAM of a twin's results until their batch is written: a row of projections with the largest logits, and active memories."""
 
 
 @dataclass(frozen=True)
 class Twin:
-    """A random twin, and where its measures go.
+    """A random twin and its output files.
 
     Attributes:
-        model: in evaluation mode, on the device.
-        card: its card.
+        model: model in evaluation mode, on the device.
+        card: the twin's card.
         predictions: file to write.
         projections: files to write, by shard.
-        class_logits: files to write with the logits of classes of interest, by shard; empty for none.
-        use: takes in what its tokens do with its memories; None if nobody asks.
+        class_logits: files to write with the logits of classes of interest, by shard; empty if these are not written.
+        use: collects how the twin's tokens use its memories; None if memories are not analysed.
         provenance: schema metadata.
     """
 
@@ -62,13 +62,13 @@ class Twin:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the measures depend on, beside twins and images: type of the states, classes that are kept, and definitions.
+    """Settings of the measures that all twins share.
 
     Attributes:
-        dtype: type in which states are projected, that of stored hidden states: `float16` or `float32`.
-        top_k: classes with the largest logits to keep; all where there are fewer.
-        classes: further classes whose logits to keep.
-        protocol: settles what memory coefficients are.
+        dtype: type of the hidden states before projection, as in stored hidden states: `float16` or `float32`.
+        top_k: number of classes with the largest logits to keep; all classes if there are fewer.
+        classes: further classes of interest, whose logits to keep.
+        protocol: chooses the definitions of memory coefficients and ranks.
     """
 
     dtype: str
@@ -79,11 +79,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a batch gives of one twin.
+    """Results of one twin on one batch.
 
     Attributes:
-        rows: of predictions, projections and, where they are kept, logits of classes of interest.
-        memories: active memories, and projections of what the layers add; None if nobody asks.
+        rows: rows of predictions, projections and, if written, logits of classes of interest.
+        memories: active memories, and projections of the sublayers' outputs; None if memories are not analysed.
     """
 
     rows: list[pa.RecordBatch]
@@ -94,17 +94,17 @@ Append = Callable[[pa.RecordBatch], None]
 
 
 def measure(twins: list[Twin], manifest: pa.Table, root: Path, settings: Settings, compute: Compute) -> None:
-    """Run all twins over the images of a split, each image decoded once, and write predictions and projections.
+    """Run all twins over the images of a split and write predictions and projections. Each image is decoded once.
 
     Args:
-        twins: of one model, so that they see the same images.
-        manifest: manifest of the split; its shards are those of the files.
+        twins: twins of one model, which have the same input images.
+        manifest: manifest of the split, with the same shards as the files to write.
         root: folder of the data set.
         settings: what to measure.
-        compute: how to run; only small measures per image of key-value memories stay in RAM.
+        compute: device and batch size. Between batches, only the measures of key-value memories per image stay in RAM.
 
     Raises:
-        InputError: an image cannot be read, or an activation cannot be stored.
+        InputError: an image cannot be read, or an activation has NaN or infinite values.
     """
     with ExitStack() as files:
         predictions = [
@@ -117,7 +117,7 @@ def measure(twins: list[Twin], manifest: pa.Table, root: Path, settings: Setting
 
 
 def _open(files: ExitStack, twin: Twin, number: int, settings: Settings) -> list[Append]:
-    """Open a twin's files of a shard for writing."""
+    """Open a twin's files of one shard for writing."""
     paths = [(twin.projections[number], schema(min(settings.top_k, twin.card.classes)))]
     paths += [(path, class_schema(twin.card.tokens)) for path in twin.class_logits[number : number + 1]]
     return [files.enter_context(parquet.table_writer(path, columns, twin.provenance)) for path, columns in paths]
@@ -137,11 +137,11 @@ def _measure_shard(
 
     transform, size = Transform(twins[0].card.transform), _batch_size(twins, settings, compute)
     images = batches(manifest, root, transform, size=size, workers=compute.workers, device=compute.device)
-    out_of_memory.each(progress(images, len(manifest), "images through all random twins", size=len), work, write)
+    out_of_memory.each(progress(images, len(manifest), "random twins", size=len), work, write)
 
 
 def _batch_size(twins: list[Twin], settings: Settings, compute: Compute) -> int:
-    """Return how many images fit the memory: states of one twin at a time, and what waits of all of them until it is written."""
+    """Return how many images fit in RAM and VRAM, with the hidden states of one twin at a time and the unwritten results of all twins."""
     card = twins[0].card
     states = len(_sites(twins[0])) * card.width * hidden_states.NUMPY_DTYPES[settings.dtype].itemsize
     waiting = len(twins) * BYTES_PER_TOKEN_AND_BLOCK

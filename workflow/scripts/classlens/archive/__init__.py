@@ -1,1 +1,1 @@
-"""Results that others published: packing a run, and taking one over."""
+"""Archives of results: publishing a run, and adopting a published run."""

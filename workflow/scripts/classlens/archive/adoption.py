@@ -1,4 +1,4 @@
-"""Taking over the archive that someone else's `publish` wrote, or that anybody made to look like one."""
+"""Adoption of an archive from `publish`. Archives come from other people, so every byte is checked."""
 
 import hashlib
 import os
@@ -24,17 +24,17 @@ BLOCK = 2**20
 
 
 def adopt(archive: Path, home: Path) -> Path:
-    """Check every file of an archive, and put them into a results folder of their own.
+    """Check every file of an archive, and unpack them into a new results folder.
 
     Args:
-        archive: from `publish`.
-        home: folder of all runs' results.
+        archive: archive from `publish`.
+        home: folder that contains the results of all runs.
 
     Returns:
-        the folder of the run.
+        the results folder of the run.
 
     Raises:
-        InputError: the archive is damaged, holds anything but what `publish` writes, or the run has results already.
+        InputError: the archive is damaged, contains anything that `publish` does not write, or the run already has results.
     """
     home.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".adopting-", dir=home))
@@ -54,17 +54,17 @@ def adopt(archive: Path, home: Path) -> Path:
 
 @dataclass
 class _Archive:
-    """An archive that anybody may have made.
+    """An untrusted archive.
 
-    Its bytes are compared with those that `publish` would have written, header by header, so that nothing needs to be understood that it
-    never writes: links, devices, sparse files, extensions of the format.
+    Each header must have exactly the bytes that `publish` writes. This refuses links, devices, sparse files and format extensions without
+    parsing them.
     """
 
     path: Path
     file: BinaryIO
 
     def unpack(self, folder: Path) -> str:
-        """Write the files to a folder; the name of the run."""
+        """Write the files to a folder, and return the name of the run."""
         content = self._first()
         try:
             manifest = published.manifest_of(content)
@@ -83,7 +83,7 @@ class _Archive:
         return manifest.run
 
     def _first(self) -> bytes:
-        """Contents of the first file, which must be the manifest."""
+        """Return the content of the first file, which must be the manifest."""
         block = self.file.read(tarfile.BLOCKSIZE)
         found = _described(block)
         if found is None or block != _header(MANIFEST, found.size) or found.size > LARGEST_MANIFEST:
@@ -93,7 +93,7 @@ class _Archive:
         return content
 
     def _check_names(self, manifest: Published, config: Config, folder: Path) -> None:
-        """Compare the files that are listed with those that the run's plan names, and the config file with the config."""
+        """Raise an InputError if the listed files differ from those of the run's plan, or the config file from the manifest's config."""
         with _using_the_config():
             wanted = {*publication.files(Plan(config, str(folder))), CONFIG}
         if unknown := sorted(manifest.files.keys() - wanted):
@@ -101,23 +101,30 @@ class _Archive:
         if missing := sorted(wanted - manifest.files.keys()):
             raise InputError(f"does not list {missing[0]}, which a run of this config publishes")
         if manifest.files[CONFIG] != hashlib.sha256(publication.config_text(manifest.config)).hexdigest():
-            raise InputError(f"lists another {CONFIG} than that of its config")
+            raise InputError(f"lists a {CONFIG} that differs from its config")
 
     def _check_sizes(self, sizes: dict[str, int], folder: Path) -> None:
         total, there, free = sum(sizes.values()), os.stat(self.path).st_size, shutil.disk_usage(folder).free
         if total > there:
-            raise self._error(f"is refused: it has {there:,} bytes and lists files of {total:,}: get it again")
+            raise self._error(f"is refused: it has {there:,} bytes and lists files with {total:,} bytes: get it again")
         if total > free:
             raise self._error(f"holds {total / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free: make room for it")
 
     def _expect(self, header: bytes, name: str, done: list[str], manifest: Published) -> None:
-        """Read a file's header, which must be this one."""
+        """Read the next header, and raise an InputError if it differs from `header`."""
         block = self.file.read(len(header))
         if block != header:
             self._refuse(block, name, done, manifest)
 
     def _refuse(self, block: bytes, name: str, done: list[str], manifest: Published) -> NoReturn:
-        """Say what is there instead of the header of a file, or of the end."""
+        """Raise an InputError that describes a block found in place of a file's header or the archive's end.
+
+        Args:
+            block: the bytes found.
+            name: name of the expected file, or `its end`.
+            done: names of the files before it.
+            manifest: content of `published.json`.
+        """
         found = _described(block)
         if found and found.name in done:
             raise self._error(f"is refused: it holds {found.name} twice: get it again")
@@ -126,13 +133,13 @@ class _Archive:
         if found and found.type != tarfile.REGTYPE:
             raise self._error(f"is refused: {found.name} is not a plain file: get it again")
         if found and found.name == name:
-            raise self._error(f"is refused: {name} is not as it was published, by its header; get the archive again")
+            raise self._error(f"is refused: {name} is not as it was published (its header differs); get the archive again")
         if name in manifest.files and (found or block.count(0) == len(block) > 0):
             raise self._error(f"lacks {name}, which its {MANIFEST} lists: get it again")
         raise self._error(f"is damaged or cut short before {name}: get it again")
 
     def _copy(self, name: str, manifest: Published, folder: Path) -> None:
-        """Write a file's bytes, which must have the sha256 that is listed."""
+        """Write the bytes of a file, and raise an InputError if their sha256 differs from the listed one."""
         path, left, digest = folder / name, manifest.bytes[name], hashlib.sha256()
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "xb") as target:
@@ -145,13 +152,19 @@ class _Archive:
             raise self._error(f"is refused: {name} is not as it was published; get the archive again")
 
     def _padding(self, name: str, read: int, size: int) -> None:
-        """Read what fills a file's last block."""
+        """Read the zeros that fill the last block of a file.
+
+        Args:
+            name: name of the file.
+            read: number of bytes of the file that were read.
+            size: number of bytes that the file must have.
+        """
         padding = -size % tarfile.BLOCKSIZE
         if read < size or self.file.read(padding) != bytes(padding):
             raise self._error(f"is cut short or damaged in {name}: get it again")
 
     def _end(self, names: list[str], manifest: Published) -> None:
-        """Read the blocks of zeros at the end."""
+        """Read the zeros at the end of the archive."""
         end = -self.file.tell() % tarfile.RECORDSIZE
         end += tarfile.RECORDSIZE if end < 2 * tarfile.BLOCKSIZE else 0
         block = self.file.read(end + 1)
@@ -163,12 +176,12 @@ class _Archive:
 
 
 def _header(name: str, size: int) -> bytes:
-    """What `publish` writes before a file's bytes."""
+    """Return the bytes that `publish` writes before a file."""
     return publication.member(name, size).tobuf(tarfile.PAX_FORMAT)
 
 
 def _described(block: bytes) -> tarfile.TarInfo | None:
-    """What a header's first block says, for messages; None for other bytes."""
+    """Return the parsed first block of a header for error messages, or None if the block is not a header."""
     try:
         return tarfile.TarInfo.frombuf(block[: tarfile.BLOCKSIZE], "utf-8", "surrogateescape")
     except tarfile.HeaderError:
@@ -177,7 +190,7 @@ def _described(block: bytes) -> tarfile.TarInfo | None:
 
 @contextmanager
 def _using_the_config() -> Iterator[None]:
-    """Say of an error that it is about the config that an archive holds."""
+    """Extend an InputError within the block to say that the archive's config is refused."""
     try:
         yield
     except InputError as error:
@@ -185,7 +198,7 @@ def _using_the_config() -> Iterator[None]:
 
 
 def _adoptable(manifest: Published) -> Config:
-    """The resolved config of a manifest, which must be as `publish` writes it, and the run's."""
+    """Return the resolved config of a manifest, and raise an InputError if it differs from the form that `publish` writes."""
     with _using_the_config():
         config = resolve(manifest.config)
     if published.portable(config) != manifest.config:
@@ -196,7 +209,7 @@ def _adoptable(manifest: Published) -> Config:
 
 
 def _same_time(folder: Path) -> None:
-    """Give all files one modification time, so that none looks newer than what was made from it."""
+    """Give all files the same modification time, so that no file looks newer than the files made from it."""
     now = (folder / MANIFEST).stat().st_mtime_ns
     for path in folder.rglob("*"):
         os.utime(path, ns=(now, now))

@@ -1,6 +1,6 @@
-"""Packing the tables and projections of a run for others (`adoption` takes them over): no weights, no hidden states, few images.
+"""Publication of a run's tables and projections as an archive (for `adoption`), without weights and hidden states, and with few images.
 
-An archive holds `published.json`, the config and the files that follow from the config, in this order and each once.
+An archive contains `published.json`, the config, and the files that the plan of this config names, in this order and each once.
 """
 
 import hashlib
@@ -22,11 +22,11 @@ from classlens.storage.provenance import sha256
 OF_MODEL = ("models/{model}/model.json", "predictions/{model}/{dataset}/{split}.parquet")
 PROJECTIONS = "projections/{model}/{dataset}/{split}/{shard}.parquet"
 CLASS_LOGITS = "class_logits/{model}/{dataset}/{split}/{shard}.parquet"
-"""Shards; random twins that the explorer does not show have no class logits."""
+"""Shards of class logits. Random twins that the explorer does not show have none."""
 OF_TWINS = tuple(
     f"memories/{{model}}/{{dataset}}/{name}.parquet" for name in ("class_value_agreement", "key_value_agreement", "composition", "chance")
 )
-"""What is known of the memories of random twins, where some model is compared with it."""
+"""Tables of the memories of random twins, if some model is compared with them."""
 OF_ANALYSES = {
     ("identifiability",): ("identifiability/{model}/{dataset}.parquet", "identifiability/{model}/{dataset}_ranks.parquet"),
     ("context",): ("context/{model}/{dataset}.parquet",),
@@ -52,18 +52,18 @@ OF_ANALYSES = {
     ),
     ("probes",): ("probes/{model}/{dataset}.parquet", "probes/{model}/{dataset}_accuracy.parquet"),
 }
-"""What rules make of a model for any of some analyses, relative to the results folder."""
+"""Files of a model, relative to the results folder. The model has them if it has any of the analyses in the key."""
 OF_MASKS = {
     ("context", "building", "attention", "tokens"): ("tokens/{model}/{dataset}.parquet",),
     ("relevance",): ("segmentation/{model}/{dataset}.parquet",),
 }
-"""The same, where images have masks."""
+"""Further files like those of `OF_ANALYSES`, for images with masks."""
 
 
 def files(plan: Plan) -> list[str]:
-    """Return what is published of a complete run, as sorted paths relative to its results folder.
+    """Return the files of a complete run to publish, as sorted paths relative to its results folder.
 
-    Of the images, those that F11 shows are in the table of its maps.
+    The only images among them are those in F11, which are stored in its table of relevance maps.
     """
     found = {path for model in plan.models.values() for path in _of_model(plan, model)}
     found |= {f"data/{dataset.name}/{split}/manifest.parquet" for dataset in plan.used() for split in dataset.splits}
@@ -85,18 +85,18 @@ def _of_model(plan: Plan, model: Model) -> Iterator[str]:
 
 
 def publish(results: Path, plan: Plan, archive: Path) -> str:
-    """Pack a run's tables and projections; the same results give the same bytes.
+    """Pack a run's tables and projections into an archive. The same results give the same bytes.
 
     Args:
-        results: the run's folder.
-        plan: what its config asks for.
+        results: results folder of the run.
+        plan: plan of the run.
         archive: tar file to write.
 
     Returns:
         sha256 of the archive.
 
     Raises:
-        InputError: a file that the plan names is missing, or a link.
+        InputError: a file that the plan names is missing or a link.
     """
     names = files(plan)
     missing = [name for name in names if not (results / name).is_file() or (results / name).is_symlink()]
@@ -122,12 +122,12 @@ def publish(results: Path, plan: Plan, archive: Path) -> str:
 
 
 def config_text(settings: dict[str, Any]) -> bytes:
-    """Return the file of a portable config."""
+    """Return the bytes of the config file for a config from `portable`."""
     return yaml.safe_dump(settings, sort_keys=False).encode()
 
 
 def member(name: str, size: int) -> tarfile.TarInfo:
-    """Return what an archive says of a file: nothing but its name and size."""
+    """Return the tar entry of a file, with no metadata except name and size."""
     info = tarfile.TarInfo(name)
     info.size = size
     return info

@@ -1,1 +1,1 @@
-"""Where computations run: devices, GPUs as slots, free memory, and what happens when it runs out."""
+"""Computation: devices, GPU slots, free RAM, ordered parallel work, and smaller batches when the VRAM is too small."""

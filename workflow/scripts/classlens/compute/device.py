@@ -1,4 +1,4 @@
-"""How a forward pass runs: device, precision, batch size and threads. None of this but `precision` changes a result."""
+"""Device, precision, batch size and threads of forward passes. Of these, only `precision` changes a result."""
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -12,26 +12,26 @@ from classlens.errors import InputError
 
 Module = TypeVar("Module", bound=nn.Module)
 
-# Images per batch beyond which no speed is gained.
+# Images per batch. Larger batches are not faster.
 LARGEST_BATCH = {"cpu": 32, "cuda": 256}
-# What batches may keep of memory that is free: a forward pass takes several times what is kept of it, and other jobs take as much. On a
-# processor more than half a gigabyte is no faster.
+# Share of the free RAM or VRAM for the activations that batches keep: a forward pass takes several times as much, and other jobs need the
+# same. On a CPU, more than 512 MiB is not faster.
 SHARE_OF_FREE = 1 / 8
 LARGEST_ON_HOST = 512 * 2**20
-# A photograph of 20 megapixels while it is decoded.
+# A photograph of 20 megapixels during decoding.
 BYTES_PER_WORKER = 64 * 2**20
 
 
 @dataclass(frozen=True)
 class Compute:
-    """Where and how to run.
+    """The device and the settings of forward passes.
 
     Args:
         device: `cpu`, `cuda`, `cuda:1`...
         batch_size: images per forward pass; None lets `batch_for` choose.
         workers: threads that decode images.
         precision: `float32`, or `bfloat16` for automatic mixed precision.
-        mem_mb: memory of the job, in MiB; None where nobody has promised any.
+        mem_mb: RAM of the job, in MiB; None if it is not limited.
     """
 
     device: torch.device
@@ -52,16 +52,18 @@ class Compute:
         threads: int,
         mem_mb: int | None = None,
     ) -> "Compute":
-        """The `Compute` that a config asks for; also limits torch to so many threads, and takes a GPU for the process's life (`gpus.take`).
+        """Return the `Compute` for a config.
+
+        This also limits torch to `threads` threads, and takes a slot of a GPU until the process ends (`gpus.take`).
 
         Args:
             device: `auto`, `cpu`, `cuda` or `cuda:N`.
-            jobs_per_gpu: how many processes may use a GPU at once.
+            jobs_per_gpu: number of processes that may use a GPU at once.
             batch_size: images per forward pass, or `auto`.
             workers: threads that decode images, or `auto`.
             precision: `float32` or `bfloat16`.
-            threads: processor threads.
-            mem_mb: memory of the job, in MiB.
+            threads: CPU threads.
+            mem_mb: RAM of the job, in MiB.
 
         Raises:
             InputError: the device does not exist.
@@ -73,11 +75,11 @@ class Compute:
         return cls(_device(device, jobs_per_gpu), batch, decoding, precision, mem_mb)
 
     def batch_for(self, on_device: int = 0, on_host: int = 0) -> int:
-        """Images per batch: as many as fit a share of the memory that is free now, within the device's limit.
+        """Return the number of images per batch that fits a share of the RAM and VRAM that are free now, up to the device's limit.
 
         Args:
-            on_device: bytes of activations that an image keeps on the device until its batch is done.
-            on_host: bytes that it keeps in the machine's memory.
+            on_device: bytes per image of activations that stay on the device until the batch is done.
+            on_host: bytes per image of activations that stay in RAM until the batch is done.
         """
         if self.batch_size:
             return self.batch_size
@@ -93,34 +95,34 @@ class Compute:
         return int(SHARE_OF_FREE * torch.cuda.mem_get_info(self.device)[0])
 
     def place(self, module: Module) -> Module:
-        """A module on the device.
+        """Return a module, moved to the device.
 
         Raises:
-            InputError: the GPU's memory is too small for it.
+            InputError: the VRAM is too small for the module.
         """
         with out_of_memory.refused():
             return module.to(self.device)
 
     def autocast(self) -> AbstractContextManager:
-        """The context in which forward passes run."""
+        """Return the context in which forward passes run."""
         if self.precision == "float32":
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
 
 def _workers(threads: int, mem_mb: int | None) -> int:
-    """Threads that decode images: as many as the program has, if a share of the free memory is enough for them."""
+    """Return the number of threads that decode images: all threads of the program, or fewer if a share of the free RAM is too small."""
     return max(1, min(threads, int(SHARE_OF_FREE * free_memory.free(mem_mb)) // BYTES_PER_WORKER))
 
 
 def _device(name: str, jobs_per_gpu: int) -> torch.device:
-    """The device that a config asks for, of GPUs one that this process then has a slot of."""
+    """Return the device for `compute.device`, and take a slot of it if it is a GPU."""
     asked = torch.device("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else _named(name)
     if asked.type == "cpu":
         return asked
     usable = range(torch.cuda.device_count()) if asked.index is None else [asked.index]
     index = usable[gpus.take([str(torch.cuda.get_device_properties(index).uuid) for index in usable], jobs_per_gpu)]
-    torch.cuda.set_device(index)  # what is allocated without naming a device goes there too
+    torch.cuda.set_device(index)  # allocations without an explicit device use this GPU too
     return torch.device("cuda", index)
 
 
@@ -128,11 +130,11 @@ def _named(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise InputError(f"config key `compute.device` is {name!r}, and must be auto, cpu, cuda or cuda:N") from None
+        raise InputError(f"config key `compute.device` is {name!r}, but must be auto, cpu, cuda or cuda:N") from None
     if device.type not in LARGEST_BATCH:
-        raise InputError(f"config key `compute.device` is {name!r}, and must be auto, cpu, cuda or cuda:N")
+        raise InputError(f"config key `compute.device` is {name!r}, but must be auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(
-            f"config key `compute.device` is {name!r}, and this machine has {torch.cuda.device_count()} such devices: set it to auto"
+            f"config key `compute.device` is {name!r}, but this machine has {torch.cuda.device_count()} CUDA devices: set it to auto"
         )
     return device

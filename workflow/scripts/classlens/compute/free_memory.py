@@ -1,4 +1,4 @@
-"""How much memory this process may still take, as the Linux kernel tells it in files."""
+"""The RAM that this process may still take, read from files of the Linux kernel."""
 
 import os
 import sys
@@ -8,16 +8,16 @@ from pathlib import Path
 
 ROOT = Path("/")
 
-# Names of a control group's limit, of what it has in use, and of the part of that which is files that may be dropped: version 2, and 1.
+# File names of a cgroup's limit and usage, and the entry of its `memory.stat` for file cache that the kernel can drop; cgroup v2, and v1.
 UNIFIED = ("memory.max", "memory.current", "inactive_file")
 LEGACY = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 
 
 def free(job_mb: int | None = None) -> int:
-    """Bytes that are free: the least of what the machine has, its control groups allow, and its job was promised beyond what it has.
+    """Return the free bytes of RAM: the minimum of the machine's free RAM, the headroom of the cgroups, and the job's unused mem_mb.
 
     Args:
-        job_mb: memory of the job that this process is, in MiB; None where nothing was promised.
+        job_mb: RAM of this process's job, in MiB; None if it is not limited.
     """
     promised = [2**20 * job_mb - _resident()] if job_mb else []
     return max(0, min([*_of_machine(), *_of_groups(), *promised], default=sys.maxsize))
@@ -35,7 +35,7 @@ def _of_machine() -> Iterator[int]:
 
 
 def _of_groups() -> Iterator[int]:
-    """What is left of the limit of each control group that this process is in, and of those above it."""
+    """Yield the headroom of each cgroup of this process, and of the cgroups above it."""
     try:
         lines = (ROOT / "proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -49,10 +49,10 @@ def _of_groups() -> Iterator[int]:
 
 
 def _left(folder: Path, limit: str, used: str, droppable: str) -> Iterator[int]:
-    with suppress(OSError, ValueError, KeyError):  # no such group here, or no limit: `max`
+    with suppress(OSError, ValueError, KeyError):  # no such cgroup here, or no limit (`max`)
         yield int((folder / limit).read_text()) - int((folder / used).read_text()) + _numbers(folder / "memory.stat")[droppable]
 
 
 def _numbers(path: Path) -> dict[str, int]:
-    """The first number of each line by the line's first word."""
+    """Return the first number of each line, by the line's first word."""
     return {words[0]: int(words[1]) for line in path.read_text().splitlines() if len(words := line.split()) > 1}

@@ -1,4 +1,4 @@
-"""Work that is done in threads ahead of where its results are needed, with results in order and few of them waiting."""
+"""A parallel map that works ahead in threads, keeps the order of results, and limits the number of waiting results."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -12,13 +12,13 @@ Result = TypeVar("Result")
 def ordered_map(
     start: Callable[[ThreadPoolExecutor, Item], Callable[[], Result]], items: Iterable[Item], threads: int, ahead: int
 ) -> Iterator[Result]:
-    """What is made of each item, in order, while at most so many further items are worked on, so that memory stays bounded.
+    """Yield the result of each item, in order, while threads work on at most `ahead` further items, so that RAM stays bounded.
 
     Args:
-        start: submits an item's work to the threads, and returns what waits for its result.
-        items: are taken one by one, as results are.
-        threads: how many work at once.
-        ahead: how many items are worked on beyond the one whose result is next.
+        start: submits an item's work to the threads, and returns a function that waits for the result.
+        items: the items, which are taken one by one as results are consumed.
+        threads: number of threads.
+        ahead: number of items in progress beyond the item of the next result.
     """
     waiting: deque[Callable[[], Result]] = deque()
     with ThreadPoolExecutor(threads) as pool:

@@ -1,4 +1,4 @@
-"""Work on batches that goes on with smaller ones where the memory of the GPU is too small."""
+"""Work on batches that continues with smaller batches if the VRAM is too small."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -10,11 +10,11 @@ import torch
 from classlens.errors import InputError
 from classlens.progress import log
 
-ADVICE = "set `compute.device` to cpu, or see that no other program uses the GPU"
+ADVICE = "set `compute.device` to cpu, or make sure that no other program uses the GPU"
 
 
 class Divisible(Protocol):
-    """Images, or what is stored of them, of which a slice is a smaller batch."""
+    """A batch of images or of stored values. A slice of it is a smaller batch."""
 
     def __len__(self) -> int: ...
 
@@ -26,19 +26,19 @@ Result = TypeVar("Result")
 
 
 def each(batches: Iterable[Part], work: Callable[[Part], Result], write: Callable[[Result], None], most: int = sys.maxsize) -> None:
-    """Do some work on every batch and write its result, once and in order.
+    """Compute the result of every batch and write it, once and in order.
 
-    A batch that the memory is too small for is split in two, and so is every later one. A result is passed on and forgotten before the next
-    batch begins: results are large.
+    If the VRAM is too small for a batch, the batch is split in two, and later batches are split into parts of at most this size. Each
+    result is written and released before the next part begins, because results are large.
 
     Args:
-        batches: of any length; they are not changed.
-        work: computes and writes nothing, because it is done again on the halves of a batch.
-        write: what becomes of the result.
-        most: images of a batch that are worked on at once.
+        batches: batches of any length, which are not changed.
+        work: computes the result of a batch. It must write nothing, because it runs again on the halves of a batch.
+        write: writes a result.
+        most: largest number of images per call of `work`.
 
     Raises:
-        InputError: the memory is too small for one image.
+        InputError: the VRAM is too small for one image.
     """
     for batch in batches:
         start = 0
@@ -52,7 +52,7 @@ def each(batches: Iterable[Part], work: Callable[[Part], Result], write: Callabl
 
 
 def _tried(work: Callable[[Part], Result], batch: Part, part: slice) -> list[Result]:
-    """The result alone, or nothing where the memory is too small. When this returns, nothing holds the tensors of a failed attempt."""
+    """Return [result], or [] if the VRAM is too small. On return, no reference to the tensors of a failed attempt is left."""
     try:
         return [work(batch[part])]
     except torch.OutOfMemoryError:
@@ -63,13 +63,13 @@ def _halved(count: int) -> int:
     if count == 1:
         raise _too_small(ADVICE)
     torch.cuda.empty_cache()
-    log.info("the GPU's memory is too small for %d images at once: going on with %d", count, (count + 1) // 2)
+    log.info("the VRAM is too small for %d images at once: continuing with %d", count, (count + 1) // 2)
     return (count + 1) // 2
 
 
 @contextmanager
 def refused(advice: str = ADVICE) -> Iterator[None]:
-    """Within the block, too little memory is an InputError that says what to do."""
+    """Turn an out-of-memory error of the GPU within the block into an InputError with advice."""
     try:
         yield
     except torch.OutOfMemoryError:
@@ -77,4 +77,4 @@ def refused(advice: str = ADVICE) -> Iterator[None]:
 
 
 def _too_small(advice: str) -> InputError:
-    return InputError(f"the GPU's memory is too small: {advice}")
+    return InputError(f"the VRAM is too small: {advice}")

@@ -1,1 +1,1 @@
-"""What a run is asked for: typed settings, the plan that they stand for, and the state of its folder. No result depends on this code."""
+"""A run's typed settings, the plan made from them, and the state of its results folder. No result depends on this code."""

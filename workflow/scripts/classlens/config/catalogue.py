@@ -1,9 +1,9 @@
-"""The paper's figures and tables, one entry each: everything that rules, programs, docs and the report know of it.
+"""The catalogue of the paper's figures and tables: one entry each, used by rules, programs, docs and the report.
 
-A figure is drawn by the module of its name in `classlens.figures`, a table is made by that in `classlens.tables`. Neither torch nor any
-table library is imported here.
+The module of the same name in `classlens.figures` draws a figure, and the one in `classlens.tables` makes a table. This module imports
+neither torch nor a table library.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, and its notebooks; methods, section 13.
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, and its notebooks.
 """
 
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ CATEGORIES = {
     "probes": "8 Linear probes",
     "reproduction": "9 Reproduction",
 }
-"""Where the report shows an analysis; numbered, because the report sorts by name."""
+"""Section of the report that shows an analysis; numbered, because the report sorts by name."""
 
 
 IDENTIFIABILITY = "identifiability/{model}/{dataset}.parquet"
@@ -45,12 +45,12 @@ class Item:
 
     Attributes:
         letter: its alias, as in `snakemake F3`.
-        name: what it shows; the name of its files, of its module, and of its caption in `workflow/report`.
-        title: what it shows, for people.
+        name: name of its files, of its module, and of its caption in `workflow/report`.
+        title: its title in the report.
         analysis: the analysis whose models it shows.
-        inputs: what it is made from, by name: a file of each model that it shows, relative to the results folder. `tables` are the measures
-            themselves; a file that is named like an analysis is left out unless all models have that analysis.
-        per_model: whether there is one of each model, called `{name}_{model}`.
+        inputs: its input files by name: a file of each model, relative to the results folder. `tables` are the measures themselves. An
+            input named like an analysis is left out unless all models have that analysis.
+        per_model: whether each model has its own, called `{name}_{model}`.
         masks: whether it shows only models whose images have masks.
         against_twins: whether it compares models with their random twins.
     """
@@ -65,7 +65,7 @@ class Item:
     against_twins: bool = False
 
     def files(self, models: list[str]) -> list[str]:
-        """Names of its files, without suffix, for these models."""
+        """Return the names of its files, without suffix, for these models."""
         return [f"{self.name}_{model}" for model in models] if self.per_model else [self.name]
 
 
@@ -73,7 +73,7 @@ FIGURES = (
     Item(
         "F1",
         "identifiability_evolution",
-        "Class identifiability in each block, against random weights",
+        "Class identifiability in each block, compared with random weights",
         "identifiability",
         {"tables": IDENTIFIABILITY, "ranks": "identifiability/{model}/{dataset}_ranks.parquet"},
         against_twins=True,
@@ -89,7 +89,7 @@ FIGURES = (
     Item(
         "F3",
         "change_rate",
-        "Tokens that gain class information in a block",
+        "Image tokens whose class logit grows in a block",
         "identifiability",
         {"tables": IDENTIFIABILITY},
         against_twins=True,
@@ -97,7 +97,7 @@ FIGURES = (
     Item(
         "F4",
         "class_vs_context",
-        "Class against context tokens",
+        "Class identifiability of class and context tokens",
         "context",
         {"tables": "context/{model}/{dataset}.parquet"},
         per_model=True,
@@ -114,7 +114,7 @@ FIGURES = (
     Item(
         "F6",
         "class_value_agreement",
-        "Whether memories stand for classes",
+        "Agreement of memory values with classes",
         "memories",
         {"tables": CLASS_VALUE_AGREEMENT},
         against_twins=True,
@@ -130,16 +130,22 @@ FIGURES = (
     Item(
         "F8",
         "memory_comparison",
-        "Memories of all models",
+        "Agreement and use of memories in all models",
         "memories",
         {"tables": KEY_VALUE_AGREEMENT, "class_value": CLASS_VALUE_AGREEMENT, "chance": CHANCE},
         against_twins=True,
     ),
-    Item("F9", "agreement_difference", "Use of memories in right against wrong images", "memories", {"tables": KEY_VALUE_AGREEMENT}),
+    Item(
+        "F9",
+        "agreement_difference",
+        "Use of memories in correctly and wrongly classified images",
+        "memories",
+        {"tables": KEY_VALUE_AGREEMENT},
+    ),
     Item(
         "F10",
         "compositionality",
-        "Layers whose class is that of one memory",
+        "Layer outputs with the top class of one memory",
         "memories",
         {"tables": "memories/{model}/{dataset}/composition.parquet", "chance": CHANCE},
         against_twins=True,
@@ -163,7 +169,7 @@ FIGURES = (
     Item(
         "F12",
         "deletion_curves",
-        "Accuracy as tokens are removed by relevance",
+        "Accuracy as tokens are removed in order of relevance",
         "deletion",
         {"tables": "deletion/{model}/{dataset}.parquet"},
     ),
@@ -178,7 +184,7 @@ FIGURES = (
     Item(
         "F13",
         "probes_vs_projection",
-        "Linear probes against the projection",
+        "Linear probes compared with the projection",
         "probes",
         {
             "tables": "probes/{model}/{dataset}.parquet",
@@ -225,7 +231,7 @@ def named(items: tuple[Item, ...], name: str) -> Item:
     """Return the figure or table of a name.
 
     Raises:
-        InputError: there is none.
+        InputError: no figure or table has this name.
     """
     for item in items:
         if item.name == name:

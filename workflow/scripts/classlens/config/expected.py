@@ -1,4 +1,4 @@
-"""The numbers that runs should give, from `config/expected.yaml`. Planning reads them too, so no table library is imported here."""
+"""The expected numbers of runs, from `config/expected.yaml`. The plan imports this module, so it imports no table library."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +13,7 @@ from classlens.errors import InputError
 
 
 class Row(Section):
-    """The cells that choose a row of a table, and the number that the row should hold."""
+    """The cells that identify a row of a table, and the expected number in this row."""
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
     __pydantic_extra__: dict[str, str]
@@ -21,7 +21,7 @@ class Row(Section):
     model: str
     """Name of the model."""
     value: float
-    """The number."""
+    """Expected number."""
 
 
 class Group(Section):
@@ -30,19 +30,19 @@ class Group(Section):
     what: str
     """What the numbers are, with their unit."""
     table: str
-    """Table of the run that ours stand in."""
+    """Table of the run with which the numbers are compared."""
     column: str
     """Column of the table."""
     tolerance: Annotated[float, Field(ge=0)]
-    """Largest difference from ours, in the unit of the column."""
+    """Largest accepted difference, in the unit of the column."""
     source: str
-    """Where the numbers come from."""
+    """Where the expected numbers come from."""
     rows: list[Row]
-    """The rows of the table, and their numbers."""
+    """Rows of the table with their expected numbers."""
 
 
 def of_run(path: Path, run: str) -> list[Group]:
-    """The numbers that a run should give; none where nobody expects any.
+    """Return the expected numbers of a run, or an empty list for a run without any.
 
     Args:
         path: `expected.yaml`.
@@ -62,5 +62,5 @@ def of_run(path: Path, run: str) -> list[Group]:
     known = {table.name for table in TABLES}
     for group in (group for groups in runs.values() for group in groups):
         if group.table not in known:
-            raise InputError(f"{path}: {group.table!r} is no table; tables are {', '.join(sorted(known))}")
+            raise InputError(f"{path}: {group.table!r} is not a table; choose one of {', '.join(sorted(known))}")
     return runs.get(run, [])

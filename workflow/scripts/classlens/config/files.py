@@ -1,7 +1,7 @@
-"""Reading YAML and JSON files that people write: plain values only, each name once, and nothing that grows or refers to itself.
+"""Strict reading of YAML and JSON files that people write: plain values, unique keys, no recursive or expanding aliases.
 
-Snakemake reads a `--configfile` before the workflow begins; the workflow reads the same file again with what is here, because Snakemake
-takes the last of two equal names and says nothing.
+Snakemake reads a `--configfile` before the workflow starts. The workflow reads the file again with this module, because Snakemake silently
+keeps the last of two equal keys.
 """
 
 import json
@@ -16,20 +16,20 @@ import yaml
 from classlens.errors import InputError, first_line, printable
 
 PROGRAM = "__use_yte__"
-"""Key by which a file asks Snakemake to run the expressions in it."""
+"""Key that makes Snakemake execute the expressions in a config file."""
 
 LARGEST, DEEPEST, LONGEST = 200_000, 64, 4096
-"""Values that a config holds at most, levels of nesting, and characters of a text."""
+"""Limits of a config: number of values, levels of nesting, and characters of a text."""
 
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-"""Line breaks, other control characters and half characters, which no name or path of a config has."""
+"""Line breaks, other control characters and surrogates, which no text in a config may contain."""
 
 
 def load(path: Path) -> Any:
-    """Return what a YAML or JSON file holds.
+    """Return the content of a YAML or JSON file.
 
     Raises:
-        InputError: it cannot be read, is neither YAML nor JSON in UTF-8, has one name twice in a mapping, or is a program to Snakemake.
+        InputError: the file cannot be read, is neither YAML nor JSON in UTF-8, repeats a key in a mapping, or makes Snakemake execute code.
     """
     try:
         content = _parsed(path.read_text(encoding="utf-8-sig"))
@@ -41,13 +41,11 @@ def load(path: Path) -> Any:
         raise InputError(f"config {path} is not UTF-8: save it in that encoding") from None
     except RecursionError:
         raise InputError(f"config {path} is nested too deeply: write it with at most {DEEPEST} levels") from None
-    # Constructors of values with explicit tags (`!!bool x`) raise what their own code happens to raise.
+    # PyYAML's constructors of values with explicit tags (`!!bool x`) let any error of their own code through.
     except (yaml.YAMLError, ValueError, ArithmeticError, LookupError, AttributeError, TypeError) as error:
         raise InputError(printable(f"config {path} is not YAML: {' '.join(str(error).split()) or first_line(error)}")) from None
     if isinstance(content, dict) and PROGRAM in content:
-        raise InputError(
-            f"config {path} has the key `{PROGRAM}`, which makes Snakemake run what is in it: a config is data, remove the key"
-        )
+        raise InputError(f"config {path} has the key `{PROGRAM}`, which makes Snakemake execute code in the file: remove the key")
     return content
 
 
@@ -55,7 +53,7 @@ def unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """Return a JSON object's pairs as a dictionary, for `json.loads(..., object_pairs_hook=unique)`.
 
     Raises:
-        InputError: two pairs have one name.
+        InputError: two pairs have the same name.
     """
     result: dict[str, Any] = {}
     for name, value in pairs:
@@ -66,10 +64,10 @@ def unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def check_plain(config: Any) -> None:
-    """Raise an InputError for what a config cannot hold.
+    """Raise an InputError if a config contains a value that is not allowed.
 
-    Keys are texts, values are texts, finite numbers, booleans, null, lists and mappings; texts are printable and not endless, and the whole
-    is of a size that can be worked through, also where YAML aliases repeat or contain each other.
+    Keys must be texts; values must be texts, finite numbers, booleans, null, lists or mappings. Texts must be printable. The limits
+    `LARGEST`, `DEEPEST` and `LONGEST` apply after YAML aliases have been expanded.
     """
     count = 0
     waiting: list[tuple[tuple[Any, ...], Any]] = [((), config)]
@@ -90,7 +88,7 @@ def check_plain(config: Any) -> None:
 
 
 def place(path: Iterable[Any]) -> str:
-    """Return the name of a place in a config, as people write it: `models.m.arch`."""
+    """Return a path of keys in a config as text, such as `models.m.arch`."""
     return ".".join(str(part) for part in path) or "the config"
 
 
@@ -107,7 +105,7 @@ def _check_value(value: Any, path: tuple[Any, ...]) -> None:
     elif isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"config key `{place(path)}` is {value}: give a finite number")
     elif value is not None and not isinstance(value, bool | int | float):
-        raise InputError(f"config key `{place(path)}` is a {type(value).__name__} to YAML: write it in quotes")
+        raise InputError(f"config key `{place(path)}` has the YAML type {type(value).__name__}: write it in quotes")
 
 
 def _check_text(text: str, path: tuple[Any, ...]) -> None:
@@ -118,11 +116,11 @@ def _check_text(text: str, path: tuple[Any, ...]) -> None:
 
 
 def _twice(name: str) -> InputError:
-    return InputError(f"the name {name!r} stands twice in one mapping: rename or remove one of them")
+    return InputError(f"the name {name!r} appears twice in one mapping: rename or remove one of them")
 
 
 def _parsed(text: str) -> Any:
-    """Return what a text holds as JSON or else, as Snakemake does, as YAML."""
+    """Return the content of a text, parsed as JSON or else as YAML, like Snakemake does."""
     try:
         return json.loads(text, object_pairs_hook=unique)
     except ValueError:
@@ -130,7 +128,7 @@ def _parsed(text: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, which takes the last of equal names, made strict."""
+    """PyYAML's safe loader, except that it refuses duplicate keys instead of keeping the last."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -143,6 +141,6 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Merge mappings (`<<`), keeping each name once: merges of merges would double their length at every level."""
+        """Merge mappings (`<<`) and keep each key once: otherwise, nested merges grow exponentially."""
         super().flatten_mapping(node)
         node.value = list({(key.tag, str(key.value)): (key, value) for key, value in node.value}.values())

@@ -1,7 +1,7 @@
-"""What a config asks for, as the rules need it: models and their twins, images, shards, settings, figures and tables.
+"""The plan of a run, which rules read: models and their random twins, images, shards, settings, figures and tables.
 
-The workflow builds one `Plan` whenever it is parsed, so this module imports neither torch nor any table library, and a missing data set
-or checkpoint is found before anything starts.
+The workflow builds one `Plan` whenever it is parsed. This module therefore imports neither torch nor a table library, and missing data
+sets and checkpoints are found before any job starts.
 """
 
 import hashlib
@@ -25,22 +25,22 @@ from classlens.storage.provenance import different, sha256_of
 
 NEED_MASKS = ("context", "tokens")
 WEIGHTS = ("pretrained", "random", "trained")
-"""Weights that are no file's."""
+"""Values of `weights` that are not the path of a checkpoint."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """One model of a run.
+    """One model of a run, which may be a random twin.
 
     Attributes:
-        name: its name in the config, or that of a random twin.
-        label: its name for people.
-        dataset: name of the data set that it is analysed on.
-        analyses: that are made of it.
-        settings: of a random twin those of its model.
-        twins: names of the random twins that it is compared with; they may be another model's.
-        twin_of: of a random twin, the name of its model.
-        seed: of its random weights.
+        name: name in the config, or the generated name of a random twin.
+        label: name in figures and tables.
+        dataset: name of the data set that the model is analysed on.
+        analyses: analyses of the model.
+        settings: settings in the config; a random twin has those of its model.
+        twins: names of the random twins that the model is compared with, which may be another model's.
+        twin_of: name of the model that this is a random twin of, or None.
+        seed: seed of random weights.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Model:
 
     @property
     def is_reference(self) -> bool:
-        """Whether it is a random twin that other models are compared with, and nothing else."""
+        """Whether the model is a random twin that serves only for comparison with other models."""
         return self.twin_of is not None and self.analyses == ("identifiability",)
 
     @property
@@ -63,20 +63,20 @@ class Model:
 
     @property
     def needs_classes(self) -> bool:
-        """Whether its weights or its class embedding come from a file, whose rows must be in the order of the data set's classes."""
+        """Whether the weights or the class embedding come from a file, whose rows must follow the data set's class order."""
         return self.weights not in ("random", "trained") or self.settings.class_embedding is not None
 
 
 class Plan:
-    """The work that a resolved config stands for.
+    """The plan of a run, made from its resolved config.
 
     Args:
         config: from `reading.resolve`.
         results: folder of the run's results.
-        memory: file that remembers the hashes of files outside the workflow (`fingerprints.Fingerprints`).
+        memory: file with the fingerprints of files outside the workflow (`fingerprints.Fingerprints`).
 
     Raises:
-        InputError: data sets, mask folders or checkpoints are missing, each in a line of its own.
+        InputError: data sets, mask folders or checkpoints are missing. The message has one line for each problem.
     """
 
     def __init__(self, config: Config, results: str, memory: Path | None = None):
@@ -95,7 +95,7 @@ class Plan:
             raise InputError("\n".join(dict.fromkeys(problems)))
 
     def _checks(self) -> Iterator[Callable[[], object]]:
-        """What must be there before anything starts; each raises an InputError, and all of them are told at once."""
+        """Yield the checks of all files that must exist before any job starts. Each check raises an InputError if a file is missing."""
         for name, model in self.config.models.items():
             dataset = self.datasets[dataset_of(model, self.config)]
             yield partial(_check_dataset, dataset)
@@ -107,24 +107,24 @@ class Plan:
                 yield partial(_check_probe_split, dataset)
 
     def _published_checks(self) -> Iterator[Callable[[], object]]:
-        """What is left to check where nothing but published results is used."""
+        """Yield the checks that published results need."""
         for name in self.published.datasets if self.published else ():
             yield partial(self.datasets[name].shards, self.datasets[name].eval_split)
 
     # Data sets
 
     def made(self) -> tuple[list[str], list[str]]:
-        """Names of the data sets that the workflow draws, and of those that it unpacks."""
+        """Return the names of the data sets that the workflow generates, and the names of the data sets that it unpacks."""
         drawn = [name for name, dataset in self.datasets.items() if dataset.is_generated]
         return drawn, [name for name, dataset in self.datasets.items() if dataset.archive]
 
     def used(self) -> list[PlannedDataset]:
-        """The data sets that some model is analysed on."""
+        """Return the data sets that models are analysed on, sorted by name."""
         names = {model.dataset for model in self.models.values()}
         return [dataset for name, dataset in sorted(self.datasets.items()) if name in names]
 
     def eval_shards(self, model: str) -> list[str]:
-        """Names of the shards of the images that a model is analysed on."""
+        """Return the names of the shards that a model is analysed on."""
         dataset = self.datasets[self.models[model].dataset]
         return dataset.shards(dataset.eval_split)
 
@@ -132,7 +132,7 @@ class Plan:
 
     @cached_property
     def models(self) -> dict[str, Model]:
-        """Models and random twins by name, each model's twins after it."""
+        """The models and random twins by name. Each model is followed by its twins."""
         models, seed, labels = {}, self.config.seed, self._labels()
         for name, settings in self.config.models.items():
             label, dataset = labels[name], dataset_of(settings, self.config)
@@ -145,13 +145,13 @@ class Plan:
 
     @cached_property
     def presented(self) -> list[str]:
-        """Return the names of the models that some figure or table names; of random twins that are references only, the first one."""
+        """The names of the models in figures and tables. Of twins that serve only for comparison, only each model's first is included."""
         items = FIGURES + TABLES
         named = [name for name, model in self.models.items() if name in self.explored or not model.is_reference]
         return [name for name in named if any(name in self.models_of(item) for item in items)]
 
     def _labels(self) -> dict[str, str]:
-        """Return the models' names for people; where two have one label, their names in the config tell them apart."""
+        """Return the label of each model by name. Models that share a label get their name in the config added in brackets."""
         labels = {name: model.label or name for name, model in self.config.models.items()}
         shared = {label for label, number in Counter(labels.values()).items() if number > 1}
         return {name: f"{label} ({name})" if label in shared else label for name, label in labels.items()}
@@ -161,23 +161,24 @@ class Plan:
         return tuple(own_twins(name, self.config.models[name], self.protocol))
 
     def _compared_with(self, name: str) -> tuple[str, ...]:
-        """Return the names of the random twins that a model is compared with: its own, or those that it borrows."""
+        """Return the names of the random twins that a model is compared with: its own, or another model's."""
         asked = self.config.models[name].random_twin
         return self._own_twins(asked if isinstance(asked, str) else name)
 
     def _asked(self, model: ModelSettings) -> list[Analysis]:
-        """Return the analyses that the config asks for: the model's own list, or the global one."""
+        """Return the analyses that the config requests for a model: the model's own list, or the global one."""
         return self.config.analyses if model.analyses is None else model.analyses
 
     def _analyses(self, model: ModelSettings, asked: list[Analysis]) -> tuple[Analysis, ...]:
-        """Return the analyses of those asked for, without those that need masks where there are none."""
+        """Return the requested analyses of a model, except those that need masks if its data set has no masks."""
         has_masks = self.datasets[dataset_of(model, self.config)].has_masks
         return tuple(name for name in asked if has_masks or name not in NEED_MASKS)
 
     def _twin_analyses(self, name: str) -> tuple[Analysis, ...]:
         """Return the analyses of a model's random twins.
 
-        Where the config lists more than `identifiability`, `memories` come with them if a model that is compared with the twins has them.
+        If the config lists more than `identifiability`, the twins also get `memories` if a model that is compared with them has this
+        analysis.
         """
         model = self.config.models[name]
         asked: set[Analysis] = {"identifiability"}
@@ -193,9 +194,9 @@ class Plan:
 
     @cached_property
     def measured_together(self) -> dict[str, list[str]]:
-        """Return the random twins that one job makes and measures, by model; they have no analysis but `identifiability`.
+        """The names of the random twins that one job creates and measures together, by model. Their only analysis is `identifiability`.
 
-        Published results hold what that job made, so that there is nothing to measure.
+        The dictionary is empty for published results, which already contain the measures.
         """
         found: dict[str, list[str]] = {}
         for model in self.models.values():
@@ -205,25 +206,29 @@ class Plan:
 
     @cached_property
     def measured_alone(self) -> list[str]:
-        """Names of the models that have jobs of their own for every step."""
+        """The names of the models that have their own job for every step."""
         together = {twin for twins in self.measured_together.values() for twin in twins}
         return [name for name in self.models if name not in together]
 
     @cached_property
     def explored(self) -> list[str]:
-        """Return the names of the models that the explorer shows; of a model's random twins, the first one."""
+        """The names of the models that the explorer shows, with the first random twin of each model."""
         return [name for name, model in self.models.items() if not model.twin_of or name == self._own_twins(model.twin_of)[0]]
 
     def models_with(self, analysis: str) -> list[str]:
-        """Names of the models that an analysis is made for."""
+        """Return the names of the models that have an analysis."""
         return [model.name for model in self.models.values() if analysis in model.analyses]
 
     def trained(self) -> list[str]:
-        """Names of the models that the workflow trains."""
+        """Return the names of the models that the workflow trains."""
         return [model.name for model in self.models.values() if model.weights == "trained"]
 
     def _checkpoint(self, name: str) -> Path | None:
-        """The checkpoint of a config's model, which must have the hash that is pinned; None for other weights."""
+        """Return the path of a model's checkpoint, or None for other weights.
+
+        Raises:
+            InputError: the checkpoint is missing, or its sha256 differs from the config's.
+        """
         model = self.config.models[name]
         if model.weights in WEIGHTS:
             return None
@@ -237,14 +242,18 @@ class Plan:
         return path
 
     def _class_embedding(self, name: str) -> Path | None:
-        """The class embedding that a config's model has instead of its head; None for none."""
+        """Return the path of the class embedding that replaces a model's head, or None.
+
+        Raises:
+            InputError: the file is missing.
+        """
         embedding = self.config.models[name].class_embedding
         if embedding and not Path(embedding.file).is_file():
             raise InputError(f"config key `models.{name}.class_embedding`: there is no file {embedding.file}")
         return Path(embedding.file) if embedding else None
 
     def files_of_model(self, name: str) -> dict[str, str]:
-        """Paths of a model's checkpoint and class embedding; empty where it has none."""
+        """Return the paths of a model's `checkpoint` and `class_embedding`, an empty text for a file that the model does not have."""
         model = self.models[name]
         found = {
             "checkpoint": None if model.twin_of else self._checkpoint(name),
@@ -253,18 +262,24 @@ class Plan:
         return {what: str(path or "") for what, path in found.items()}
 
     def hashes_of_model(self, name: str) -> list[str | None]:
-        """Hashes of a model's checkpoint and class embedding."""
+        """Return the sha256 of a model's checkpoint and class embedding, without files that the model does not have."""
         return self.fingerprints.of(path for path in self.files_of_model(name).values() if path)
 
-    # Settings of the steps, each without what the step does not depend on
+    # Settings of the steps. Each step gets only the settings that it depends on.
 
     def step(self, kind: type[Step], *sections: Section, **values: Any) -> Step:
-        """Return the settings of a step, from some sections of the config, from those that the whole run shares, and further values."""
+        """Return the settings of a step.
+
+        Args:
+            kind: class of the step.
+            sections: sections of the config to take settings from, besides the top level and `compute`.
+            values: further settings, which override those of the sections.
+        """
         found = {name: value for section in (self.config, self.config.compute, *sections) for name, value in section}
         return kind(**{name: value for name, value in (found | values).items() if name in kind.model_fields})
 
     def model_step(self, name: str) -> steps.ModelStep:
-        """What a model's weights, self-check and transform depend on, beside the contents of its files."""
+        """Return the settings that a model's weights, self-check and transform depend on, besides the contents of its files."""
         model = self.models[name]
         weights = model.weights if model.weights in WEIGHTS else "checkpoint"
         return self.step(
@@ -277,7 +292,7 @@ class Plan:
         return model.settings.class_embedding or ComparisonSettings()
 
     def twins_step(self, name: str) -> steps.TwinsStep:
-        """What the random twins of a model that are measured together, and their measures, depend on, beside the images."""
+        """Return the settings that a model's jointly measured random twins and their measures depend on, besides the images."""
         model = self.models[name]
         sections = (model.settings, self.config.hidden_states, self.config.projection, self._comparison(model))
         seeds = [self.models[twin].seed for twin in self.measured_together[name]]
@@ -285,24 +300,24 @@ class Plan:
         return self.step(steps.TwinsStep, *sections, seeds=seeds, weights="random", num_classes=num_classes)
 
     def training_step(self, name: str) -> steps.TrainingStep:
-        """What a model that the workflow trains depends on, beside its images."""
+        """Return the settings that the training of a model depends on, besides the images."""
         model = self.models[name]
         return self.step(steps.TrainingStep, model.settings, num_classes=self.datasets[model.dataset].num_classes)
 
     def probe_step(self, dataset: str) -> steps.ProbeStep:
-        """What linear probes depend on, beside the hidden states."""
+        """Return the settings that linear probes on a data set depend on, besides the hidden states."""
         split, analysed = self.datasets[dataset].probe_split, self.datasets[dataset].eval_split
         training = f"{split} split" if split else f"halves of the {analysed} split, each tested on the other"
         return self.step(steps.ProbeStep, training=training)
 
     def perturbation_step(self, model: str) -> steps.PerturbationStep:
-        """What perturbations depend on, beside model and images."""
+        """Return the settings that a model's perturbations depend on, besides model and images."""
         return self.step(steps.PerturbationStep, analyses=[name for name in ("attention", "tokens") if name in self.models[model].analyses])
 
     # Figures and tables
 
     def files_of(self, items: tuple[Item, ...]) -> dict[str, list[str]]:
-        """Names of the figures or tables of this run, by letter."""
+        """Return the names of the figures or tables of this run, by letter."""
         result: dict[str, list[str]] = {}
         for item in items:
             if models := self.models_of(item):
@@ -310,15 +325,15 @@ class Plan:
         return result
 
     def figures(self) -> dict[str, list[str]]:
-        """Names of the figures of this run, by letter."""
+        """Return the names of the figures of this run, by letter."""
         return self.files_of(FIGURES)
 
     def tables(self) -> dict[str, list[str]]:
-        """Names of the tables of this run, by letter."""
+        """Return the names of the tables of this run, by letter."""
         return self.files_of(TABLES)
 
     def without_masks(self) -> dict[str, list[Item]]:
-        """The figures and tables that were asked for and are not made for lack of masks, by data set."""
+        """Return the requested figures and tables that are left out because a data set has no masks, by data set."""
         lacking: dict[str, list[Item]] = {}
         for dataset in (dataset for dataset in self.used() if not dataset.has_masks):
             asked = {name for model in self.models.values() if model.dataset == dataset.name for name in self._asked(model.settings)}
@@ -326,26 +341,26 @@ class Plan:
         return lacking
 
     def models_of(self, item: Item) -> list[str]:
-        """Return the names of the models that a figure or table shows, and of the random twins that it compares them with."""
+        """Return the names of the models in a figure or table, including the random twins that it compares them with."""
         models = [name for name, model in self.models.items() if self._is_shown(item, model)]
         return [model for model in models if self.datasets[self.models[model].dataset].has_masks] if item.masks else models
 
     def _is_shown(self, item: Item, model: Model) -> bool:
-        """Return whether a figure or table shows a model, or compares another with it."""
+        """Return whether a figure or table shows a model, or compares another model with it."""
         if not (item.against_twins and model.twin_of):
             return item.analysis in model.analyses
         return any(model.name in other.twins and item.analysis in other.analyses for other in self.models.values())
 
     def table_step(self, models: list[str]) -> steps.TableStep:
-        """What a table of these models depends on, beside their measures."""
+        """Return the settings that a table of these models depends on, besides their measures."""
         return self.step(steps.TableStep, models=self._named(models))
 
     def figure_step(self, models: list[str]) -> steps.FigureStep:
-        """What a figure of these models depends on, beside their measures and the style file."""
+        """Return the settings that a figure of these models depends on, besides their measures and the style file."""
         return self.step(steps.FigureStep, self.config.figures, models=self._named(models))
 
     def _named(self, models: list[str]) -> list[dict[str, Any]]:
-        """Names and labels of models, and their random twins among them."""
+        """Return the name and label of each model, and the model's twins if they are in the list too."""
         return [
             {"name": item.name, "label": item.label, "twin_of": item.twin_of, "twins": [twin for twin in item.twins if twin in models]}
             for item in map(self.models.__getitem__, models)
@@ -353,11 +368,11 @@ class Plan:
 
     @property
     def formats(self) -> list[str]:
-        """The formats of figures, those first that a browser shows best."""
+        """The formats of figures, starting with the best format for a browser."""
         return [form for form in ("svg", "png", "pdf") if form in self.config.figures.formats]
 
     def explorer_step(self) -> steps.ExplorerStep:
-        """What the explorer's page depends on, beside its models' files."""
+        """Return the settings that the explorer's page depends on, besides the files of its models."""
         shown = [
             {"name": item.name, "label": item.label, "dataset": item.dataset, "twin_of": item.twin_of}
             for item in map(self.models.__getitem__, self.explored)
@@ -365,18 +380,18 @@ class Plan:
         return self.step(steps.ExplorerStep, models=shown)
 
     def sanity_step(self, models: list[Model]) -> steps.SanityStep:
-        """What is looked at for signs that something else was measured than was meant."""
+        """Return the settings of the sanity checks."""
         named = [{"name": model.name, "label": model.label, "dataset": model.dataset} for model in models]
         return self.step(steps.SanityStep, models=named, datasets=[dataset.name for dataset in self.used()])
 
     def report_step(self, items: list[Item], without_masks: list[str], code: dict[Any, str], lock: str) -> steps.ReportStep:
-        """What the report says of these tables, and of the run.
+        """Return the settings of the report.
 
         Args:
-            items: the tables.
-            without_masks: what was asked for and is not made for lack of masks.
-            code: hashes of all programs.
-            lock: hash of the environment's lock file.
+            items: tables of the report.
+            without_masks: requested figures and tables that are left out because masks are missing.
+            code: sha256 of each program.
+            lock: sha256 of the environment's lock file.
         """
         return self.step(
             steps.ReportStep,
@@ -387,32 +402,43 @@ class Plan:
         )
 
     def _style(self) -> Path | None:
-        """The matplotlib style file that figures are drawn with, beside that of classlens."""
+        """Return the path of the config's matplotlib style file, or None.
+
+        Raises:
+            InputError: the file is missing.
+        """
         style = self.config.figures.style
         if style and not Path(style).is_file():
             raise InputError(f"config key `figures.style`: there is no file {style}")
         return Path(style) if style else None
 
     def style_hash(self) -> str | None:
-        """Hash of the style file, where there is one."""
+        """Return the sha256 of the config's matplotlib style file, or None."""
         style = self._style()
         return self.fingerprints.of([style])[0] if style else None
 
 
 def twin_seed(seed: int, number: int) -> int:
-    """Return the seed of a model's random twin: the run's own for the first, and numbers far from any other run's for the others."""
+    """Return the seed of a model's random twin.
+
+    The first twin has the seed of the run. The others have hashed seeds, which are unlikely to be the seed of another run.
+
+    Args:
+        seed: seed of the run.
+        number: number of the twin, from 0.
+    """
     return seed if number == 0 else int(hashlib.sha256(f"random twin {number} of seed {seed}".encode()).hexdigest()[:8], 16)
 
 
 def _check_dataset(dataset: PlannedDataset) -> None:
-    """Raise an InputError where images, classes or masks are missing."""
+    """Raise an InputError if images, classes or masks are missing."""
     dataset.shards(dataset.eval_split)
     _ = dataset.num_classes, dataset.has_masks
     dataset.check_masks()
 
 
 def _check_probe_split(dataset: PlannedDataset) -> None:
-    """Raise an InputError where linear probes have too few images to be fitted on."""
+    """Raise an InputError if a data set has too few images to fit linear probes."""
     if split := dataset.probe_split:
         dataset.shards(split)
     elif dataset.settings.images_per_class == 1:
@@ -424,7 +450,7 @@ def _check_probe_split(dataset: PlannedDataset) -> None:
 
 
 def _problem(check: Callable[[], object]) -> InputError | None:
-    """The error that a check raises."""
+    """Return the error that a check raises, or None."""
     try:
         check()
     except InputError as error:

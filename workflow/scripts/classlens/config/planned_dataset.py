@@ -1,4 +1,4 @@
-"""What the rules must know of a data set before any of its files is read: folders, splits, shards, and what its tables depend on."""
+"""The plan of a data set before its files are read: folders, splits, shards, and everything that its tables depend on."""
 
 import os
 from dataclasses import replace
@@ -26,7 +26,7 @@ class PlannedDataset:
         config: from `reading.resolve`.
         results: folder of the run's results.
         fingerprints: hashes of files outside the workflow.
-        facts: what published results say of it (`published`); None for one that is looked at here.
+        facts: facts from published results (`published`); None for a data set whose files are on this machine.
     """
 
     def __init__(self, name: str, config: Config, results: str, fingerprints: Fingerprints, facts: DatasetFacts | None):
@@ -38,34 +38,34 @@ class PlannedDataset:
 
     @property
     def is_generated(self) -> bool:
-        """Whether the workflow draws it itself."""
+        """Whether the workflow generates the images."""
         return self.settings.kind == "shapes" and not self.settings.root
 
     @property
     def archive(self) -> Archive | None:
-        """The official archive that it is unpacked from; None for other kinds, and for folders of images."""
+        """The official archive that the data set is unpacked from; None for other kinds and for image folders."""
         if self.settings.kind not in ARCHIVES or (self._given_root / self.eval_split).is_dir():
             return None
         return ARCHIVES[self.settings.kind]
 
     @property
     def _given_root(self) -> Path:
-        """The folder that the config names."""
+        """The folder in the config."""
         return Path(self.settings.root or "")
 
     @property
     def is_made(self) -> bool:
-        """Whether the workflow makes the folder of images itself."""
+        """Whether the workflow creates the image folder, by generating or unpacking."""
         return self.is_generated or self.archive is not None
 
     @property
     def root(self) -> str:
-        """Folder of its images; one that the workflow makes lies among the results."""
+        """The image folder; it lies in the results folder if the workflow creates it."""
         return f"{self._results}/data/{self.name}/images" if self.is_made else str(self.settings.root)
 
     @property
     def layout(self) -> Dataset:
-        """Where it lies."""
+        """The layout of the data set's files and the order of its classes."""
         kind = self.settings.kind
         return Dataset(
             kind="imagefolder" if kind in ARCHIVES else kind,
@@ -83,7 +83,7 @@ class PlannedDataset:
         """Whether the analysed images have object masks.
 
         Raises:
-            InputError: the config names a folder of masks that is not there, or has none of the analysed split.
+            InputError: the config's mask folder is missing, or contains no masks for the analysed split.
         """
         if self._facts:
             return self._facts.masks
@@ -98,20 +98,20 @@ class PlannedDataset:
         return False
 
     def check_masks(self) -> None:
-        """Raise an InputError where a split has a folder of masks and its images lack them."""
+        """Raise an InputError if a split has a mask folder and some of its images have no mask."""
         for split in () if self.is_made else self.splits:
             mask_files.check(self.layout, split, self._listed(split))
 
     @property
     def probe_split(self) -> str | None:
-        """Name of the split that linear probes are fitted on; None where there is none beside the analysed one."""
+        """The name of the split for linear probes; None if it is missing or is the analysed split."""
         split = self.settings.probe_split_name
         exists = self.is_made or (self.layout.home / split).is_dir()
         return split if exists and split != self.eval_split else None
 
     @property
     def splits(self) -> list[str]:
-        """Names of the splits that the run uses."""
+        """The names of the splits that the run uses."""
         if self._facts:
             return list(self._facts.images)
         probed = any("probes" in (self._run.analyses if model.analyses is None else model.analyses) for model in self._models)
@@ -123,17 +123,17 @@ class PlannedDataset:
         return any(model.weights == "trained" for model in self._models)
 
     def images_per_class(self) -> dict[str, int | None]:
-        """How many images of each class a split has in this run, by split; None for all."""
+        """Return the number of images per class that this run uses, by split; None means all."""
         counts = {self.settings.probe_split_name: self.settings.probe_images_per_class}
         if self.is_generated or self._is_trained_on:
             counts[self.train_split] = self.settings.train_images_per_class if self.is_generated else None
         return {**counts, self.eval_split: self.settings.images_per_class}
 
     def image_count(self, split: str) -> int:
-        """How many images a split has in this run.
+        """Return the number of images of a split that this run uses.
 
         Raises:
-            InputError: the data set, the split or enough images are missing.
+            InputError: the data set or the split is missing, or has too few images.
         """
         if self._facts:
             return self._facts.images[split]
@@ -146,7 +146,7 @@ class PlannedDataset:
         return len(self._listed(split))
 
     def _listed(self, split: str) -> list[Image]:
-        """The images of a split of a data set that is there, in order."""
+        """Return the images of a split in order, for a data set on this machine."""
         if split not in self._images:
             self._images[split] = self.layout.images(split, self.images_per_class()[split])
         return self._images[split]
@@ -163,7 +163,7 @@ class PlannedDataset:
         """Return the names of a split's shards.
 
         Raises:
-            InputError: there are too many, or as for `image_count`.
+            InputError: there are too many shards, or `image_count` fails.
         """
         images = self.image_count(split)
         try:
@@ -173,7 +173,7 @@ class PlannedDataset:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes that a model of this data set tells apart."""
+        """The number of classes that a model of this data set distinguishes."""
         if self.settings.kind == "shapes":
             return self.settings.num_classes
         if self.settings.kind == "imagenet_s" or self.settings.classes == "imagenet":
@@ -184,19 +184,19 @@ class PlannedDataset:
 
     @cached_property
     def _class_ids(self) -> list[str]:
-        """Ids of its own classes in the order of their indices, which all splits share."""
+        """The class ids of the data set in index order, for all splits."""
         return dataset_classes.class_ids(replace(self.layout, class_splits=tuple(self.class_splits)), self.eval_split)
 
     @property
     def class_splits(self) -> list[str]:
-        """Splits that share one list of classes, in the order in which each must have those of the next (`datasets.Dataset`)."""
+        """The splits that share one list of classes. Each split must have all classes of the next one (`layouts.Dataset`)."""
         if self.is_made or self.layout.kind != "imagefolder" or self.settings.classes == "imagenet":
             return []
         used = [split for split in (self.train_split, self.probe_split, self.eval_split) if split in self.splits]
         return list(dict.fromkeys(used))
 
     def class_step(self, split: str) -> ClassListStep:
-        """How its classes are numbered."""
+        """Return the settings of the list of classes."""
         return ClassListStep.model_validate(
             {
                 "kind": self.layout.kind,
@@ -209,17 +209,17 @@ class PlannedDataset:
         )
 
     def class_content(self) -> list[str | None]:
-        """What the list of its classes depends on, beside settings: where it comes from, and of folders their names in order, as a hash."""
+        """Return what the list of classes depends on besides settings: its source, and a hash of the ordered names of class folders."""
         named = self.settings.classes if self.settings.classes in (None, "imagenet") else "as listed"
         listed = self.layout.kind == "imagefolder" and named != "imagenet" and not self.is_made
         return [named, sha256_of(*self._class_ids) if listed else None]
 
     def facts(self) -> DatasetFacts:
-        """Return what must be known of it to plan without it: the number of images of each split, and whether they have masks."""
+        """Return the facts that planning needs without the data set: the number of images of each split, and whether they have masks."""
         return DatasetFacts(images={split: self.image_count(split) for split in self.splits}, masks=self.has_masks)
 
     def manifest_step(self, split: str) -> ManifestStep:
-        """How the images of a split are chosen."""
+        """Return the settings of a split's manifest."""
         return ManifestStep(
             **dict(self.class_step(split)),
             images_per_class=self.images_per_class()[split],
@@ -228,12 +228,15 @@ class PlannedDataset:
         )
 
     def manifest_content(self, split: str) -> list[str | None]:
-        """What a manifest depends on, beside settings: the names, relative to the root, and contents of images and masks."""
+        """Return what a manifest depends on besides settings: the source of its classes, and a hash of its images and masks.
+
+        The hash covers paths relative to the root, and contents.
+        """
         return [self.class_content()[0], self._content(split)]
 
     def _content(self, split: str) -> str | None:
         if self.is_made:
-            return None  # the folder that the workflow makes is an input of the rule instead
+            return None  # a folder that the workflow creates is an input of the rule instead
         layout = self.layout
         names = [*files_of(self._listed(split)), *(os.path.relpath(file, layout.root) for file in layout.class_files())]
         digests = self._fingerprints.of(os.path.join(layout.root, name) for name in names)
@@ -241,15 +244,15 @@ class PlannedDataset:
         return sha256_of(*found, *layout.class_folders(split), *(self._class_ids if self.class_splits else ()))
 
     def shapes_step(self) -> ShapesStep:
-        """How the generated data set is drawn."""
+        """Return the settings of the generated data set."""
         splits = {split: count or 0 for split, count in self.images_per_class().items()}
         return ShapesStep(num_classes=self.settings.num_classes, splits=splits, seed=self._run.seed)
 
     def archive_step(self, split: str) -> ArchiveStep:
-        """Which images of an archive are unpacked."""
+        """Return the settings for unpacking a split of an archive."""
         return ArchiveStep.model_validate({"kind": self.settings.kind, "split": split, "images_per_class": self.images_per_class()[split]})
 
     def archive_content(self) -> str:
-        """Hash of the archive; none of one that is fetched, which has the published hash."""
+        """Return a hash of the archive's files. It is constant for a downloaded archive, whose published hash is checked instead."""
         files = [] if self.settings.download else ARCHIVES[self.settings.kind].files(self._given_root)
         return sha256_of(*map(str, self._fingerprints.of(files)))

@@ -1,7 +1,7 @@
-"""Results folders that hold what others published: tables and projections, and neither images nor models (`publication`, `adoption`).
+"""Published results of other people: folders with tables and projections, but without images and models (`publication`, `adoption`).
 
-Such a folder has a `published.json`, which says what planning must know of the data sets, and size and sha256 of every file. The workflow
-takes everything in it for given and makes tables and figures from it, as it does from its own results.
+The `published.json` of such a folder holds the facts that planning needs about the data sets, and the size and sha256 of every file. The
+workflow does not compute these files again, and makes tables and figures from them as from its own results.
 """
 
 import json
@@ -21,15 +21,15 @@ from classlens.storage.provenance import sha256
 MANIFEST = "published.json"
 CONFIG = "config.yaml"
 
-# Settings that may differ from the publisher's: how figures look and how computations run.
+# Sections that may differ from the publisher's config, because they change only how figures look and how computations run.
 FREE = ("compute", "figures", "hub")
 
 DRAWN = ("explorer", "figures", "report")
-"""Folders of what a browser shows, and may run scripts of."""
+"""Folders with files that a browser opens, and that may contain scripts."""
 
 
 class DatasetFacts(Section):
-    """What planning must know of a data set whose images are not there."""
+    """The facts that planning needs about a data set without its images."""
 
     images: dict[str, Annotated[int, Field(ge=1, le=2**31 - 1)]]
     """Number of images of each split."""
@@ -38,12 +38,12 @@ class DatasetFacts(Section):
 
 
 class Published(Section):
-    """What `published.json` holds."""
+    """The content of `published.json`."""
 
     run: str
     """Name of the run."""
     config: dict[str, Any]
-    """Its config, without folders."""
+    """Config of the run, without folders."""
     datasets: dict[str, DatasetFacts]
     """Facts about each data set."""
     files: dict[str, str]
@@ -53,10 +53,10 @@ class Published(Section):
 
 
 def facts(results: str | Path) -> Published | None:
-    """Return what `published.json` says, of results that were adopted; None for a run's own results.
+    """Return the content of `published.json` in adopted results, or None for a run's own results.
 
     Raises:
-        InputError: it is damaged, or the folder holds links, which `adopt` never makes.
+        InputError: `published.json` is damaged, or the folder contains links, which `adopt` never makes.
     """
     path = Path(results) / MANIFEST
     if not path.is_file():
@@ -72,10 +72,11 @@ def facts(results: str | Path) -> Published | None:
 
 
 def manifest_of(content: bytes) -> Published:
-    """Return the contents of a `published.json`.
+    """Return the parsed content of a `published.json`.
 
     Raises:
-        InputError: it does not have the form that `publish` gives it; the message goes on from the file's name.
+        InputError: the content differs from the format that `publish` writes. The message continues a sentence that starts with the file's
+            name.
     """
     try:
         said = json.loads(content, object_pairs_hook=unique)
@@ -98,7 +99,7 @@ def manifest_of(content: bytes) -> Published:
 
 
 def portable(config: Config) -> dict[str, Any]:
-    """Return a config without the folders of the machine that it was used on, as a config file names things."""
+    """Return a config in the form of a config file, without the folders of the machine that it was used on."""
     plain = config.model_dump(mode="json")
     for dataset in plain["datasets"].values():
         for key in ("root", "masks", "classes"):
@@ -108,16 +109,21 @@ def portable(config: Config) -> dict[str, Any]:
         if model["class_embedding"]:
             model["class_embedding"]["file"] = _base(model["class_embedding"]["file"])
     plain["hub"]["cache"] = plain["figures"]["style"] = None
-    return json.loads(json.dumps(plain))  # nothing is shared, so that YAML writes no aliases
+    return json.loads(json.dumps(plain))  # a copy without shared objects, so that YAML writes no aliases
 
 
 def _base(path: str | None) -> str | None:
-    """The last part of a path, as a config names it."""
+    """Return the last part of a path, as a config must write it."""
     return path and literal(os.path.basename(os.path.normpath(path)) or ".")
 
 
 def check(config: Config, known: Published) -> None:
-    """Raise an InputError for a config that adopted results were not made with."""
+    """Raise an InputError if adopted results were made with another config.
+
+    Args:
+        config: the config of the run.
+        known: content of `published.json` in the results.
+    """
     asked = {key: value for key, value in portable(config).items() if key not in FREE}
     folder = f"results/{config.run}"
     if asked != {key: value for key, value in known.config.items() if key not in FREE}:
@@ -130,17 +136,17 @@ def check(config: Config, known: Published) -> None:
 
 
 def _describes(known: DatasetFacts, dataset: DatasetSettings) -> bool:
-    """Whether `PlannedDataset.facts` may have said this of a data set."""
+    """Return whether `PlannedDataset.facts` can have returned these facts for a data set."""
     analysed = dataset.eval_split_name
     return {analysed} <= known.images.keys() <= {analysed, dataset.probe_split_name, dataset.train_split}
 
 
 def check_drawn(results: str, notes: Path) -> None:
-    """Raise an InputError where adopted results hold pages or figures that were not drawn here: a browser runs the scripts in them.
+    """Raise an InputError if adopted results contain pages or figures that were not drawn here, because a browser runs scripts in them.
 
     Args:
         results: folder of adopted results.
-        notes: folder in which `note_drawn` notes.
+        notes: folder of the notes that `note_drawn` writes.
     """
     there = [name for name in DRAWN if (Path(results) / name).exists()]
     note = _note(results, notes)
@@ -152,7 +158,12 @@ def check_drawn(results: str, notes: Path) -> None:
 
 
 def note_drawn(results: str, notes: Path) -> None:
-    """Note that pages and figures of adopted results are drawn here from now on."""
+    """Record that the pages and figures of adopted results are drawn here from now on.
+
+    Args:
+        results: folder of adopted results.
+        notes: folder for the note, which is created.
+    """
     notes.mkdir(parents=True, exist_ok=True)
     _note(results, notes).write_text(_identity(results), encoding="utf-8")
 
@@ -162,5 +173,5 @@ def _note(results: str, notes: Path) -> Path:
 
 
 def _identity(results: str) -> str:
-    """What tells a results folder from another one that is put in its place."""
+    """Return a text that changes if another folder takes the place of a results folder."""
     return f"{os.stat(results).st_ino} {sha256(Path(results) / MANIFEST)}"

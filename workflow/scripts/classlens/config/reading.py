@@ -1,4 +1,4 @@
-"""Reading a config: every key checked against the typed settings, and every error one line that names the key."""
+"""Reading of configs. Every key is checked against the typed settings, and every error is one line that names the key."""
 
 import difflib
 import types
@@ -17,7 +17,7 @@ from classlens.models import arguments
 from classlens.protocol import Protocol
 
 LONGEST_MESSAGE = 400
-"""Characters of a message about a value; what is longer loses its middle."""
+"""Maximum number of characters of an error message; the middle of longer messages is cut out."""
 KINDS = {
     "int_type": "integer",
     "float_type": "number",
@@ -27,7 +27,7 @@ KINDS = {
     "dict_type": "object",
     "model_type": "object",
 }
-"""Errors of pydantic that say that a value is of another type, and the name of the type that is wanted."""
+"""The expected type for each pydantic error about a wrong type, as JSON schema names it."""
 
 Settings = TypeVar("Settings", bound=Section)
 
@@ -36,17 +36,17 @@ def read(path: Path) -> Config:
     """Return the config in a file.
 
     Raises:
-        InputError: the file is missing or no YAML, or as for `resolve`.
+        InputError: the file is missing or not YAML, or the config is refused by `resolve`.
     """
     return resolve(load(path))
 
 
 def resolve(config: Any) -> Config:
-    """Return a config with all defaults filled in, and `~` and environment variables in its paths replaced.
+    """Return a config with all defaults filled in, and with `~` and environment variables in its paths expanded.
 
     Raises:
-        InputError: naming the first key that is unknown (with its nearest match), missing or of the wrong kind, or that refers to
-            something that is not in the config.
+        InputError: a key is unknown, missing, has a wrong value, or refers to something that is not in the config. The message names the
+            first such key, and the nearest match of an unknown key.
     """
     try:
         check_plain(config)
@@ -61,16 +61,16 @@ def resolve(config: Any) -> Config:
 
 
 def validated(content: Any, model: type[Settings], what: str = "config key", within: tuple[str | int, ...] = ()) -> Settings:
-    """Return what a mapping says as typed settings.
+    """Return a mapping as typed settings.
 
     Args:
         content: the mapping.
         model: the class of the settings.
-        what: what messages call a setting.
+        what: word for a setting in error messages.
         within: keys that lead to the mapping.
 
     Raises:
-        InputError: naming the first key that is unknown, missing or of the wrong kind.
+        InputError: a key is unknown, missing or has a wrong value. The message names the first such key.
     """
     try:
         return model.model_validate(content)
@@ -79,14 +79,14 @@ def validated(content: Any, model: type[Settings], what: str = "config key", wit
 
 
 def _shortened(text: str, length: int = LONGEST_MESSAGE) -> str:
-    """A text without its middle, where it is longer than so many characters."""
+    """Return a text, with its middle cut out if it is longer than `length` characters."""
     return text if len(text) <= length else f"{text[: length // 2]} ... {text[-length // 2 :]}"
 
 
 def _first_problem(errors: list[ErrorDetails], content: Any, model: type[Section], within: tuple[str | int, ...]) -> str:
-    """Return the message about the first unknown key, or else about the first value that does not fit.
+    """Return the message about the first unknown key, or else about the first wrong value.
 
-    A value that may be of several types has an error for each of them: one within it says more than one about all of it.
+    pydantic reports an error for each type that a value may have. The error with the longest path is the most specific.
     """
     paths = [_path(error, content) for error in errors]
     unknown = [error for error in errors if error["type"] == "extra_forbidden"]
@@ -103,7 +103,7 @@ def _first_problem(errors: list[ErrorDetails], content: Any, model: type[Section
 
 
 def _path(error: ErrorDetails, content: Any) -> tuple[str | int, ...]:
-    """Return the keys in an error's location, without the names of types that pydantic puts between them."""
+    """Return the config keys in an error's location, without the type names that pydantic inserts."""
     path: list[str | int] = []
     missing = len(error["loc"]) - 1 if error["type"] == "missing" else None
     for number, part in enumerate(error["loc"]):
@@ -124,7 +124,7 @@ def _unknown_key(key: str, name: str, sections: list[type[Section]]) -> str:
 
 
 def _wrong_value(path: tuple[str | int, ...], errors: list[ErrorDetails], model: type[Section], within: tuple[str | int, ...]) -> str:
-    """Return the message about a value that fits none of the types that it may have."""
+    """Return the message about a value that fits none of its allowed types."""
     key, advice = place((*within, *path)), _help(path, model)
     error = next((error for error in errors if error["type"] not in (*KINDS, "literal_error")), errors[0])
     value, limits = error["input"], error.get("ctx", {})
@@ -132,7 +132,7 @@ def _wrong_value(path: tuple[str | int, ...], errors: list[ErrorDetails], model:
         key, value, advice = (
             place((*within, *path[:-1])),
             path[-1],
-            "a name begins with a letter or digit, and goes on with these, `_`, `.` and `-`",
+            "a name starts with a letter or digit and contains only letters, digits, `_`, `.` and `-`",
         )
     match error["type"]:
         case "literal_error" if not any(other["type"] in KINDS for other in errors):
@@ -154,7 +154,7 @@ def _not_among(key: str, value: Any, choices: list[str]) -> str:
 
 
 def _unfit(error: ErrorDetails, errors: list[ErrorDetails]) -> str:
-    """Say what is wrong with a value, after its name."""
+    """Return the part of a message that says what is wrong with a value."""
     limits = error.get("ctx", {})
     match error["type"]:
         case "greater_than_equal":
@@ -172,17 +172,17 @@ def _unfit(error: ErrorDetails, errors: list[ErrorDetails]) -> str:
     return f"is not of type {' or '.join(dict.fromkeys(wanted))}" if wanted else f"does not fit ({error['msg']})"
 
 
-# What settings say of the place of an error
+# Facts about the setting at the place of an error
 
 
 def _help(path: tuple[str | int, ...], model: type[Section]) -> str:
-    """Return the help of the setting that a path leads to, or of the last one on its way that has any."""
+    """Return the help text of the setting at a path, or of the innermost setting around it that has one."""
     found = [field.description for field in _fields(path, model) if field.description]
     return " ".join(found[-1].split()).removesuffix(".") if found else "correct it"
 
 
 def _choices(path: tuple[str | int, ...], model: type[Section]) -> list[str]:
-    """Return the values that a setting may have, where these can be listed."""
+    """Return the allowed values of a setting with a fixed list of values."""
     *_, field = _fields(path, model)
     types = [*alternatives(field.annotation)]
     inner = [choice for kind in types for argument in get_args(kind) for choice in alternatives(argument)]
@@ -191,7 +191,7 @@ def _choices(path: tuple[str | int, ...], model: type[Section]) -> list[str]:
 
 
 def _fields(path: Iterable[str | int], model: type[Section]) -> Iterator[FieldInfo]:
-    """Yield the settings on the way to a place, outermost first."""
+    """Yield the settings along a path, outermost first."""
     sections: list[type[Section]] = [model]
     for part in path:
         field = next((section.model_fields[str(part)] for section in sections if part in section.model_fields), None)
@@ -201,13 +201,13 @@ def _fields(path: Iterable[str | int], model: type[Section]) -> Iterator[FieldIn
 
 
 def _sections(path: Iterable[str | int], model: type[Section]) -> list[type[Section]]:
-    """Return the classes of settings that a place may hold."""
+    """Return the section classes that are allowed at a path."""
     fields = list(_fields(path, model))
     return list(sections_of(fields[-1].annotation)) if fields else [model]
 
 
 def alternatives(annotation: Any) -> Iterator[Any]:
-    """Yield the types that a value may have, without what is annotated."""
+    """Yield the types in a union, without annotations."""
     if get_origin(annotation) is Annotated:
         yield from alternatives(get_args(annotation)[0])
     elif get_origin(annotation) in (Union, types.UnionType):
@@ -218,7 +218,7 @@ def alternatives(annotation: Any) -> Iterator[Any]:
 
 
 def sections_of(annotation: Any) -> Iterator[type[Section]]:
-    """Yield the classes of settings in a type, also those of a mapping's values and of a list's items."""
+    """Yield the section classes in a type, including the types of a mapping's values and of a list's items."""
     for kind in alternatives(annotation):
         if isinstance(kind, type) and issubclass(kind, Section):
             yield kind
@@ -226,7 +226,7 @@ def sections_of(annotation: Any) -> Iterator[type[Section]]:
             yield from sections_of(get_args(kind)[-1])
 
 
-# What no single key shows
+# Checks of settings that depend on each other
 
 
 def _check_dataset(name: str, dataset: DatasetSettings) -> None:
@@ -248,7 +248,7 @@ def _check_model(name: str, model: ModelSettings, config: Config) -> None:
         raise InputError(f"{key}.kwargs`: {problem}")
     if arguments.is_a_place(model.arch):
         raise InputError(
-            f"{key}.arch` is {model.arch!r}: give a name in timm, or `hf-hub:OWNER/NAME`; weights of a folder are named by `weights`"
+            f"{key}.arch` is {model.arch!r}: give a name in timm, or `hf-hub:OWNER/NAME`; set `weights` for weights in a local folder"
         )
     if dataset_of(model, config) not in config.datasets:
         raise InputError(f"{key}.dataset` is {model.dataset!r}, and must be one of {', '.join(config.datasets)}")
@@ -263,19 +263,19 @@ def _check_model(name: str, model: ModelSettings, config: Config) -> None:
 
 
 def dataset_of(model: ModelSettings, config: Config) -> str:
-    """Return the name of the data set that a model is analysed on: the only one, where the config names none."""
+    """Return the name of the data set that a model is analysed on; the default is the config's only data set."""
     if model.dataset is None and len(config.datasets) == 1:
         return next(iter(config.datasets))
     return model.dataset or ""
 
 
 def own_twins(name: str, model: ModelSettings, protocol: Protocol) -> list[str]:
-    """Return the names of the random twins that a model has of its own, one per seed; none where it borrows those of another model.
+    """Return the names of a model's own random twins, one per seed. A model that uses another model's twins has none of its own.
 
     Args:
-        name: the model's name.
-        model: its settings.
-        protocol: settles how many they are where the config says `true`.
+        name: name of the model.
+        model: settings of the model.
+        protocol: sets the number of twins for `random_twin: true`.
     """
     asked = model.random_twin
     if asked is False or isinstance(asked, str) or model.weights == "random":
@@ -285,7 +285,13 @@ def own_twins(name: str, model: ModelSettings, protocol: Protocol) -> list[str]:
 
 
 def _lends_twins(name: str, model: ModelSettings, config: Config) -> bool:
-    """Return whether another model has random twins of its own, on the data set of this one."""
+    """Return whether a model can use the random twins of another: the other has its own twins, on the same data set.
+
+    Args:
+        name: name of the other model.
+        model: settings of the model.
+        config: the config.
+    """
     other = config.models.get(name)
     if other is None or not own_twins("", other, Protocol.named(config.protocol)):
         return False

@@ -1,6 +1,6 @@
-"""The folder of a run's results: whose results it holds, and who is writing them.
+"""The results folder of a run: the run and protocol that it belongs to, and the process that writes to it.
 
-Nothing here imports more than the standard library, because the workflow asks whenever it is parsed.
+The imports are light, because the workflow uses this module whenever it is parsed.
 """
 
 import fcntl
@@ -21,10 +21,10 @@ LOCK = ".lock"
 
 
 def check(results: str | Path, config: Config) -> None:
-    """Raise an InputError where a config's results folder holds results of another run or protocol: they would be mixed with its own.
+    """Raise an InputError if the results folder of a config contains results of another run or protocol, because results would be mixed.
 
     Args:
-        results: the run's folder, which need not exist.
+        results: the run's folder, which may be missing.
         config: from `reading.resolve`.
     """
     path = Path(results) / OWNER
@@ -47,23 +47,23 @@ def _owner(config: Config) -> dict[str, str]:
     return {"run": config.run, "protocol": config.protocol}
 
 
-_held: list[IO[str]] = []  # open files keep their locks; the system lets go of them when the process ends, however it ends
+_held: list[IO[str]] = []  # an open file keeps its lock; the system releases the lock when the process ends, even when it is killed
 
 
 def claim(results: str | Path, config: Config) -> None:
-    """Take a run's folder for this process, until it ends, and note whose results it holds.
+    """Lock a run's folder until this process ends, and record the run and protocol that it belongs to.
 
     Args:
-        results: the run's folder, which is made.
+        results: the run's folder, which is created.
         config: from `reading.resolve`.
 
     Raises:
-        InputError: another process is writing results there, or this one cannot.
+        InputError: another process holds the lock, or the folder is not writable.
     """
     folder = Path(results)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / LOCK, "a+", encoding="utf-8")  # noqa: SIM115 (closing it would let go of the lock)
+        file = open(folder / LOCK, "a+", encoding="utf-8")  # noqa: SIM115 (closing the file would release the lock)
     except OSError as error:
         raise _unwritable(folder, error) from None
     try:
@@ -81,7 +81,7 @@ def claim(results: str | Path, config: Config) -> None:
 
 
 def _sign(folder: Path, lock: IO[str], config: Config) -> None:
-    """Note who holds a run's folder, and whose results it holds."""
+    """Write this process into the lock file, and the run and protocol into the owner file."""
     lock.truncate(0)
     lock.write(f"process {os.getpid()} of {getpass.getuser()} on {socket.gethostname()}\n")
     lock.flush()

@@ -1,6 +1,6 @@
-"""What the files of a run were made from, kept with them: Snakemake's own records lie in another folder, which may be lost.
+"""The provenance records of a run's files, stored with the results. Snakemake's own records lie in another folder, which may be lost.
 
-Nothing here imports more than the standard library, because the workflow asks whenever it is parsed.
+The imports are light, because the workflow uses this module whenever it is parsed.
 """
 
 import base64
@@ -16,44 +16,45 @@ from classlens.errors import InputError
 from classlens.storage.atomic_write import atomic_write
 
 RECORD = "made.json"
-"""First line: size and date (ns) of every output file. Each further line: an output's path and Snakemake's record of it."""
+"""The file of the records. Its first line has the size in bytes and modification time in ns of every output file, each further line the
+path of an output and Snakemake's record of it."""
 DATA = (".parquet", ".csv", ".safetensors")
 
 
 def begin(results: str | Path) -> None:
-    """Remove a run's record while files are being written: after a run that was killed, it would speak of other files."""
+    """Remove a run's record before files are written, because the record would be wrong if the run is killed."""
     (Path(results) / RECORD).unlink(missing_ok=True)
 
 
 def keep(results: str | Path, state: Path) -> None:
-    """Write what Snakemake knows of a run's files into the run's folder.
+    """Copy Snakemake's records of a run's files into the run's folder.
 
     Args:
-        results: the run's folder, as outputs name it.
+        results: the run's folder, as in the paths of outputs.
         state: Snakemake's folder, `.snakemake`.
     """
     outputs = {name: path for name, path in _records(state / "metadata", f"{results}/") if os.path.lexists(name)}
     if not outputs:
-        return  # results in object storage, or none
+        return  # the results are in object storage, or there are none
     lines = [json.dumps({name: _dates(Path(name)) for name in sorted(outputs)})]
     lines += [json.dumps([name, outputs[name].read_text(encoding="utf-8")]) for name in sorted(outputs)]
     record = Path(results) / RECORD
     try:
         with atomic_write(record) as draft:
             draft.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    except OSError as error:  # the run has its own error where the disk is full; without a record a copy of it is refused
-        print(f"warning: {record}: {error.strerror}; a copy of {results} will not say what it was made from", file=sys.stderr)
+    except OSError as error:  # only a warning: if the disk is full, the run reports its own error
+        print(f"warning: {record}: {error.strerror}; without this file, a copy of {results} is refused", file=sys.stderr)
 
 
 def restore(results: str | Path, state: Path) -> None:
-    """Put back the records and dates of a run's files that Snakemake has no record of, where the files are those of the run's record.
+    """Restore the records and dates of files that Snakemake has no record of, if the files agree with the run's record.
 
     Args:
-        results: the run's folder, as outputs name it.
+        results: the run's folder, as in the paths of outputs.
         state: Snakemake's folder, `.snakemake`.
 
     Raises:
-        InputError: a file is not the one that was recorded, or nothing says what it was made from.
+        InputError: a file differs from the run's record, or results have no record at all.
     """
     known = {name for folder in ("metadata", "incomplete") for name, _ in _records(state / folder, f"{results}/")}
     record = Path(results) / RECORD
@@ -81,13 +82,13 @@ def restore(results: str | Path, state: Path) -> None:
 
 
 def put_back_dates(results: str | Path) -> int:
-    """Give the files of a copied run the dates that they had, whatever the copy's are, and return how many there are.
+    """Restore the original dates of the files in a copied run, and return the number of files.
 
     Args:
-        results: the run's folder, as outputs name it.
+        results: the run's folder, as in the paths of outputs.
 
     Raises:
-        InputError: the folder has no record, or a file is not the one that was recorded.
+        InputError: the folder has no record, or a file differs from the record.
     """
     record = Path(results) / RECORD
     try:
@@ -108,7 +109,7 @@ def put_back_dates(results: str | Path) -> int:
 
 
 def _check_folder(name: str, dates: dict[str, list[int]]) -> None:
-    """Raise an InputError where a folder lacks a file: Snakemake looks at the folder only."""
+    """Raise an InputError if a file in an output folder is missing, because Snakemake checks only the folder itself."""
     if os.path.isdir(name) and (gone := [path for path in dates if not os.path.lexists(path)]):
         raise InputError(f"{gone[0]}, which the run made, is missing: remove the folder {name}, and run the workflow again")
 
@@ -122,7 +123,10 @@ def _check(name: str, dates: dict[str, list[int]]) -> None:
 
 
 def _dates(output: Path) -> dict[str, list[int]]:
-    """Return size and date of an output, or of every file in it and the folder itself (whose size says nothing); none if it is missing."""
+    """Return [size in bytes, modification time in ns] by path, for an output file or for an output folder and every file in it.
+
+    A folder has size 0, because its real size depends on the file system. The result is empty if the output is missing.
+    """
     if not output.exists():
         return {}
     files = [Path(folder, name) for folder, _, names in os.walk(output) for name in names] if output.is_dir() else [output]
@@ -131,7 +135,7 @@ def _dates(output: Path) -> dict[str, list[int]]:
 
 
 def _data(results: Path) -> Path | None:
-    """Some table or model in a run's folder, if there is one."""
+    """Return any table or tensor file in a run's folder, or None."""
     found = (Path(folder, name) for folder, _, names in os.walk(results) for name in names if name.endswith(DATA))
     return next(found, None)
 
@@ -143,7 +147,10 @@ def _unknown(results: str | Path, found: Path) -> InputError:
 
 
 def _records(folder: Path, start: str) -> Iterator[tuple[str, Path]]:
-    """Outputs whose paths begin so, each with the file of its record. Snakemake names records by base64, long names over folders."""
+    """Yield the outputs whose paths start with `start`, each with the file of its record.
+
+    Snakemake names a record by the base64 of the output's path, and splits long names into folders.
+    """
     for base, _, names in os.walk(folder):
         parts = [part.removeprefix("@") for part in Path(base).relative_to(folder).parts]
         for name in names:
@@ -154,8 +161,8 @@ def _records(folder: Path, start: str) -> Iterator[tuple[str, Path]]:
 
 
 def _write(folder: Path, output: str, text: str) -> None:
-    """Write a record of Snakemake's, where it looks for it."""
-    for needed in (folder, folder.with_name("incomplete")):  # without the second, Snakemake takes the records for those of an old version
+    """Write the record of an output where Snakemake looks for it."""
+    for needed in (folder, folder.with_name("incomplete")):  # without `incomplete`, Snakemake mistakes the records for an old version's
         needed.mkdir(parents=True, exist_ok=True)
     name = base64.urlsafe_b64encode(output.encode()).decode()
     step = os.pathconf(folder, "PC_NAME_MAX") - 1

@@ -1,7 +1,7 @@
-"""Every setting of a run: its name, type, default and meaning, each in one place.
+"""All settings of a run, each with its name, type, default and help text in one place.
 
-`Config` is what a config file may say. The docs page of the configuration, the errors of `resolve`, the flags that rules hand to programs
-(`classlens.config.steps`) and the help of these programs are made from the classes here.
+`Config` is the schema of a config file. These classes also generate the docs page of the configuration, the error messages of `resolve`,
+the flags that rules pass to programs (`classlens.config.steps`) and the `--help` of these programs.
 """
 
 from typing import Annotated, Any, Literal
@@ -14,13 +14,13 @@ from classlens.errors import InputError
 
 
 class Section(BaseModel):
-    """Settings that belong together. Unknown keys and values of another type are refused; the text under a setting is its help."""
+    """A group of settings. Unknown keys and wrong types are refused; the docstring under a setting is its help text."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
     @classmethod
     def settings(cls) -> dict[str, FieldInfo]:
-        """The settings by name, those that the class itself names first."""
+        """Return the settings by name, the class's own before inherited ones."""
         own = [name for name in cls.__annotations__ if name in cls.model_fields]
         return {name: cls.model_fields[name] for name in [*own, *(name for name in cls.model_fields if name not in own)]}
 
@@ -33,12 +33,12 @@ def _path(value: str) -> str:
 
 
 class PathMark:
-    """Marks a setting as the path of a file or folder."""
+    """Marker of a setting that is the path of a file or folder."""
 
 
 FilePath = Annotated[str, StringConstraints(min_length=1), AfterValidator(_path), PathMark()]
-"""A path, in which `~` and environment variables are replaced."""
-# A name begins with a letter or digit, and goes on with these, `_`, `.` and `-`.
+"""A path, with `~` and environment variables expanded."""
+# Names start with a letter or digit and contain only letters, digits, `_`, `.` and `-`.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
 SplitName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_. -]*[A-Za-z0-9_.-])?$", max_length=100)]
 ShortText = Annotated[str, StringConstraints(max_length=200)]
@@ -51,28 +51,28 @@ Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
 Analysis = Literal["identifiability", "context", "building", "memories", "attention", "tokens", "relevance", "deletion", "probes"]
 ANALYSES: tuple[Analysis, ...] = Analysis.__args__  # type: ignore[attr-defined]
 Classes = list[str | int]
-"""Classes by id, name or index, in that order where a class is named like an index."""
+"""Classes by id, name or index. A text that fits more than one of these is read as an id first, then as a name, then as an index."""
 
 
 SPLITS = {"cifar10": ("test", "train"), "cifar100": ("test", "train")}
-"""Analysed split, and split on which probes are fitted, of data sets whose splits have names of their own."""
+"""Analysed split and probe split of the data set kinds with their own split names."""
 
 
-# Settings that results of several steps depend on, each a part of the config section that it belongs to.
+# Settings that several steps depend on. Config sections and steps inherit them.
 
 
 class ProtocolSetting(Section):
-    """Which definitions to follow."""
+    """The protocol."""
 
     protocol: Literal["paper", "corrected"] = "corrected"
-    """`corrected`, or `paper` for the published implementation with its quirks."""
+    """`corrected` follows the definitions; `paper` follows the published implementation with its quirks."""
 
 
 class SeedSetting(Section):
-    """The seed of everything that is random."""
+    """The random seed."""
 
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
-    """Seed of everything that is random (weights, training, generated images, permutations, bootstrap)."""
+    """Seed of all random numbers (weights, training, generated images, permutations, bootstrap)."""
 
 
 class PrecisionSetting(Section):
@@ -83,34 +83,34 @@ class PrecisionSetting(Section):
 
 
 class DtypeSetting(Section):
-    """The type of stored hidden states."""
+    """The data type of stored hidden states."""
 
     dtype: Literal["float16", "float32"] = "float16"
-    """Type in which hidden states are stored."""
+    """Data type of stored hidden states."""
 
 
 class ShardSetting(Section):
     """The size of shards."""
 
     shard_size: Count = 512
-    """Images per shard."""
+    """Number of images per shard."""
 
 
 class ClassSettings(Section):
     """How the classes of a data set are numbered."""
 
     subset: Annotated[int, Field(ge=2)] = 919
-    """Number of classes of ImageNet-S."""
+    """`imagenet_s`: number of classes (50, 300 or 919)."""
     class_order: Literal["torchvision", "timm"] | None = None
-    """Order in which the model's training numbered the class folders, where there is no list (`classes`): `torchvision` sorts them as text
-    (0, 1, 10, 2), `timm` by the numbers in their names (0, 1, 2, 10). null is timm's order, and nothing vouches for it."""
+    """Order of the class folders in the model's training, if `classes` does not list them: `torchvision` sorts them as text (0, 1, 10, 2),
+    `timm` by the numbers in their names (0, 1, 2, 10). null assumes timm's order, which may differ from the model's."""
 
 
 class BadImageSetting(Section):
-    """What becomes of images that cannot be read."""
+    """The treatment of unreadable images."""
 
     on_bad_image: Literal["error", "skip"] = "error"
-    """`error`, or `skip` to leave out and list what cannot be read, and classes with too few images."""
+    """Treatment of unreadable images and of classes with too few images: `error` stops the run, `skip` leaves them out and lists them."""
 
 
 class ClassCountSetting(Section):
@@ -134,43 +134,43 @@ class DatasetSettings(ClassSettings, BadImageSetting, ClassCountSetting):
     """A data set."""
 
     kind: Literal["shapes", "imagenet_s", "imagefolder", "cifar10", "cifar100"]
-    """`shapes` (generated), `imagenet_s` (ImageNet-S 50, 300 or 919), `cifar10` or `cifar100` (the official Python archive, or image
-    folders), or `imagefolder` (`root/{split}/{class}/`, with images in it or in folders below it)."""
+    """`shapes` (generated), `imagenet_s` (ImageNet-S 50, 300 or 919), `cifar10` or `cifar100` (the official Python archive or image
+    folders), or `imagefolder` (images in `root/{split}/{class}/` or its subfolders)."""
     root: FilePath | None = None
-    """Folder of the data set; of `imagenet_s` the one that holds `ImageNetS{subset}/`, of `cifar10` and `cifar100` the archive's
-    (`cifar-10-batches-py`, `cifar-100-python`) or the one that holds it. Not needed for `shapes`."""
+    """Folder of the data set. `imagenet_s`: the folder that contains `ImageNetS{subset}/`; `cifar10` and `cifar100`: the folder of the
+    archive (`cifar-10-batches-py`, `cifar-100-python`) or its parent folder. Not needed for `shapes`."""
     classes: FilePath | None = None
-    """Class indices of an image folder: null for the order of the folders' names (`class_order`), `imagenet` for folder names that begin
-    with an ImageNet id (n01440764), or a text file (UTF-8) with one folder name per line in the order of the model's classes. Without a
-    file, a class folder of the analysed split must be in the probe split too, and both splits' in the train split, as far as the run uses
-    them."""
+    """Class indices of an image folder: null sorts the folder names (`class_order`), `imagenet` reads an ImageNet id at the start of each
+    folder name (n01440764), and a text file (UTF-8) lists one folder name per line in the order of the model's classes. With null, the
+    class folders of the analysed split must also exist in the probe split, and those of both in the train split, if the run uses these
+    splits."""
     download: bool = False
-    """`cifar10`, `cifar100`: fetch the official archive into `root` if it is not there."""
+    """`cifar10`, `cifar100`: download the official archive into `root` if it is missing."""
     eval_split: SplitName | None = None
-    """Split that is analysed; null for `validation`, or CIFAR's `test`."""
+    """Split to analyse; null uses `validation`, or `test` for CIFAR."""
     images_per_class: Images | None = 5
-    """Images of each class that are analysed (the first ones); null for all."""
+    """Number of images to analyse per class (the first ones); null uses all."""
     train_split: SplitName = "train"
-    """Split on which `weights: trained` models are trained."""
+    """Split for training models with `weights: trained`."""
     probe_split: SplitName | None = None
-    """Split on which linear probes are fitted; null for `test`, or CIFAR's `train`."""
+    """Split for fitting linear probes; null uses `test`, or `train` for CIFAR."""
     probe_images_per_class: Images | None = 10
-    """Images of each class on which linear probes are fitted."""
+    """Number of images per class for fitting linear probes (the first ones); null uses all."""
     masks: FilePath | None = None
-    """Folder of the object masks: of an image folder `masks/{split}/{class}/{name}.png`; null for none. The object is where the mask is not
-    transparent, if it is transparent anywhere; or else where its palette index, or its colour, is not 0. ImageNet-S has its own masks in
-    `{split}-segmentation`."""
+    """Folder of object masks (`{split}/{class}/{name}.png` for image folders). null means no masks or, for `imagenet_s`, its own folder
+    `{split}-segmentation`. The object is where a mask is not transparent; in a mask without transparency, where the palette index or colour
+    is not 0."""
     train_images_per_class: Images = 40
-    """`shapes`: number of training images of each class."""
+    """`shapes`: number of training images per class."""
 
     @property
     def eval_split_name(self) -> str:
-        """The split that is analysed."""
+        """The name of the analysed split."""
         return self.eval_split or SPLITS.get(self.kind, ("validation", "test"))[0]
 
     @property
     def probe_split_name(self) -> str:
-        """The split on which linear probes are fitted, if it is there."""
+        """The name of the split for linear probes, which may be missing on disk."""
         return self.probe_split or SPLITS.get(self.kind, ("validation", "test"))[1]
 
 
@@ -178,80 +178,79 @@ class TransformSettings(Section):
     """How images are resized, cropped and normalised."""
 
     resize: Count | Size
-    """[height, width], or the shortest side's length in pixels."""
+    """[height, width], or the length of the shortest side, in pixels."""
     keep_ratio: bool = False
-    """With `resize: [height, width]`: cover it with an image of unchanged shape, of which `crop` takes the middle, instead of
-    stretching."""
+    """With `resize: [height, width]`: scale the image to cover this size and keep its aspect ratio, instead of stretching it; `crop` then
+    cuts out the centre."""
     crop: Count | Size | None = None
-    """Centre crop after resizing: [height, width], a side's length, or null for none."""
+    """Centre crop after resizing, in pixels: [height, width], the side of a square, or null for no crop."""
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
-    """Interpolation of the resize."""
+    """Interpolation for resizing."""
     mean: Channels = [0.5, 0.5, 0.5]
-    """Mean of each colour channel (of values from 0 to 1)."""
+    """Mean of each colour channel, for pixel values from 0 to 1."""
     std: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)] = [0.5, 0.5, 0.5]
-    """Standard deviation of each colour channel."""
+    """Standard deviation of each colour channel, for pixel values from 0 to 1."""
 
 
 class ComparisonSettings(Section):
-    """How hidden states are compared with the vectors of classes."""
+    """How hidden states are compared with the vectors of a class embedding."""
 
     normalization: Literal["none", "cosine"] = "none"
-    """`cosine` brings hidden states and vectors to unit length, `none` does not."""
+    """`cosine` scales hidden states and class vectors to unit length; `none` does not."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
-    """What the products are divided by."""
+    """Divisor of the dot products of hidden states and class vectors."""
     projection: Literal["keep", "drop"] | None = None
-    """The model's head before the vectors: `keep` (a projection, as CLIP's) or `drop`; null: decided by the vectors' width, or, where the
-    model has that width before and behind its head, by whether timm's weights are known to have a projection."""
+    """`keep` the model's head as a projection before the class vectors (CLIP), or `drop` it. null decides by the width of the vectors; if
+    the head's input and output both have this width, by whether timm's weights are known to have a projection."""
 
 
 class ClassEmbeddingSettings(ComparisonSettings):
     """A class embedding from a file."""
 
     file: FilePath
-    """The file."""
+    """The .safetensors file with the class vectors."""
 
 
 class TwinSettings(Section):
-    """How many random twins a model has, and what is made of them."""
+    """The number of a model's random twins, and their analyses."""
 
     seeds: Count | None = None
-    """Number of seeds; null for that of `true`."""
+    """Number of random twins, each with its own seed; null uses five (protocol `paper`: one)."""
     analyses: list[Analysis] = ["identifiability"]
-    """Analyses of the twins. With more than `identifiability`, their hidden states are stored as those of any model."""
+    """Analyses of the twins. With more than `identifiability`, the twins' hidden states are stored like those of other models."""
 
 
 class TrainingSettings(Section):
-    """How `weights: trained` are trained (AdamW, one-cycle learning rate, flips and crops)."""
+    """How models with `weights: trained` are trained (AdamW, one-cycle learning rate, flips and crops)."""
 
     epochs: Count = 40
-    """Passes over the train split."""
+    """Number of passes over the train split."""
     batch_size: Count = 32
-    """Images per step."""
+    """Number of images per training step."""
     learning_rate: Annotated[float, Field(gt=0)] = 0.002
-    """Highest learning rate."""
+    """Maximum learning rate."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     """Weight decay of AdamW."""
 
 
 class ArchitectureSettings(Section):
-    """An architecture, and how images are prepared for it."""
+    """An architecture and its image transform."""
 
     arch: Annotated[str, StringConstraints(pattern=r"^(hf-hub:)?[A-Za-z0-9][A-Za-z0-9_./@-]*$", max_length=200)]
-    """Name of the model in timm, or `hf-hub:` and a repository."""
+    """Model name in timm, or `hf-hub:OWNER/NAME` for a repository on the Hugging Face hub."""
     kwargs: dict[str, Any] = {}
-    """Arguments of `timm.create_model` that differ from the architecture's; none that name weights, which `weights` does."""
+    """Arguments of `timm.create_model` that override those of the architecture. Weights cannot be set here; use `weights`."""
     transform: TransformSettings | None = None
-    """Image transform; null for the model's own (protocol `paper`: the published one). `resize` is [height, width] (straight) or the length
-    of the shortest side; `crop` a centre crop."""
+    """Image transform (`resize`, `crop`, `interpolation`, ...); null uses the model's own (protocol `paper`: the published one)."""
 
 
 class CheckpointSettings(Section):
-    """Which parameters of a checkpoint are the model's."""
+    """How parameters of a checkpoint are assigned to the model."""
 
     key_prefix: ShortText = ""
-    """Prefix of the parameters' names in the checkpoint, which is taken off (`model.`)."""
+    """Prefix to remove from the parameter names in the checkpoint (`model.`)."""
     ignore_keys: list[ShortText] = []
-    """Patterns of parameters that the checkpoint, or the hub's file, has beyond the model's (`transformerheads.*`)."""
+    """Patterns of parameters to ignore in the checkpoint or the hub's file, which the model does not have (`transformerheads.*`)."""
 
 
 def _distinct(values: list[Any]) -> list[Any]:
@@ -261,103 +260,111 @@ def _distinct(values: list[Any]) -> list[Any]:
 
 
 def _spelled_out(value: Any) -> Any:
-    """Settings in place of the path that may stand for them."""
+    """Return `{file: path}` for a path, and any other value unchanged."""
+    if not isinstance(value, str | dict | None):
+        raise ValueError("give a path, or a mapping with `file`")
     return {"file": value} if isinstance(value, str) else value
+
+
+ClassEmbeddingOrPath = Annotated[
+    ClassEmbeddingSettings | None, BeforeValidator(_spelled_out, json_schema_input_type=str | ClassEmbeddingSettings | None)
+]
 
 
 class ModelSettings(ArchitectureSettings, CheckpointSettings):
     """A model."""
 
     label: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
-    """Name in figures and tables; the model's name if null. Where two models have one label, their names follow it in brackets."""
+    """Name in figures and tables; null uses the model's name in the config. If models share a label, their names are added in brackets."""
     weights: FilePath = "pretrained"
-    """`pretrained` (hub), `random`, `trained` (on the data set's train split), or the path of a checkpoint."""
+    """`pretrained` (from the hub), `random`, `trained` (on the data set's train split), or the path of a checkpoint."""
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]{64}$")] | None = None
-    """What the file of the weights must have (checkpoint, or the hub's), in hexadecimal; null for anything."""
-    class_embedding: Annotated[ClassEmbeddingSettings | None, BeforeValidator(_spelled_out, json_schema_input_type=str)] = None
-    """Vectors of the classes to use instead of the model's head (text embeddings, prototypes, a separate head): a .safetensors file with
-    `weight` [class, width], optionally `bias` [class], and the rows' class ids or names as a JSON list in its metadata, under `classes`.
-    The width is the model's, whose head is then dropped, or that of its head's output, which is then kept as a projection (CLIP); where
-    both are the same, `projection` decides. A path alone stands for `{file: path}`."""
+    """Required sha256 of the weights file (checkpoint or hub file), in hexadecimal; null accepts any file."""
+    class_embedding: ClassEmbeddingOrPath = None
+    """Class vectors that replace the model's head (text embeddings, prototypes, a separate head), in a .safetensors file with `weight`
+    [class, width], optionally `bias` [class], and the class ids or names of the rows as a JSON list under `classes` in its metadata. For
+    vectors of the model's width, the head is dropped; for vectors of the head's output width, it is kept as a projection (CLIP); if both
+    widths are equal, `projection` decides. A path is short for `{file: path}`."""
     dataset: str | None = None
-    """Data set that the model is analysed on; may be left out where there is only one."""
+    """Data set to analyse the model on; optional if the config has only one."""
     random_twin: bool | str | TwinSettings = True
-    """Also analyse the same architecture with random weights, for comparison: `true` for five seeds (protocol `paper`: one), `{seeds: k}`
-    for k, `false` for none; or the name of another model, whose twins this one is then compared with."""
+    """Random twins to compare the model with: `true` for five (protocol `paper`: one), `{seeds: k}` for k, `false` for none, or the name of
+    another model to use its twins."""
     analyses: list[Analysis] | None = None
-    """Analyses of this model; the global list if null."""
+    """Analyses of this model; null uses the global list."""
     training: TrainingSettings = TrainingSettings()
-    """How `weights: trained` are trained."""
+    """How a model with `weights: trained` is trained."""
 
 
 class HiddenStateSettings(DtypeSetting, ShardSetting):
     """How hidden states are stored."""
 
     keep: bool = True
-    """Keep hidden states after they were projected."""
+    """Keep hidden states on disk; `false` deletes them as soon as no job needs them."""
 
 
 class ProjectionSettings(Section):
-    """What is kept of a projection."""
+    """Which logits of a projection are stored."""
 
     top_k: Count = 5
-    """Classes with the largest logits that are kept; all where there are fewer."""
+    """Number of classes with the largest logits to store for each token; all classes if there are fewer."""
     classes: Classes = []
-    """Classes whose logits are kept at every token of every image, beside its own and the five that the model finds most likely: ids, names
-    or indices, in that order where a class is named like an index."""
+    """Classes whose logits are stored for every token, besides the image's true class and the model's five most likely classes: ids, names
+    or indices. A text that fits more than one of these is read as an id first, then as a name, then as an index."""
 
 
 class RelevanceSettings(Section):
-    """Which classes relevance maps are made for."""
+    """The classes of relevance maps."""
 
     classes: list[Literal["own", "predicted", "rival"]] = ["own", "rival"]
-    """Of every image: `own` (always), `predicted`, `rival` (the class with the largest logit besides its own)."""
+    """Classes for every image: `own` (the true class, always included), `predicted`, `rival` (the class with the largest logit except the
+    true class)."""
     images: dict[str, Classes] = {}
-    """Further classes of single images, which are then the ones that figures show: lists of class ids, names or indices by image path
-    (`n02123045/cat.JPEG: [sofa, 281]`), of which the end that only one image has is enough."""
+    """Further classes for single images, as class ids, names or indices by image path (`n02123045/cat.JPEG: [sofa, 281]`); figures then
+    show these images. The end of a path is enough if only one image has it."""
 
 
 class DeletionSettings(Section):
     """How tokens are removed in the order of relevance maps."""
 
     steps: Annotated[int, Field(ge=2)] | None = None
-    """How many numbers of removed tokens, evenly spread; null for all."""
+    """Number of points on a deletion curve, evenly spaced; null evaluates every number of removed tokens."""
 
 
 class HubSettings(Section):
     """Where `pretrained` weights and `hf-hub:` models come from."""
 
     cache: FilePath | None = None
-    """Cache folder of the hub's client; null for its own (HF_HOME)."""
+    """Cache folder of the hub's client; null uses the client's default (HF_HOME)."""
     offline: bool = False
-    """Never ask the network, only the cache folder."""
+    """Use only the cache folder, never the network."""
 
 
 class FigureSettings(FigureWidthSetting):
     """How figures look."""
 
     style: FilePath | None = None
-    """A matplotlib style file; null for the one that comes with classlens."""
+    """A matplotlib style file, applied on top of the style of classlens; null for none."""
     formats: Annotated[list[Literal["svg", "png", "pdf"]], Field(min_length=1), AfterValidator(_distinct)] = ["svg", "png", "pdf"]
-    """What each figure is written as, beside the csv that it is drawn from."""
+    """File formats of each figure, in addition to the csv with its data."""
 
 
 class DeviceSettings(Section):
-    """How computations run; nothing here changes results."""
+    """How computations run; these settings make no result stale."""
 
     device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:[0-9]{1,3})?)$")] = "auto"
-    """`auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`..."""
+    """`auto` (a GPU if available), `cpu`, `cuda`, or a numbered GPU such as `cuda:1`."""
     jobs_per_gpu: Annotated[int, Field(ge=1, le=1024)] = 1
-    """Jobs that may use a GPU at once; others wait, those of other runs too."""
+    """Number of jobs that may share a GPU. Further jobs wait, including those of other runs."""
     batch_size: Count | Literal["auto"] = "auto"
-    """Images per forward pass, or `auto`: what fits the free memory. A number gives the same bytes again, `auto` the same values up to
-    rounding."""
+    """Number of images per forward pass; `auto` chooses it by the free RAM or VRAM. A number gives identical bytes in every run, `auto` the
+    same values up to rounding."""
     workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
-    """Threads that decode images, or `auto`."""
+    """Number of threads that decode images, or `auto`."""
 
 
 class ComputeSettings(DeviceSettings, PrecisionSetting):
-    """How computations run; changing this makes no result stale, but `precision`."""
+    """How computations run. Only `precision` makes results stale."""
 
 
 class Config(ProtocolSetting, SeedSetting):
@@ -368,15 +375,15 @@ class Config(ProtocolSetting, SeedSetting):
     datasets: Annotated[dict[Name, DatasetSettings], Field(min_length=1)]
     """Data sets by name."""
     models: Annotated[dict[Name, ModelSettings], Field(min_length=1)]
-    """Models by name. A model's random twins are called `{name}_random`, `{name}_random_1`, `{name}_random_2`..."""
+    """Models by name. A model's random twins are named `{name}_random`, `{name}_random_1`, `{name}_random_2`..."""
     analyses: list[Analysis] = list(ANALYSES)
-    """Analyses of every model that names none; random twins have identifiability only, unless `random_twin` says more."""
+    """Analyses of models without their own list. Random twins get only `identifiability`, unless `random_twin` lists more."""
     hidden_states: HiddenStateSettings = HiddenStateSettings()
     """How hidden states are stored."""
     projection: ProjectionSettings = ProjectionSettings()
-    """What is kept of a projection."""
+    """Which logits of a projection are stored."""
     relevance: RelevanceSettings = RelevanceSettings()
-    """Which classes relevance maps are made for."""
+    """The classes of relevance maps."""
     deletion: DeletionSettings = DeletionSettings()
     """How tokens are removed in the order of relevance maps."""
     hub: HubSettings = HubSettings()
@@ -384,4 +391,4 @@ class Config(ProtocolSetting, SeedSetting):
     figures: FigureSettings = FigureSettings()
     """How figures look."""
     compute: ComputeSettings = ComputeSettings()
-    """How computations run; changing this makes no result stale, but `precision`."""
+    """How computations run. Only `precision` makes results stale."""

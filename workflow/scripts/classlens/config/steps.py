@@ -1,7 +1,7 @@
-"""What each step of the workflow depends on beside its files: the settings that rules hand to programs, and programs read again.
+"""The settings that each step of the workflow depends on in addition to its files. Rules pass them to programs, which parse them.
 
-A step is made of the same classes as the sections of a config, so that a setting is named, typed and explained in one place. Rules hand it
-on by `flags`, as parameters, which make a step stale when they change.
+Steps consist of the same classes as the sections of a config, so that each setting is named, typed and explained in one place. Rules pass
+`flags` as parameters, so that a changed setting makes the step stale.
 """
 
 import json
@@ -40,7 +40,7 @@ Step = TypeVar("Step", bound=Section)
 
 
 def flags(settings: Section) -> list[str]:
-    """Return settings as the arguments of a program: texts as they are, other values as JSON, and none for what is null.
+    """Return settings as command-line arguments: texts unchanged, other values as JSON, without settings that are null.
 
     `<` is escaped in JSON, because Snakemake's report shows parameters as HTML.
     """
@@ -53,7 +53,11 @@ def _text(value: Any) -> str:
 
 
 def from_flags(kind: type[Step], texts: Mapping[str, str | None]) -> Step:
-    """Return the settings that `flags` has written; those without a text have their default.
+    """Return settings parsed from the values of command-line arguments, the inverse of `flags`.
+
+    Args:
+        kind: the step.
+        texts: value of each argument by the setting's name; None for the default.
 
     Raises:
         InputError: a text does not fit its setting.
@@ -62,7 +66,7 @@ def from_flags(kind: type[Step], texts: Mapping[str, str | None]) -> Step:
 
 
 def _value(kind: type[Section], name: str, text: str) -> Any:
-    """Return what a text says: itself, where the setting is a text, or else what it is as JSON."""
+    """Return a text unchanged if its setting is a text, or else its value as JSON."""
     if all(get_origin(one) is Literal or one in (str, type(None)) for one in alternatives(kind.model_fields[name].annotation)):
         return text
     try:
@@ -72,52 +76,52 @@ def _value(kind: type[Section], name: str, text: str) -> Any:
 
 
 class SplitImagesSetting(Section):
-    """How many images a split has."""
+    """The number of images of a split."""
 
     images_per_class: Images | None = None
-    """Images of each class, the first ones; all if left out."""
+    """Number of images per class (the first ones); all by default."""
 
 
 class ClassNumberSetting(Section):
-    """The number of classes that a model tells apart."""
+    """The number of classes that a model distinguishes."""
 
     num_classes: Annotated[int, Field(ge=1)]
     """Number of classes of the data set."""
 
 
 class ModelsSetting(Section):
-    """The models that something is made of."""
+    """The models in a table, figure or page."""
 
     models: list[dict[str, Any]]
     """Name, label and further facts of each model."""
 
 
 class SplitSetting(Section):
-    """Which images are meant."""
+    """A split."""
 
     split: str
     """Name of the split."""
 
 
 class DownloadSetting(Section):
-    """Whether the network may be asked."""
+    """Whether missing files are downloaded."""
 
     download: bool = False
-    """Fetch what is not there."""
+    """Download missing files."""
 
 
 class ShapesStep(ClassCountSetting, SeedSetting):
     """The generated data set."""
 
     splits: dict[str, int]
-    """Images of each class, by split."""
+    """Number of images per class, by split."""
 
 
 class ArchiveStep(SplitSetting, SplitImagesSetting):
     """Images of CIFAR, unpacked from the official archive."""
 
     kind: Literal["cifar10", "cifar100"]
-    """Which data set."""
+    """Kind of the data set."""
 
 
 class ClassListStep(SplitSetting, ClassSettings, ProtocolSetting):
@@ -126,7 +130,7 @@ class ClassListStep(SplitSetting, ClassSettings, ProtocolSetting):
     kind: Literal["shapes", "imagenet_s", "imagefolder"]
     """Layout of the data set."""
     class_splits: list[str] = Field(default_factory=list)
-    """Splits that share one list of classes, the one that has all first."""
+    """Splits that share one list of classes, starting with the split that has all classes."""
 
 
 class ManifestStep(ClassListStep, SplitImagesSetting, BadImageSetting, ShardSetting):
@@ -134,23 +138,23 @@ class ManifestStep(ClassListStep, SplitImagesSetting, BadImageSetting, ShardSett
 
 
 class ModelStep(ArchitectureSettings, CheckpointSettings, ComparisonSettings, ClassNumberSetting, SeedSetting, ProtocolSetting):
-    """A model that is fetched, loaded or initialised."""
+    """A model that is downloaded, loaded or initialised."""
 
     weights: Literal["pretrained", "random", "checkpoint"]
     """Where the weights come from."""
     sha256: str | None = None
-    """Expected sha256 of the file of the weights, in hexadecimal."""
+    """Expected sha256 of the weights file, in hexadecimal."""
 
 
 class TrainingStep(ArchitectureSettings, ClassNumberSetting, SeedSetting, ProtocolSetting, PrecisionSetting):
     """A model that the workflow trains."""
 
     training: TrainingSettings
-    """How it is trained."""
+    """How the model is trained."""
 
 
 class ShardNameSetting(Section):
-    """Which images are meant."""
+    """A shard."""
 
     shard: str
     """Name of the shard."""
@@ -176,7 +180,7 @@ class TwinsStep(
 
 
 class PerturbationStep(PrecisionSetting, ProtocolSetting):
-    """Models without some attention, or without some tokens."""
+    """Predictions of a model without some of its attention, or without some tokens."""
 
     analyses: list[Analysis]
     """`attention`, `tokens` or both."""
@@ -186,7 +190,7 @@ class ProbeStep(SeedSetting, ProtocolSetting):
     """Linear probes."""
 
     training: str
-    """What the probes are fitted on, for people."""
+    """Description of the images that the probes are fitted on."""
 
 
 class RelevanceStep(RelevanceSettings, SeedSetting, PrecisionSetting, ProtocolSetting):
@@ -194,7 +198,7 @@ class RelevanceStep(RelevanceSettings, SeedSetting, PrecisionSetting, ProtocolSe
 
 
 class DeletionStep(DeletionSettings, SeedSetting, PrecisionSetting, ProtocolSetting):
-    """What a model predicts as tokens are removed."""
+    """Predictions of a model while tokens are removed."""
 
 
 class StatisticsStep(SeedSetting, ProtocolSetting):
@@ -224,51 +228,51 @@ class ExploredStep(ProtocolSetting):
 
 
 class SanityStep(ModelsSetting, ProtocolSetting):
-    """Signs that something else was measured than was meant."""
+    """Sanity checks, which find signs of unintended measurements."""
 
     datasets: list[str]
     """Names of the data sets, in the order of their manifests."""
 
 
 class ReportStep(ModelsSetting, SeedSetting):
-    """Tables as pages, and the facts in captions and on the front page of the report."""
+    """The report's pages of tables, and the facts in its captions and on its front page."""
 
     titles: list[str]
     """Title of each table's page."""
     without_masks: list[str]
-    """What was asked for and is not made for lack of masks."""
+    """Requested figures and tables that are left out because masks are missing."""
     hashes: dict[str, str]
     """sha256 of all code and of the lock file."""
 
 
 class SummaryStep(Section):
-    """What a run says when it has ended well."""
+    """The summary that a successful run prints."""
 
     seconds: float
-    """How long the run took."""
+    """Duration of the run in seconds."""
     figures: list[str]
     """Names of all figures."""
     formats: list[str]
-    """What each is written as."""
+    """File formats of each figure."""
     tables: list[str]
     """Names of all tables."""
     models: list[str]
-    """Names of the models that figures and tables name."""
+    """Names of the models in figures and tables."""
     without_masks: list[str]
-    """What was asked for and is not made for lack of masks."""
+    """Requested figures and tables that are left out because masks are missing."""
     arguments: str = ""
-    """What to add to commands that are about this run."""
+    """Arguments to add to commands for this run."""
 
 
 class ReproductionStep(Section):
-    """The run's tables beside the numbers that they should hold."""
+    """The comparison of a run's tables with expected numbers."""
 
     expected: list[Group]
     """Expected numbers, in groups."""
 
 
 class RunSettings(DeviceSettings):
-    """How a job runs. These are resources: nothing here makes a step stale."""
+    """How a job runs. These settings are resources and make no step stale."""
 
     mem_mb: int | None = None
-    """Memory of the job in MiB; batches fit it."""
+    """RAM of the job in MiB, which limits the size of batches."""

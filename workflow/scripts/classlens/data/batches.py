@@ -15,8 +15,8 @@ from classlens.compute.ordered_map import ordered_map
 from classlens.data.images import read_image
 from classlens.data.transforms import Transform
 
-# A GPU computes while the processor decodes. On a processor, decoding ahead takes a core from the forward pass, all of whose threads then
-# wait for the slowest one: a batch is decoded with all threads first, and then run with all threads.
+# With a GPU, the CPU decodes the next batches during the forward pass. On a CPU, this would take a core from the forward pass, whose other
+# threads would wait: all threads first decode a batch, and then run the model on it.
 BATCHES_AHEAD = {"cpu": 0, "cuda": 2}
 
 
@@ -25,10 +25,10 @@ class Batch:
     """Images of a manifest; a slice is a smaller batch.
 
     Attributes:
-        image_ids: [image].
+        image_ids: numbers of the images, [image].
         classes: class index of each image, [image], on the model's device.
         pixels: the images after resizing and cropping, uint8 [image, 3, height, width], not on the device.
-        transform: for its normalisation.
+        transform: the transform, which also normalises the pixels.
     """
 
     image_ids: list[int]
@@ -44,29 +44,29 @@ class Batch:
 
     @cached_property
     def images(self) -> Tensor:
-        """A model's input, float32 [image, 3, height, width], on the model's device; made when it is first asked for."""
+        """The model's input, float32 [image, 3, height, width], on the model's device. The first access computes it."""
         return self.transform.normalize(self.pixels.to(self.classes.device))
 
 
 def load_pixels(row: dict[str, Any], root: Path, transform: Transform) -> Tensor:
-    """One image of a manifest after resizing and cropping, uint8 [3, height, width].
+    """Return an image of a manifest after resizing and cropping, uint8 [3, height, width].
 
     Raises:
-        InputError: the file is missing, or no longer the one that the manifest describes.
+        InputError: the file is missing, or has changed since the manifest was made.
     """
     return transform.pixels(read_image(row, root))
 
 
 def batches(manifest: pa.Table, root: Path, transform: Transform, *, size: int, workers: int, device: torch.device) -> Iterator[Batch]:
-    """The images of a manifest in order, in batches.
+    """Yield the images of a manifest in order, in batches.
 
     Args:
         manifest: rows of a manifest.
         root: folder of the data set.
-        transform: from file to input.
+        transform: the transform of the model.
         size: images per batch.
-        workers: threads that decode.
-        device: where the images are put.
+        workers: number of threads that decode images.
+        device: device of the model.
 
     Raises:
         InputError: an image cannot be read.

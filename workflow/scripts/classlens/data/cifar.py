@@ -1,6 +1,6 @@
-"""Turning the official Python archives of CIFAR-10 and CIFAR-100 into folders of images, without executing anything in them.
+"""Conversion of the official Python archives of CIFAR-10 and CIFAR-100 into folders of images, without executing code in them.
 
-The archives are pickles of dictionaries of lists and one NumPy array; the unpickler here knows these and refuses everything else.
+The archives are pickled dictionaries of lists and one NumPy array. The unpickler accepts these types and refuses everything else.
 """
 
 import codecs
@@ -19,7 +19,7 @@ from classlens.progress import log, progress
 SIDE = 32
 """Height and width of an image in pixels."""
 
-# What Python 2 wrote for an array of bytes, under the names that NumPy had then.
+# Functions and classes in a Python 2 pickle of a byte array, under the names that they had at that time.
 _ALLOWED = {
     ("numpy.core.multiarray", "_reconstruct"): np.ndarray(0).__reduce__()[0],
     ("numpy", "ndarray"): np.ndarray,
@@ -29,26 +29,26 @@ _ALLOWED = {
 
 
 class _Unpickler(pickle.Unpickler):
-    """An unpickler of arrays, lists and numbers that can call nothing else."""
+    """An unpickler that accepts arrays, lists and numbers, and cannot call other code."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+            raise pickle.UnpicklingError(f"it refers to {module}.{name}")
         return _ALLOWED[module, name]
 
 
 def unpickled(path: Path) -> dict[str, Any]:
-    """The dictionary in a file of the archive.
+    """Return the dictionary in a file of the archive.
 
     Raises:
-        InputError: the file is missing or damaged, or would execute something.
+        InputError: the file is missing or damaged, or would execute code.
     """
     try:
         with open(path, "rb") as file:
             content = _Unpickler(file, encoding="bytes").load()
     except FileNotFoundError:
         raise InputError(f"{path} is missing: unpack the archive again, or set the data set's `download: true`") from None
-    except Exception as error:  # a damaged pickle makes the unpickler raise anything
+    except Exception as error:  # a damaged pickle can raise any exception
         raise InputError(f"{path} is not a file of the official Python archive ({first_line(error)}): get the archive again") from None
     if not isinstance(content, dict):
         raise InputError(f"{path} is not a file of the official Python archive (it holds no dictionary): get the archive again")
@@ -60,14 +60,14 @@ def _text(name: object) -> str:
 
 
 def class_names(archive: Archive, home: Path) -> list[str]:
-    """Names of the classes in the order of their labels, which is that of the alphabet.
+    """Return the names of the classes in the order of their labels, which is alphabetical.
 
     Raises:
         InputError: the file is damaged.
     """
     found = _field(home / archive.names, unpickled(home / archive.names), archive.label_names)
     names = [_text(name) for name in found] if isinstance(found, list) else []
-    if len(names) != archive.classes or names != sorted(set(names)) or not all(map(is_plain, names)):  # they become names of folders
+    if len(names) != archive.classes or names != sorted(set(names)) or not all(map(is_plain, names)):  # folders get these names
         raise InputError(f"{home / archive.names} does not name the {archive.classes} classes: get the archive again")
     return names
 
@@ -79,7 +79,7 @@ def _field(path: Path, content: dict[str, Any], key: str) -> Any:
 
 
 def read_split(archive: Archive, home: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images [image, height, width, 3] as bytes, and labels [image], of a split.
+    """Return the images, uint8 [image, height, width, 3], and the labels, [image], of a split.
 
     Raises:
         InputError: a file is missing or damaged.
@@ -96,11 +96,11 @@ def read_split(archive: Archive, home: Path, split: str) -> tuple[np.ndarray, np
 
 
 def unpack(kind: str, root: Path, split: str, per_class: int | None, folder: Path) -> None:
-    """Write the first images of each class of a split as `folder/{class}/{number}.png`, numbered as in the archive.
+    """Write the first images of each class of a split as `folder/{class}/{number}.png`, with the numbers of the archive.
 
     Args:
         kind: `cifar10` or `cifar100`.
-        root: the archive's folder, or the one that holds it.
+        root: the archive's folder, or the folder that contains it.
         split: `train` or `test`.
         per_class: images of each class; None for all.
         folder: folder to write.
@@ -124,19 +124,19 @@ def unpack(kind: str, root: Path, split: str, per_class: int | None, folder: Pat
 
 
 def download(kind: str, root: Path) -> None:
-    """Fetch the official archive into a folder, and check it against its published hash.
+    """Download the official archive into a folder, and check its published MD5 hash.
 
     Raises:
-        InputError: it cannot be fetched.
+        InputError: the download fails.
     """
-    from torchvision.datasets import CIFAR10, CIFAR100, utils  # bring torch with them, which unpacking can do without
+    from torchvision.datasets import CIFAR10, CIFAR100, utils  # imported here, because it imports torch, which unpacking does not need
 
     known = {"cifar10": CIFAR10, "cifar100": CIFAR100}[kind]
-    log.info("fetching %s", known.url)
+    log.info("downloading %s", known.url)
     try:
         utils.download_and_extract_archive(known.url, root, filename=known.filename, md5=known.tgz_md5)
-    except Exception as error:  # whatever the transport and the name resolution raise
+    except Exception as error:  # the network can raise any exception
         raise InputError(
-            f"{known.filename} cannot be fetched ({first_line(error)}): get it where there is a network, unpack it, "
+            f"{known.filename} cannot be downloaded ({first_line(error)}): download it on a machine with network access, unpack it, "
             "and set the data set's `root` to its folder"
         ) from None

@@ -1,4 +1,4 @@
-"""The official Python archives of CIFAR-10 and CIFAR-100: where their files lie and how many images they hold, known without reading them.
+"""The official Python archives of CIFAR-10 and CIFAR-100: their file names and numbers of images, known without reading them.
 
 Source: Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.
 """
@@ -15,12 +15,12 @@ class Archive:
 
     Attributes:
         folder: name of its folder.
-        batches: names of the files of each split.
-        names: name of the file with the classes' names.
-        labels: key of the labels in a batch.
-        label_names: key of the names in the file of names.
+        batches: names of the files with the images of each split.
+        names: name of the file with the class names.
+        labels: key of the labels in a file of images.
+        label_names: key of the class names in their file.
         classes: number of classes.
-        per_class: images of each class in each split.
+        per_class: number of images per class in each split.
     """
 
     folder: str
@@ -32,26 +32,26 @@ class Archive:
     per_class: dict[str, int]
 
     def home(self, root: Path) -> Path | None:
-        """The archive's folder: `root` itself or in it; None where it is not."""
+        """Return the archive's folder, which is `root` or a folder in it, or None if there is no archive."""
         return next((folder for folder in (root, root / self.folder) if (folder / self.names).is_file()), None)
 
     def files(self, root: Path) -> list[Path]:
-        """All its files, or none where there is no archive."""
+        """Return all files of the archive, or an empty list if there is no archive."""
         home = self.home(root)
         return [home / name for names in (*self.batches.values(), [self.names]) for name in names] if home else []
 
     def count(self, split: str, per_class: int | None) -> int:
-        """Images in a split, the first `per_class` of each class (None: all).
+        """Return the number of images in a split, limited to `per_class` images of each class (None: all).
 
         Raises:
-            InputError: it has no such split, or fewer images.
+            InputError: the archive has no such split, or fewer images per class.
         """
         if split not in self.per_class:
             raise InputError(f"{self.folder} has no split {split!r}: its splits are {', '.join(self.per_class)}")
         held = self.per_class[split]
         if per_class is not None and per_class > held:
             raise InputError(
-                f"{self.folder} has {held} images of each class in {split} and {per_class} are asked for: lower images_per_class"
+                f"{self.folder} has {held} images of each class in {split}, but the config needs {per_class}: lower images_per_class"
             )
         return self.classes * (held if per_class is None else per_class)
 

@@ -1,7 +1,7 @@
-"""The order of classes: which index a class has, from the names of class folders or from a file that lists them.
+"""The order of classes: the index of each class, from the names of class folders or from a file that lists them.
 
-A model's outputs have no names. If the folders that it was trained on are numbered in another order here, every result is wrong and none
-looks so. torchvision sorts folders as text (0, 1, 10, 11, 2), timm by the numbers in their names (0, 1, 2, 10, 11).
+A model's outputs have no names. If classes have another order here than in the model's training, every result is wrong but looks plausible.
+torchvision sorts folders as text (0, 1, 10, 11, 2), timm by the numbers in their names (0, 1, 2, 10, 11).
 """
 
 import os
@@ -19,12 +19,12 @@ ORDERS = ("torchvision", "timm")
 
 @dataclass(frozen=True)
 class ClassOrder:
-    """How the indices of a data set's classes were settled.
+    """The source of the class indices of a data set.
 
     Attributes:
-        basis: `list` (a file, or the data set itself), `imagenet`, `timm` or `torchvision` (the config says so), or `natural`: nobody said.
-        differs: of `natural`, the first index at which text order has another class, its name in natural order and in text order; None
-            where both orders agree.
+        basis: `list` (a file, or the data set itself), `imagenet`, `timm` or `torchvision` (from the config), or `natural` (the default).
+        differs: for `natural`, the first index at which natural and text order differ, with the class name in natural and in text order;
+            None if both orders agree.
     """
 
     basis: str
@@ -32,9 +32,9 @@ class ClassOrder:
 
 
 def natural_key(name: str) -> list[str | int]:
-    """Return the key by which timm sorts names: its numbers count as numbers, its letters in lower case.
+    """Return timm's sort key of a name: runs of digits compare as numbers, letters in lower case.
 
-    Source: `timm.utils.misc.natural_key`, which fails for digits that are no numbers (superscripts); here they are letters.
+    Source: `timm.utils.misc.natural_key`, which fails for digits that are not numbers (superscripts). Here they compare as letters.
     """
     return [int(part) if index % 2 else part for index, part in enumerate(re.split(r"(\d+)", name.lower()))]
 
@@ -42,11 +42,11 @@ def natural_key(name: str) -> list[str | int]:
 def in_order(names: Iterable[str], order: str | None) -> list[str]:
     """Return names in text order (`torchvision`) or natural order (`timm`, None).
 
-    Names that differ in nothing but case or leading zeros have no natural order. They come in the reverse of text order, so that
-    `first_difference` finds them.
+    Names that differ only in case or leading zeros have no natural order. They come in reverse text order, so that `first_difference`
+    finds them.
 
     Raises:
-        InputError: the order is timm's, and it has none for two of the names.
+        InputError: the order is `timm`, and two names have no order in it.
     """
     if order == "torchvision":
         return sorted(names)
@@ -61,19 +61,19 @@ def in_order(names: Iterable[str], order: str | None) -> list[str]:
 
 
 def first_difference(names: Iterable[str]) -> tuple[int, str, str] | None:
-    """Return the first index at which natural and text order differ, with the name that each has there; None where they agree."""
+    """Return the first index at which natural and text order differ, with the name in each order, or None if they agree."""
     names = list(names)
     pairs = zip(in_order(names, None), in_order(names, "torchvision"), strict=True)
     return next(((index, natural, text) for index, (natural, text) in enumerate(pairs) if natural != text), None)
 
 
 def normal(name: str) -> str:
-    """Return the form of a name in which names are compared: a letter and its accent are one character, as macOS does not write them."""
+    """Return a name in Unicode form NFC, for comparisons: macOS writes a letter and its accent as two characters."""
     return unicodedata.normalize("NFC", name)
 
 
 def check_distinct(names: Iterable[str], where: Path) -> None:
-    """Raise an InputError for two names that look alike."""
+    """Raise an InputError if two names look alike."""
     seen: dict[str, str] = {}
     for name in names:
         if normal(name) in seen:
@@ -82,16 +82,16 @@ def check_distinct(names: Iterable[str], where: Path) -> None:
 
 
 def lacking(names: Iterable[str], of: Iterable[str]) -> str | None:
-    """Return the first name of `of` that is not among the names; None where none is missing."""
+    """Return the first name in `of` that `names` lacks, or None if it lacks none."""
     known = set(map(normal, names))
     return next((name for name in of if normal(name) not in known), None)
 
 
 def read_names(path: str) -> list[str]:
-    """Return the folder names that a file lists, one on each line, in the order of the class indices.
+    """Return the folder names in a file, one per line, in the order of the class indices.
 
     Raises:
-        InputError: the file cannot be read, or a line of it cannot be a class.
+        InputError: the file cannot be read, or a line is not the name of a class.
     """
     try:
         lines = lines_of(read_text(path))
@@ -111,18 +111,18 @@ def read_names(path: str) -> list[str]:
 
 def _why_no_class(line: str, is_known: bool) -> str | None:
     if not line:
-        return "is blank, which would move the classes after it"
+        return "is blank, which would shift the indices of later classes"
     if "/" in line:
         return f"({line}) is a path"
-    return f"({line}) is there twice" if is_known else None
+    return f"({line}) appears twice" if is_known else None
 
 
 def listed_difference(names: Iterable[str], folder: str) -> str:
-    """Return a hint where a list has a folder's name in other capitals."""
+    """Return a hint if a list has a folder's name in other capitals, or an empty string."""
     other = next((name for name in names if normal(name).casefold() == normal(folder).casefold()), None)
-    return f" (it lists {other}: capitals count)" if other else ""
+    return f" (it lists {other}: names are case-sensitive)" if other else ""
 
 
 def is_plain(name: str) -> bool:
-    """Whether a name is that of something in a folder, and leads nowhere else."""
+    """Return whether a name can be that of an entry in a folder, and is not a path to another place."""
     return name not in ("", os.curdir, os.pardir) and "/" not in name and "\0" not in name

@@ -1,4 +1,4 @@
-"""The classes of a data set with their indices, one list for all splits that a run uses."""
+"""The classes of a data set with their indices, in one list for all splits of a run."""
 
 import os
 from itertools import pairwise
@@ -17,18 +17,18 @@ from classlens.data.layouts import Dataset
 from classlens.errors import InputError
 
 TIMM_SUFFIXES = {".png", ".jpg", ".jpeg"}
-"""Endings of the images by which timm's reader finds classes."""
+"""Endings of images for timm's reader, which ignores a class folder without such images."""
 
 
 def class_ids(dataset: Dataset, split: str) -> list[str]:
-    """Return the ids of the classes in the order of their indices, for a data set whose classes are its own (`classes` not `imagenet`).
+    """Return the class ids of a data set with its own classes (not `classes: imagenet`), in the order of their indices.
 
     Args:
-        dataset: where it lies.
-        split: split that stands alone where the data set names no `class_splits`.
+        dataset: the data set.
+        split: the only split to look at, if the data set has no `class_splits`.
 
     Raises:
-        InputError: the file that `classes` names cannot be used or lacks a folder, or the splits have classes of their own.
+        InputError: the `classes` file cannot be used or lacks a folder, or a split has a class that the split before it lacks.
     """
     if dataset.kind == "shapes":
         return dataset.category_ids(split)
@@ -39,7 +39,7 @@ def class_ids(dataset: Dataset, split: str) -> list[str]:
 
 
 def _listed(dataset: Dataset, file: str, folders: dict[str, list[str]]) -> list[str]:
-    """Return the classes that a file lists, with the spelling of the folders."""
+    """Return the classes in a file, spelled as their folders are."""
     names = read_names(file)
     for split, found in folders.items():
         if (missing := lacking(names, found)) is not None:
@@ -50,7 +50,7 @@ def _listed(dataset: Dataset, file: str, folders: dict[str, list[str]]) -> list[
 
 
 def _from_folders(dataset: Dataset, folders: dict[str, list[str]]) -> list[str]:
-    """Return the class folders of the first split in order, which must be among them in every other split."""
+    """Return the class folders of the first split in order. Each split must have the class folders of the next one."""
     for first, second in pairwise(folders):
         if (missing := lacking(folders[first], folders[second])) is not None:
             raise InputError(
@@ -64,7 +64,7 @@ def _from_folders(dataset: Dataset, folders: dict[str, list[str]]) -> list[str]:
 
 
 def _check_as_timm(dataset: Dataset, split: str, folders: list[str]) -> None:
-    """Raise an InputError where timm's reader would find other classes than the folders of a split."""
+    """Raise an InputError if timm's reader would find classes that differ from the folders of a split."""
     advice = "list the classes in a file (`classes`) instead of setting `class_order`"
     for class_id in folders:
         images, folder = sorted(dataset.listing(split, class_id).images), dataset.home / split / class_id
@@ -75,10 +75,10 @@ def _check_as_timm(dataset: Dataset, split: str, folders: list[str]) -> None:
 
 
 def order_of(dataset: Dataset, ids: list[str]) -> ClassOrder:
-    """Return how the indices of the classes were settled.
+    """Return the source of the class indices.
 
     Args:
-        dataset: where it lies.
+        dataset: the data set.
         ids: the classes in the order of their indices.
     """
     if dataset.kind == "imagenet_s" or dataset.classes == "imagenet":

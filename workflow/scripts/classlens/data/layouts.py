@@ -1,7 +1,7 @@
-"""Which images a data set's split has, in which order, and where their masks are.
+"""Layouts of data sets: the images of a split in their order, and the paths of their masks.
 
-Only file names are looked at, never their contents, so that shards can be cut while the workflow is planned. `manifest` checks the
-contents. Three layouts are known:
+This module opens no image, so that the workflow can plan shards before its first job. `manifest` checks the content of images. There are
+three layouts:
 
 - `imagenet_s`: `root/ImageNetS{subset}/{split}/{class}/*`, masks in `{split}-segmentation`, `{split}_stim_info.csv` beside them.
 - `shapes`: the generated demo, written in the layout of `imagenet_s`.
@@ -23,7 +23,7 @@ from classlens.data.text_files import read_text
 from classlens.errors import InputError
 from classlens.protocol import CORRECTED, Protocol
 
-# The five pairs of ImageNet-S classes that the published study merged into one object each, and therefore left out.
+# Five pairs of ImageNet-S classes. The published study merged each pair into one object, and therefore left these classes out.
 MERGED_CLASSES = frozenset(
     ["n04356056", "n04355933", "n04493381", "n02808440", "n03642806", "n03832673", "n04008634", "n03773504", "n03887697", "n15075141"]
 )
@@ -31,7 +31,7 @@ MERGED_CLASSES = frozenset(
 
 @dataclass(frozen=True)
 class Image:
-    """One image of a split: its class folder's name and the paths of image and mask, relative to the data set's root."""
+    """An image of a split: its class folder's name and the paths of image and mask, relative to the data set's root."""
 
     class_id: str
     path: str
@@ -40,20 +40,20 @@ class Image:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Where a data set lies and which of its images are used.
+    """The location and layout of a data set, and the rules by which its images are chosen.
 
     Args:
         kind: `shapes`, `imagenet_s` or `imagefolder`.
-        root: folder that holds the data set.
+        root: folder that contains the data set.
         subset: number of classes of an ImageNet-S layout.
-        classes: for an image folder, which index a class has: None for the order of the folders' names, `imagenet` when folder names begin
+        classes: for an image folder, the source of class indices: None for the order of the folder names, `imagenet` if folder names begin
             with an ImageNet id (n01440764), or a text file with one folder name per line.
-        class_order: without `classes`, the order of the names: `torchvision`, `timm`, or None for natural order, which nobody asked for.
-        class_splits: without `classes`, the splits that share one list of classes; each must have those of the next, the first has all.
-            None are named for a split that stands alone.
-        masks: folder of the masks, where it is not the layout's own.
-        skip: leave out what cannot be used (bad images, classes with too few images) instead of raising an error.
-        protocol: settles order and small classes (methods, section 11).
+        class_order: without `classes`, the order of the folder names: `torchvision`, `timm`, or None for natural order, the default.
+        class_splits: without `classes`, the splits that share one list of classes. Each split must have the classes of the next one, so
+            that the first split has all classes. Empty for a split with its own list.
+        masks: folder of the masks; None for the layout's default folder, and for an image folder without masks.
+        skip: leave out bad images and classes with too few images instead of raising an error.
+        protocol: defines the order of images and the treatment of small classes.
     """
 
     kind: str
@@ -68,16 +68,16 @@ class Dataset:
 
     @property
     def home(self) -> Path:
-        """The folder that holds the splits."""
+        """The folder that contains the splits."""
         return self.root if self.kind == "imagefolder" else self.root / f"ImageNetS{self.subset}"
 
     @property
     def binary_masks(self) -> bool:
-        """Whether masks say only object or not, instead of R + 256 G class ids."""
+        """Whether masks mark only the object, instead of coding class ids as R + 256 G."""
         return self.kind == "imagefolder"
 
     def mask_folder(self, split: str) -> Path | None:
-        """Folder of a split's masks, or None where it has none.
+        """Return the folder of a split's masks, or None if the split has no masks.
 
         Raises:
             InputError: `masks` names a folder that does not exist.
@@ -93,13 +93,13 @@ class Dataset:
         return folder if os.path.isdir(folder) else None
 
     def images(self, split: str, per_class: int | None) -> list[Image]:
-        """The images of a split, the first `per_class` of each class (None: all), in the order in which results number them.
+        """Return the first `per_class` images (None: all) of each class of a split, in the order of their numbers in results.
 
         Raises:
-            InputError: the split, its classes or enough images of a class are missing, or two images would share a mask.
+            InputError: the split or its classes are missing, a class has too few images, or two images would share a mask.
         """
         folder = self.home / split
-        if not os.path.isdir(folder):  # which, unlike Path.is_dir, says no where it may not look
+        if not os.path.isdir(folder):  # Path.is_dir would raise an error if permissions are missing
             raise InputError(self._no_folder(folder))
         rows = self._rows(split)
         names: dict[str, list[str]] = {}
@@ -122,7 +122,7 @@ class Dataset:
         return f"; it has {left_out[0][2]} ({left_out[0][1]})" if left_out else ""
 
     def left_out(self, split: str) -> list[tuple[int, str, str]]:
-        """How many files of a split are not among its images, why, and the first of them; none where a list says which images it has.
+        """Return (number of files, reason, first path) of the files that are left out of a split; empty if a list names the split's images.
 
         Raises:
             InputError: a folder cannot be read.
@@ -135,12 +135,12 @@ class Dataset:
         return listing.counted(found)
 
     def _list_of(self, split: str) -> Path | None:
-        """File that lists a split's images, which ImageNet-S may have; None where there is none."""
+        """Return the file that lists a split's images, or None. Only ImageNet-S may have such a file."""
         file = self.home / f"{split}_stim_info.csv"
         return file if self.kind == "imagenet_s" and file.is_file() else None
 
     def _rows(self, split: str) -> list[tuple[str, str]]:
-        """(class folder, path in it) of every image."""
+        """Return (class folder, path in it) of every image."""
         if file := self._list_of(split):
             return _listed_rows(file, self.home / split)
         found = {class_id: self._found(split, class_id) for class_id in self.class_folders(split)}
@@ -153,7 +153,7 @@ class Dataset:
         return [(class_id, name) for class_id, names in found.items() for name in names]
 
     def _found(self, split: str, class_id: str) -> list[str]:
-        """Paths of the images in a class folder, in order."""
+        """Return the paths of the images in a class folder, in order."""
         found = self.listing(split, class_id)
         for why, path in found.left_out:
             if why in listing.FAULTS and not self.skip:
@@ -161,7 +161,7 @@ class Dataset:
         return found.images if self.protocol.directory_order else sorted(found.images)
 
     def listing(self, split: str, class_id: str) -> Listing:
-        """What a class folder holds.
+        """Return the content of a class folder.
 
         Raises:
             InputError: a folder cannot be read.
@@ -183,30 +183,30 @@ class Dataset:
         if self._skips_small_classes:
             return []
         raise InputError(
-            f"class folder {folder} has {len(names)} images and {per_class} are asked for: set images_per_class to a smaller number, or to "
-            "null for all; add images; or set on_bad_image: skip to leave such classes out"
+            f"class folder {folder} has {len(names)} images, but the config needs {per_class}: set images_per_class to a smaller number, "
+            "or to null for all; add images; or set on_bad_image: skip to leave such classes out"
         )
 
     def _no_folder(self, folder: Path) -> str:
-        """What to do about the folder of a split that is not there."""
+        """Return the message for a split whose folder does not exist."""
         if os.path.exists(folder):
-            return f"{folder} is no folder: the split's class folders must lie in it"
+            return f"{folder} is not a folder: it must contain the split's class folders"
         missing = f"data set folder {folder} does not exist"
         if not os.path.isdir(self.home):
-            return f"{missing}: set the data set's `root` to the folder of {folder.relative_to(self.root)}"
+            return f"{missing}: set the data set's `root` to the folder that contains {folder.relative_to(self.root)}"
         there = self.class_folders("")
         shown = ", ".join(there[:5]) + (", ..." if len(there) > 5 else "")
-        root = ", and the one above it as `root`" if self.home == self.root else ""
+        root = ", and `root` to the folder above it" if self.home == self.root else ""
         return (
-            f"{missing}; {self.home} holds {shown or 'no folders'}: name the folder of class folders as the data set's `eval_split` "
-            f"(`train_split`, `probe_split`){root}"
+            f"{missing}; {self.home} holds {shown or 'no folders'}: set the data set's `eval_split` (`train_split`, "
+            f"`probe_split`) to the name of the folder that contains the class folders{root}"
         )
 
     def class_folders(self, split: str) -> list[str]:
-        """Names of a split's class folders, in text order.
+        """Return the names of a split's class folders, in text order.
 
         Raises:
-            InputError: the split's folder cannot be read, or one in it cannot be a class.
+            InputError: the split's folder cannot be read, or a folder in it cannot be a class.
         """
         return listing.class_folders(self.home / split)
 
@@ -214,16 +214,16 @@ class Dataset:
         return self.root / "data" / "categories" / f"ImageNetS_categories_im{self.subset}.txt"
 
     def class_files(self) -> list[Path]:
-        """Files, which need not exist, that settle the indices of classes or their ids in masks."""
+        """Return the files that define class indices or class ids in masks. They need not exist."""
         if self.kind != "imagefolder":
             return [self._category_file()]
         return [Path(self.classes)] if self.classes not in (None, "imagenet") else []
 
     def category_ids(self, split: str) -> list[str]:
-        """Class ids in the order in which masks number them, from 1 (ImageNet-S layout).
+        """Return the class ids in the order of their numbers in masks, which start at 1 (ImageNet-S layout).
 
         Raises:
-            InputError: there is no category file and the folders are not exactly the subset's classes.
+            InputError: the category file, or without one the split's folder, has a wrong number of classes.
         """
         file = self._category_file()
         if file.is_file():
@@ -249,26 +249,26 @@ def _image(folder: str, masks: str | None, class_id: str, name: str) -> Image:
 
 
 def _check_stems(folder: Path, names: dict[str, list[str]]) -> None:
-    """Raise an InputError for two images that differ in nothing but their ending: they would have one mask, or one is the other's mask."""
+    """Raise an InputError if two images differ only in their ending: they would share a mask, or one is the mask of the other."""
     for class_id, images in names.items():
         seen: dict[str, str] = {}
         for name in images:
             other = seen.setdefault(os.path.splitext(name)[0], name)
             if other != name:
                 raise InputError(
-                    f"class folder {folder / class_id} has {other} and {name}, which would have one mask: rename one, or keep masks in a "
-                    "folder of their own"
+                    f"class folder {folder / class_id} has {other} and {name}, which would share a mask: rename one, or keep masks in a "
+                    "separate folder"
                 )
 
 
 def imagenet_id(folder: str) -> str | None:
-    """The ImageNet id at the start of a folder's name: `n02123045` of `n02123045_tabby`; None if there is none."""
+    """Return the ImageNet id at the start of a folder's name (`n02123045` of `n02123045_tabby`), or None if there is none."""
     match = re.match(r"n\d{8}(?!\d)", folder)
     return match[0] if match else None
 
 
 def _listed_rows(info: Path, folder: Path) -> list[tuple[str, str]]:
-    """(class id, image name) of each row of a stim_info csv (columns imagenet_id, img_name)."""
+    """Return (class id, image name) of each row of a stim_info csv (columns imagenet_id, img_name)."""
     reader = csv.DictReader(io.StringIO(read_text(info), newline=""), strict=True)
     try:
         missing = {"imagenet_id", "img_name"} - set(reader.fieldnames or ())
@@ -276,17 +276,17 @@ def _listed_rows(info: Path, folder: Path) -> list[tuple[str, str]]:
             raise InputError(f"{info} has no column {sorted(missing)[0]}: correct or remove it")
         rows = [(row["imagenet_id"], row["img_name"]) for row in reader]
     except csv.Error as error:
-        raise InputError(f"{info} is no csv ({error}): correct or remove it") from None
+        raise InputError(f"{info} is not valid CSV ({error}): correct or remove it") from None
     seen: set[tuple[str, str]] = set()
     for number, row in enumerate(rows, start=1):
         if not all(part and is_plain(part) for part in row):
-            raise InputError(f"{info}, image {number} lacks the name of a class folder, or that of an image in it: correct or remove it")
+            raise InputError(f"{info}, image {number} has no valid class folder or image name: correct or remove it")
         if row in seen:
             raise InputError(f"{info} lists {row[0]}/{row[1]} twice: correct or remove it")
         seen.add(row)
     for class_id in dict(rows):
         if not (folder / class_id).is_dir():
-            raise InputError(f"{info} lists the class {class_id}, and there is no folder {folder / class_id}: complete the data set")
+            raise InputError(f"{info} lists the class {class_id}, but there is no folder {folder / class_id}: complete the data set")
     return rows
 
 
@@ -294,21 +294,21 @@ MOST_SHARDS = 99_999
 
 
 def shard_names(images: int, shard_size: int) -> list[str]:
-    """Return the names of the shards of so many images: `00000`, `00001`...
+    """Return the names of the shards for a number of images: `00000`, `00001`...
 
     Raises:
-        InputError: there are more than names of five digits can number.
+        InputError: there are more shards than five digits can number.
     """
     shards = -(-images // shard_size)
     if shards > MOST_SHARDS:
         raise InputError(
-            f"{images:,} images make {shards:,} shards of {shard_size}, and {MOST_SHARDS:,} are possible: set hidden_states.shard_size to"
-            f" {-(-images // MOST_SHARDS)} or more"
+            f"{images:,} images make {shards:,} shards of {shard_size}, but at most {MOST_SHARDS:,} are possible: set "
+            f"hidden_states.shard_size to {-(-images // MOST_SHARDS)} or more"
         )
     return [f"{shard:05d}" for shard in range(shards)]
 
 
 def files_of(images: Iterable[Image]) -> list[str]:
-    """Paths of every file that the images consist of, relative to the data set's root, images first, masks after them."""
+    """Return the paths of the files of all images and then of all masks, relative to the data set's root."""
     images = list(images)
     return [image.path for image in images] + [image.mask_path for image in images if image.mask_path]

@@ -1,7 +1,7 @@
-"""What lies in the folders of a data set, by name: class folders, images, and what is left out and why.
+"""The files in a data set's folders: class folders, images, and the files that are left out, with the reason.
 
-Nothing is opened here: planning lists a whole data set. A pipe or a device under an image's name is found by its kind before anyone waits
-for its bytes.
+This module opens no file, because planning lists a whole data set. It recognises a pipe or a device with an image's name by its file type,
+so that no program waits for its bytes.
 """
 
 import os
@@ -13,20 +13,20 @@ from classlens.errors import InputError
 
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp", ".avif"))
 IMAGE_SUFFIXES |= {".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx"}
-"""Endings of still images that `images.decode` reads. Formats that a program draws (EPS, PDF) or that any bytes pass for (TGA) are none."""
+"""Endings of still images that `images.decode` reads, without formats that run a program (EPS, PDF) or match any bytes (TGA)."""
 
 LOST_LINK, NO_FILE, NO_TEXT = "a link that leads nowhere", "not a regular file", "not named in UTF-8"
 FAULTS = (LOST_LINK, NO_FILE, NO_TEXT)
-"""Why a file with the name of an image cannot be one. It is an error unless bad images may be left out."""
+"""Reasons why a file with an image's name cannot be an image. Such a file is an error unless bad images may be left out."""
 
 
 @dataclass
 class Listing:
-    """What a class folder holds.
+    """The content of a class folder.
 
     Attributes:
-        images: paths of its images, relative to it, in the order of the file system.
-        left_out: (why, path) of every other file.
+        images: paths of the images, relative to the folder, in the order of the file system.
+        left_out: (reason, path) of every other file.
     """
 
     images: list[str]
@@ -34,10 +34,10 @@ class Listing:
 
     @classmethod
     def of(cls, folder: Path, nested: bool) -> "Listing":
-        """The files in a class folder and, if `nested`, in the folders below it, as torchvision and timm find them.
+        """List the files in a class folder and, if `nested`, in the folders below it, as torchvision and timm find them.
 
         Raises:
-            InputError: a folder cannot be read, or is a link to one that it lies in.
+            InputError: a folder cannot be read, or is a link to a folder above it.
         """
         found = cls([], [])
         for path, why in _walk(folder, nested):
@@ -49,16 +49,16 @@ class Listing:
 
 
 def class_folders(folder: Path) -> list[str]:
-    """Names of the folders in a split's folder, in text order, without hidden ones.
+    """Return the names of the folders in a split's folder, in text order, without hidden folders.
 
     Raises:
-        InputError: the folder cannot be read, or one in it cannot be a class.
+        InputError: the split's folder cannot be read, or a folder in it cannot be a class.
     """
     return sorted(entry.name for entry in _entries(folder) if not _is_hidden(entry) and _is_class_folder(entry))
 
 
 def _is_class_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder; a name that may stand for one, but leads nowhere, would move the indices of other classes."""
+    """Return whether an entry is a folder. A broken link is an InputError: without its class, other classes would get other indices."""
     if _fault(entry) == LOST_LINK:
         raise InputError(f"{entry.path} is {LOST_LINK}: correct or remove it")
     if not _is_folder(entry):
@@ -69,19 +69,19 @@ def _is_class_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def beside_class_folders(folder: Path) -> list[tuple[str, str]]:
-    """(why, name) of each image that lies in a split's folder and not in one of its class folders."""
+    """Return (reason, name) of each image that lies directly in a split's folder, outside of the class folders."""
     return [("beside the class folders", entry.name) for entry in _entries(folder) if not _is_folder(entry) and _has_suffix(entry.name)]
 
 
 def regular_files(folder: Path, nested: bool) -> set[str]:
-    """Paths, relative to a folder, of the regular files in it and, if `nested`, below it; none where there is no such folder."""
+    """Return the relative paths of the regular files in a folder and, if `nested`, below it; empty if the folder does not exist."""
     if not os.path.isdir(folder):
         return set()
     return {path for path, why in _walk(folder, nested) if why not in FAULTS}
 
 
 def _walk(folder: Path, nested: bool) -> Iterator[tuple[str, str | None]]:
-    """Path of each file, relative to the folder, and why it is no image; a folder's own files before those below it."""
+    """Yield the relative path of each file, and why it is not an image, or None. Files of a folder come before files of its subfolders."""
     open_folders = [("", frozenset[tuple[int, int]]())]
     while open_folders:
         inside, above = open_folders.pop()
@@ -102,7 +102,7 @@ def _identity(folder: Path, above: Iterable[tuple[int, int]]) -> tuple[int, int]
     """Return a folder's device and inode.
 
     Raises:
-        InputError: it is one of the folders above it, because a link would then be followed without end.
+        InputError: the folder cannot be read, or is a link to a folder above it, in which the walk would never end.
     """
     try:
         stat = os.stat(folder)
@@ -110,7 +110,7 @@ def _identity(folder: Path, above: Iterable[tuple[int, int]]) -> tuple[int, int]
         raise _unreadable(folder, error) from None
     identity = stat.st_dev, stat.st_ino
     if identity in above:
-        raise InputError(f"{folder} is a link to a folder that it lies in: remove it")
+        raise InputError(f"{folder} is a link to a folder above it: remove it")
     return identity
 
 
@@ -135,22 +135,22 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _why_hidden(entry: os.DirEntry[str]) -> list[str]:
-    """Why something hidden is worth a word: it is a folder or an image; other hidden files are the system's own."""
+    """Return [reason] for a hidden folder or image, or [] for other hidden files, which belong to the system."""
     if _is_folder(entry):
         return ["a hidden folder"]
     return ["hidden"] if _has_suffix(entry.name) else []
 
 
 def _why_not(name: str, fault: str | None) -> str | None:
-    """Why a file is no image, by its name and kind; None for one that must be opened to tell."""
+    """Return why a file is not an image by its name and type, or None if only its content can tell."""
     suffix = os.path.splitext(name)[1].lower()
-    if suffix in IMAGE_SUFFIXES or (not suffix and fault == LOST_LINK):  # which may have been a folder of images
+    if suffix in IMAGE_SUFFIXES or (not suffix and fault == LOST_LINK):  # it may have led to a folder of images
         return fault
     return suffix if len(suffix) > 1 else "without an ending"
 
 
 def _fault(entry: os.DirEntry[str]) -> str | None:
-    """Which of `FAULTS` something has; None for a regular file or a folder with a name that is text."""
+    """Return which of `FAULTS` an entry has, or None for a regular file or a folder with a name in UTF-8."""
     try:
         if not (entry.is_file() or entry.is_dir()):
             return LOST_LINK if entry.is_symlink() and not os.path.exists(entry.path) else NO_FILE
@@ -160,7 +160,7 @@ def _fault(entry: os.DirEntry[str]) -> str | None:
 
 
 def _is_text(name: str) -> bool:
-    """Whether a name is UTF-8, as the tables that list it are."""
+    """Return whether a name is valid UTF-8, as tables require."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -173,7 +173,7 @@ def _has_suffix(name: str) -> bool:
 
 
 def counted(left_out: Iterable[tuple[str, str]]) -> list[tuple[int, str, str]]:
-    """(how many, why, first path) of what was left out, the most frequent reasons first."""
+    """Return (number of files, reason, first path) for each reason in (reason, path) pairs, the most frequent reason first."""
     places: dict[str, list[str]] = {}
     for why, path in left_out:
         places.setdefault(why, []).append(path)

@@ -1,9 +1,9 @@
-"""The table of a split's images, each of which has been decoded once.
+"""The manifest: the table of a split's images, each of which has been decoded once.
 
-One row per image: image_id, class_index, class_id, class_name, path, mask_path, shard; beside the contract's columns mask_id (the pixel
-value of the image's class in its mask), mask_fraction (share of the mask's pixels that have it), width, height and the sha256 of both
-files. Paths are relative to the data set's root, so that the data set may move. The schema metadata say how class indices were settled and
-which files are no images.
+One row per image: image_id, class_index, class_id, class_name, path, mask_path, shard, mask_id (the pixel value of the image's class in its
+mask), mask_fraction (the share of the mask's pixels with this value), width, height, and the sha256 of both files. Paths are relative to
+the data set's root, so that the data set can move. The schema metadata record the source of the class indices, and the files that are not
+images.
 """
 
 import json
@@ -40,17 +40,18 @@ SCHEMA = pa.schema(
 
 
 def build(dataset: Dataset, split: str, per_class: int | None, shard_size: int, threads: int) -> pa.Table:
-    """The manifest of a split.
+    """Return the manifest of a split.
 
     Args:
-        dataset: where the images lie.
+        dataset: the data set.
         split: name of the split.
-        per_class: images of each class; None for all.
+        per_class: images per class; None for all.
         shard_size: images per shard, counted before bad images are left out.
-        threads: how many images are decoded at once.
+        threads: number of images that are decoded at once.
 
     Raises:
-        InputError: an image or mask is missing, damaged or of the wrong size, unless `dataset.skip`; or a class is not known.
+        InputError: no image can be used; a class is not known; or, unless `dataset.skip`, an image or mask is missing, damaged or of the
+            wrong size.
     """
     images = dataset.images(split, per_class)
     no_images = dataset.left_out(split)
@@ -86,7 +87,7 @@ def build(dataset: Dataset, split: str, per_class: int | None, shard_size: int, 
 
 
 def _say(order: ClassOrder, no_images: list[tuple[int, str, str]]) -> None:
-    """Log what may not be as its owner thinks."""
+    """Log a class order that may be wrong, and the files that are left out."""
     if order.differs:
         log.warning(
             "class indices follow the numbers in the names of class folders (timm's order): class %d is %s, and %s in torchvision's order; "
@@ -104,7 +105,7 @@ def _leave_out(error: InputError, skip: bool) -> None:
 
 
 def _checked(image: Image, dataset: Dataset, mask_ids: dict[str, int]) -> dict[str, Any] | InputError:
-    """What `_facts` finds, or the error that it raises: the pool's iterator would end at a raised one."""
+    """Return the result of `_facts`, or the error that it raises, because an exception would end the pool's iterator."""
     try:
         return _facts(image, dataset, mask_ids)
     except InputError as error:
@@ -112,7 +113,7 @@ def _checked(image: Image, dataset: Dataset, mask_ids: dict[str, int]) -> dict[s
 
 
 def _facts(image: Image, dataset: Dataset, mask_ids: dict[str, int]) -> dict[str, Any]:
-    """Facts about an image that can be decoded and, where it has one, about a mask that fits it."""
+    """Return facts about an image and its mask, and raise an InputError if the image cannot be decoded or the mask does not fit."""
     path = dataset.root / image.path
     data, digest = read_bytes(path)
     picture = decode(data, path)
@@ -122,7 +123,7 @@ def _facts(image: Image, dataset: Dataset, mask_ids: dict[str, int]) -> dict[str
 
 
 def _mask_facts(image: Image, size: tuple[int, int], dataset: Dataset, mask_ids: dict[str, int]) -> dict[str, Any]:
-    """Facts about the mask of an image of some width and height."""
+    """Return facts about the mask of an image, whose width and height are `size`."""
     path = dataset.root / str(image.mask_path)
     data, digest = read_bytes(path)
     ids, mask_id = decode_mask(data, path, dataset.binary_masks), _mask_id(image.class_id, mask_ids)
@@ -132,15 +133,16 @@ def _mask_facts(image: Image, size: tuple[int, int], dataset: Dataset, mask_ids:
     largest = int(ids.max(where=ids != IGNORED_ID, initial=0))
     if largest > max(mask_ids.values()):
         raise InputError(
-            f"mask {path} holds the class id {largest} (R + 256 G), and ids end at {max(mask_ids.values())}: get the masks of this data set"
+            f"mask {path} holds the class id {largest} (R + 256 G), but the largest id is {max(mask_ids.values())}: get the masks of this "
+            "data set"
         )
     return {"mask_path": image.mask_path, "mask_sha256": digest, "mask_id": mask_id, "mask_fraction": float((ids == mask_id).mean())}
 
 
 def class_list(dataset: Dataset, split: str) -> pa.Table:
-    """Return the classes of a data set, in the order of their indices, with the schema metadata about them that manifests have.
+    """Return the classes of a data set, in the order of their indices, with the metadata about classes that manifests have.
 
-    No image is looked at, so that what depends on the classes alone does not depend on images.
+    It reads no image, so that results that depend only on the classes do not become stale when images change.
     """
     classes = class_table(dataset, split)
     columns = {"class_index": pa.array(range(len(classes)), pa.int32()), "class_id": [one for one, _ in classes]}
@@ -150,9 +152,9 @@ def class_list(dataset: Dataset, split: str) -> pa.Table:
 
 
 def class_table(dataset: Dataset, split: str) -> list[tuple[str, str]]:
-    """(id, name) of each class, in the order of the class indices."""
+    """Return (id, name) of each class, in the order of the class indices."""
     if dataset.kind == "imagenet_s" or dataset.classes == "imagenet":
-        from timm.data import ImageNetInfo  # brings torch with it, which image folders can do without
+        from timm.data import ImageNetInfo  # imported here, because it imports torch, which image folders do not need
 
         info = ImageNetInfo()
         return [(label, info.label_name_to_description(label)) for label in info.label_names()]
@@ -163,7 +165,7 @@ def _index(class_id: str, indices: dict[str, int], dataset: Dataset, split: str)
     known = imagenet_id(class_id) if dataset.kind == "imagenet_s" or dataset.classes == "imagenet" else normal(class_id)
     if known not in indices:
         folder = dataset.home / split / class_id
-        raise InputError(f"class folder {folder} is none of the {len(indices)} classes: rename it, or correct the data set's `classes`")
+        raise InputError(f"class folder {folder} is not one of the {len(indices)} classes: rename it, or correct the data set's `classes`")
     return indices[known]
 
 
@@ -174,7 +176,7 @@ def _mask_id(class_id: str, mask_ids: dict[str, int]) -> int:
 
 
 def _mask_ids(dataset: Dataset, split: str) -> dict[str, int]:
-    """Pixel value of each class in masks."""
+    """Return the pixel value of each class in masks."""
     if dataset.mask_folder(split) is None:
         return {}
     if dataset.binary_masks:

@@ -10,26 +10,26 @@ from classlens.progress import log
 
 
 def classes_of(manifest: pa.Table) -> list[tuple[str, str]]:
-    """(id, name) of every class of a manifest's data set, in the order of the class indices, whether it has images or not."""
+    """Return (id, name) of every class of a manifest's data set, with or without images, in the order of the class indices."""
     return [(class_id, name) for class_id, name in json.loads(manifest.schema.metadata[b"classes"])]
 
 
 def order_of(manifest: pa.Table) -> ClassOrder:
-    """Return how the class indices of a manifest's data set were settled; a table that does not say so has settled ones."""
+    """Return the source of the class indices of a manifest's data set; `list` for a table that does not record it."""
     order = json.loads((manifest.schema.metadata or {}).get(b"class_order", b'{"basis": "list", "differs": null}'))
     return ClassOrder(order["basis"], tuple(order["differs"]) if order["differs"] else None)
 
 
 def class_index(wanted: str | int, classes: list[tuple[str, str]], key: str) -> int:
-    """Index of the class that a config means by an id, a name or an index; in that order, since a class may be named like an index.
+    """Return the index of a class that a config gives by id, name or index, tried in this order because a name may be a number.
 
     Args:
-        wanted: what the config says.
-        classes: (id, name) of each class; a name may be several, separated by commas.
-        key: the key under which the config says it.
+        wanted: the value in the config.
+        classes: (id, name) of each class; a name may list several names, separated by commas.
+        key: the config key of the value.
 
     Raises:
-        InputError: there is no such class, or several have that name.
+        InputError: there is no such class, or several classes have that name.
     """
     text = normal(str(wanted))
     found = [index for index, (class_id, _) in enumerate(classes) if normal(class_id) == text]
@@ -44,4 +44,4 @@ def class_index(wanted: str | int, classes: list[tuple[str, str]], key: str) -> 
         return found[0]
     if index is not None and index < len(classes):
         return index
-    raise InputError(f"config key `{key}`: {wanted!r} is no class; give an id such as {classes[0][0]}, a name, or an index")
+    raise InputError(f"config key `{key}`: {wanted!r} is not a class; give an id such as {classes[0][0]}, a name, or an index")

@@ -1,4 +1,4 @@
-"""Whether the images of a split have masks, by file names: found while the workflow is planned, not after the first hour."""
+"""Check that the images of a split have masks, by file names, so that planning reports a missing mask before any job runs."""
 
 import os
 from pathlib import Path
@@ -9,12 +9,12 @@ from classlens.errors import InputError
 
 
 def check(dataset: Dataset, split: str, images: list[Image]) -> None:
-    """Raise an InputError where a split has a folder of masks and its images lack them, or masks have numbers that nothing explains.
+    """Raise an InputError if a split has a mask folder, but its images lack masks, or nothing defines the class ids in masks.
 
     Args:
-        dataset: where it lies.
+        dataset: the data set.
         split: name of the split.
-        images: its images.
+        images: images of the split.
     """
     folder = dataset.mask_folder(split)
     if folder is None:
@@ -36,12 +36,12 @@ def check(dataset: Dataset, split: str, images: list[Image]) -> None:
 
 
 def _masks(folder: Path, class_ids: set[str], nested: bool) -> set[str]:
-    """Return the paths of all files in the class folders of a folder of masks, relative to it."""
+    """Return the paths of all files in the class folders of a mask folder, relative to the mask folder."""
     return {f"{class_id}/{path}" for class_id in class_ids for path in regular_files(folder / class_id, nested)}
 
 
 def _instead(mask: str, there: set[str]) -> str:
-    """Return a hint where a mask lies beside its place under another ending: values of a JPEG are not those that were drawn."""
+    """Return a hint if a mask has another ending than .png, or an empty string. A JPEG, for example, does not keep pixel values."""
     stem = os.path.splitext(mask)[0]
     other = min((path for path in there if os.path.splitext(path)[0] == stem), default=None)
-    return f" (there is {other}, and masks must be PNG files, which keep their values)" if other else ""
+    return f" (there is {other}, but masks must be PNG files, which keep pixel values)" if other else ""

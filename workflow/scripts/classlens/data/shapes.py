@@ -1,8 +1,8 @@
-"""The generated data set of the demo: textured shapes on cluttered backgrounds, written in the layout of ImageNet-S.
+"""The generated data set of the demo: textured shapes on cluttered backgrounds, in the layout of ImageNet-S.
 
-A class is a shape with a texture and, nearly always, a colour of its own; a quarter of the backgrounds have a tint that goes with the
-class, so that context says something about the class but not everything. Masks code the class as R + 256 G, and pixels on the object's
-edge as ignored (1000).
+A class is a shape with a texture and, nearly always, its own colour. A quarter of the backgrounds have the tint of the class, so that the
+context gives some information about the class, but not all. Masks code the class as R + 256 G, and mark pixels on the object's edge as
+ignored (1000).
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -28,9 +28,9 @@ def write(root: Path, num_classes: int, splits: dict[str, int], seed: int, threa
     Args:
         root: folder to write.
         num_classes: number of classes, at most 20.
-        splits: images of each class by split.
-        seed: seed of all images; an image depends on it, its split and its number only.
-        threads: how many images are drawn at once.
+        splits: number of images per class, by split.
+        seed: seed of all images. An image depends only on the seed, its split and its number.
+        threads: number of images that are drawn at once.
     """
     names = class_names(num_classes)
     categories = root / "data" / "categories" / f"ImageNetS_categories_im{num_classes}.txt"
@@ -57,12 +57,12 @@ def _write_image(root: Path, image: Listed, label: int, num_classes: int, rng: n
 
 
 def draw(name: str, label: int, num_classes: int, rng: np.random.Generator) -> tuple[Image.Image, Image.Image]:
-    """One image and its mask, both RGB of the same random size.
+    """Return an image and its mask, both RGB and of the same random size.
 
     Args:
-        name: `{texture}_{shape}`.
+        name: name of the class, `{texture}_{shape}`.
         label: index of the class.
-        num_classes: number of classes, among which the colours are spread.
+        num_classes: number of classes, which share the range of hues evenly.
         rng: source of all randomness.
     """
     width, height = (int(side) for side in rng.choice(SIDES, 2))
@@ -78,7 +78,7 @@ def draw(name: str, label: int, num_classes: int, rng: np.random.Generator) -> t
 
 
 def _outline(shape: str, width: int, height: int, rng: np.random.Generator) -> Image.Image:
-    """A shape of random size, place and tilt, white on black."""
+    """Return a shape of random size, place and tilt, white on black."""
     side = rng.uniform(0.3, 0.45) * min(width, height)
     centre = rng.uniform(side / 2, [width - side / 2, height - side / 2])
     angle = rng.uniform(-0.3, 0.3)
@@ -102,7 +102,7 @@ def _outline(shape: str, width: int, height: int, rng: np.random.Generator) -> I
 
 
 def _textured(texture: str, width: int, height: int, hue: float, rng: np.random.Generator) -> np.ndarray:
-    """A plane of a texture in light and dark of one hue, float [height, width, 3]."""
+    """Return a texture in a light and a dark tone of one hue, float [height, width, 3]."""
     y, x = np.mgrid[:height, :width]
     period, phase = rng.uniform(11, 15), rng.uniform(0, 2 * np.pi, 2)
     wave_x, wave_y = np.sin(2 * np.pi * x / period + phase[0]), np.sin(2 * np.pi * y / period + phase[1])
@@ -122,7 +122,7 @@ def _colour(hue: float, value: float) -> np.ndarray:
 
 
 def _background(width: int, height: int, label: int, num_classes: int, rng: np.random.Generator) -> np.ndarray:
-    """Blurred blobs over a pale tint that goes with `label`, float [height, width, 3]."""
+    """Return blurred blobs over the pale tint of the class `label`, float [height, width, 3]."""
     tint = 0.55 * _colour((label + 0.5) / num_classes, 0.5) + 0.45 * rng.uniform(60, 170)
     image = Image.fromarray(np.full((height, width, 3), tint.clip(0, 255).astype(np.uint8)))
     pen = ImageDraw.Draw(image)
@@ -134,7 +134,7 @@ def _background(width: int, height: int, label: int, num_classes: int, rng: np.r
 
 
 def _mask(outline: Image.Image, class_id: int) -> Image.Image:
-    """The mask of an outline: the class inside, ignored on the edge, 0 elsewhere."""
+    """Return the mask of an outline: the class id inside, `IGNORED_ID` on the edge, 0 elsewhere."""
     edge = np.asarray(outline.filter(ImageFilter.MaxFilter(EDGE))) != np.asarray(outline.filter(ImageFilter.MinFilter(EDGE)))
     ids = np.where(edge, IGNORED_ID, np.where(np.asarray(outline) > 0, class_id, 0))
     return Image.fromarray(np.stack([ids % 256, ids // 256, np.zeros_like(ids)], axis=-1).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""The file names of the generated data set, known before it is made, so that its shards can be planned."""
+"""The file names of the generated data set, which are known before it exists, so that its shards can be planned."""
 
 from classlens.data.layouts import Image
 
@@ -7,12 +7,12 @@ TEXTURES = ("plain", "striped", "dotted", "checked")
 
 
 def class_names(num_classes: int) -> list[str]:
-    """Folder names of the classes, sorted: a texture and a shape each, all 20 pairs different (4 and 5 have no common factor)."""
+    """Return the sorted folder names of the classes. Each is a texture and a shape; all 20 pairs differ, because 4 and 5 are coprime."""
     return sorted(f"{TEXTURES[i % len(TEXTURES)]}_{OBJECTS[i % len(OBJECTS)]}" for i in range(num_classes))
 
 
 def shapes_images(num_classes: int, split: str, per_class: int) -> list[Image]:
-    """Every image of a split with its paths relative to the root, in the layout of ImageNet-S."""
+    """Return every image of a split, with its paths relative to the root, in the layout of ImageNet-S."""
     home = f"ImageNetS{num_classes}"
     return [
         Image(

@@ -1,4 +1,4 @@
-"""Reading small text files that people write, whatever editor or system they come from."""
+"""Reading of small text files that people write, with any editor and on any system."""
 
 import codecs
 import re
@@ -9,10 +9,10 @@ from classlens.errors import InputError
 
 
 def read_text(path: Path | str) -> str:
-    """Return a text in UTF-8, or in UTF-16 with its mark, without that mark.
+    """Return the text of a file in UTF-8, or in UTF-16 with a byte order mark, without the mark.
 
     Raises:
-        InputError: the file cannot be read, or is in another encoding, which could only be guessed.
+        InputError: the file cannot be read, or has another encoding.
     """
     try:
         if not stat.S_ISREG(Path(path).stat().st_mode):
@@ -31,5 +31,5 @@ def read_text(path: Path | str) -> str:
 
 
 def lines_of(text: str) -> list[str]:
-    """Return the lines of a text without space around them; only line breaks of text files end a line, since names may hold others."""
+    """Return the stripped lines of a text. Only LF, CR and CRLF end a line, because names may contain other line separators."""
     return [line.strip() for line in re.split("\r\n|\r|\n", text)]

@@ -1,7 +1,7 @@
-"""From an image file to a model's input, and the same geometry for its mask.
+"""The transform from an image file to a model's input, with the same geometry for masks.
 
-A transform is a plain dictionary, as in the config and in model.json: resize ([height, width] straight, or the length of the shortest
-side), keep_ratio, crop ([height, width] or None), interpolation, mean and std. `geometry` does the first four.
+A transform is a plain dictionary, as in the config and in model.json: resize ([height, width], or the length of the shortest side),
+keep_ratio, crop ([height, width] or None), interpolation, mean and std. `geometry` applies the first four.
 """
 
 import math
@@ -16,7 +16,7 @@ from classlens.errors import InputError
 from classlens.protocol import Protocol
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
-"""Interpolations that timm and Pillow both have."""
+"""Interpolations that both timm and Pillow support."""
 
 
 class Transform:
@@ -32,25 +32,25 @@ class Transform:
         self._geometry = Geometry(settings)
 
     def pixels(self, image: Image.Image) -> torch.Tensor:
-        """An RGB image as uint8 [3, height, width]: all that must be done per image."""
+        """Return an RGB image after resize and crop, uint8 [3, height, width]. `normalize` does the rest for whole batches."""
         return torch.from_numpy(np.array(self._geometry.image(image))).permute(2, 0, 1)
 
     def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
-        """uint8 pixels [..., 3, height, width] as a model's input, float32, on the device of the pixels."""
+        """Return pixels, uint8 [..., 3, height, width], as a model's input, float32, on the device of the pixels."""
         return pixels.float().div_(255).sub_(self.mean.to(pixels.device)).div_(self.std.to(pixels.device))
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
-        """An RGB image as a model's input, float32 [3, height, width]."""
+        """Return an RGB image as a model's input, float32 [3, height, width]."""
         return self.normalize(self.pixels(image))
 
 
 def default_transform(arch: str, data_config: dict[str, Any], protocol: Protocol) -> dict[str, Any]:
-    """The transform of a model for which the config gives none.
+    """Return the transform of a model whose config has no `transform`.
 
     Args:
         arch: timm name of the model.
         data_config: from `timm.data.resolve_model_data_config`.
-        protocol: `published_transform` chooses the published one (methods, section 11) instead of the model's own.
+        protocol: `published_transform` chooses the published one instead of the model's own.
     """
     size = list(data_config["input_size"][1:])
     if not protocol.published_transform or "miil" in arch:
@@ -65,7 +65,7 @@ def own_transform(data_config: dict[str, Any]) -> dict[str, Any]:
     """Return the evaluation transform that timm gives for a model's data config (`timm.data.transforms_imagenet_eval`).
 
     Raises:
-        InputError: the model's images are padded to shape, which no mask could follow, or resized in a random way.
+        InputError: timm pads the model's images, which masks cannot follow, or chooses a random interpolation.
     """
     size = list(data_config["input_size"][1:])
     mode, interpolation = data_config["crop_mode"], data_config["interpolation"]
@@ -86,12 +86,12 @@ def own_transform(data_config: dict[str, Any]) -> dict[str, Any]:
 
 
 def completed(transform: dict[str, Any]) -> dict[str, Any]:
-    """A config's transform with every size as [height, width] except a shortest side."""
+    """Return a config's transform with its crop as [height, width]."""
     crop = transform["crop"]
     return {**transform, "crop": [crop, crop] if isinstance(crop, int) else crop}
 
 
 def output_size(transform: dict[str, Any]) -> list[int] | None:
-    """[height, width] of the transform's output, or None where it depends on the image."""
+    """Return [height, width] of the transform's output, or None if it depends on the image."""
     fixed = isinstance(transform["resize"], list) and not transform.get("keep_ratio", False)
     return transform["crop"] or (transform["resize"] if fixed else None)

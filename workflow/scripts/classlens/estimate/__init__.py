@@ -1,1 +1,1 @@
-"""What a run will take, before it starts."""
+"""Estimates of a run's time and disk space before it starts."""

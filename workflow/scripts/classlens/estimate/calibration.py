@@ -1,4 +1,4 @@
-"""What an image costs on this machine: a few images through the real forward pass, extraction and projection of an architecture."""
+"""Measured time and disk space per image on this machine, from a few images through forward pass, extraction and projection."""
 
 import time
 from collections.abc import Callable
@@ -23,9 +23,9 @@ from classlens.protocol import CORRECTED, Protocol
 from classlens.storage import parquet, provenance
 from classlens.trace import ViT
 
-# Images of which extraction and projection are timed: enough for a batch where images are cheap, two where they are dear.
+# Limits of the number of timed images: fast models are timed with a full batch, slow ones with two images.
 FEWEST, MOST = 2, 32
-# Of the time that `calibrate` has, beside the bare forward: an extraction and a projection take about twice as long together.
+# Time of one image in units of its forward pass: 1 for the forward pass alone, about 2 for extraction and projection together.
 FORWARDS = 3
 FILES = ("states", "predictions", "keys", "projections", "class_logits")
 
@@ -35,14 +35,14 @@ class Calibration:
     """Seconds and bytes per image of an architecture.
 
     Attributes:
-        forward: bare forward pass, s.
-        extraction: from file to hidden states and memory keys, s.
-        projection: of all sites, s.
+        forward: seconds of the forward pass alone.
+        extraction: seconds from the image file to hidden states and memory keys.
+        projection: seconds of the projection of all sites.
         memory_keys: bytes of active memories.
         projections: bytes of projections.
         class_logits: bytes of the logits of classes of interest.
-        weights: bytes of the model's file.
-        card: its description, whose weights are random.
+        weights: bytes of the model's file (not per image).
+        card: description of the model, with random weights.
     """
 
     forward: float
@@ -67,18 +67,18 @@ def calibrate(
     seconds: float,
     folder: Path,
 ) -> Calibration:
-    """Measure a model in about so many seconds.
+    """Measure a model in a limited time.
 
     Args:
-        model: with any weights, in evaluation mode.
-        arch: its name in timm.
+        model: model with any weights, in evaluation mode.
+        arch: name of the architecture in timm.
         transform: the config's transform, or None for the default.
-        dtype: type of stored hidden states.
-        top_k: classes that a projection keeps.
-        protocol: settles transform and memories.
-        compute: how to run.
-        seconds: time to spend.
-        folder: an empty folder for what is written.
+        dtype: data type of stored hidden states.
+        top_k: number of classes that a projection stores.
+        protocol: sets the default transform.
+        compute: device, batch size and precision.
+        seconds: approximate time to spend.
+        folder: an empty folder for temporary files.
     """
     (folder / "weights").touch()
     card = loading.describe(model, arch, {}, "random", transform=transform, protocol=protocol, weights=folder / "weights")
@@ -100,7 +100,7 @@ def calibrate(
 
 
 def _forward(model: ViT, compute: Compute, count: int) -> float:
-    """Seconds per image of a bare forward pass: the better of two, the first of which warms up."""
+    """Return the seconds per image of a forward pass alone: the faster of two runs, because the first one warms up."""
     images = torch.zeros(count, 3, *model.patch_embed.img_size, device=compute.device)
     with torch.inference_mode(), compute.autocast():
         return min(_timed(lambda: model(images).cpu()) for _ in range(2)) / count
@@ -113,7 +113,7 @@ def _timed(work: Callable[[], object]) -> float:
 
 
 def _noise(folder: Path, count: int, classes: int) -> pa.Table:
-    """A manifest of generated JPEG files of the size of photographs."""
+    """Write noise images as JPEG files of the size of photographs, and return their manifest."""
     rng = np.random.default_rng(0)
     rows = []
     for index in range(count):

@@ -1,8 +1,7 @@
-"""What a run will take, before it starts: images, jobs, disk and time of every stage.
+"""Estimates of a run before it starts: images, jobs, disk space and time of every stage.
 
-Disk follows from the shapes of what is written, and from the bytes per image that a calibration measures where files are compressed. Time
-is that of images through the calibrated stages, of further stages as multiples of the forward pass (`FORWARDS`), and of loading libraries
-in every job.
+Disk space follows from the shapes of arrays or, for compressed files, from the measured bytes per image of a calibration. Time is the sum
+of calibrated stages, further stages as multiples of the forward pass (`FORWARDS`), and loading libraries in every job.
 """
 
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from classlens.models.card import Card
 from classlens.storage.hidden_states import NUMPY_DTYPES
 from classlens.vocabulary import METHODS, ORDERS, PROJECTED_SITES, STORED_SITES, SUBLAYER_SITES, SUBLAYERS
 
-# Forward passes of an image that a stage takes, from docs/benchmarks.md (ViT-B/32).
+# Time per image of a stage in forward passes, from docs/benchmarks.md (ViT-B/32).
 FORWARDS = {
     "self_only": 0.97,
     "no_cls": 1.02,
@@ -31,28 +30,34 @@ FORWARDS = {
     "deletion step": 0.5,
     "training step": 3.0,
 }
-# One linear probe of ViT-B/32 (9100 training and 4550 test images, 768 wide, 1000 classes), in seconds.
+# Seconds of one linear probe of ViT-B/32 (9100 training and 4550 test images, width 768, 1000 classes).
 PROBE_SECONDS = 0.23
 
-# Jobs that load torch; the others load table libraries, and figures matplotlib.
+# Rules whose jobs load torch. Other jobs load table libraries, and jobs of figures also load matplotlib.
 WITH_TORCH = {"model", "train", "extract", "extract_with_memory_keys", "project", "perturbations", "relevance", "deletion", "memories"}
-# Seconds of a job beside loading libraries, where they do not depend on the number of images much.
+# Seconds of work per job that hardly depend on the number of images, without loading libraries.
 FIXED = {"figure": 2.0, "memories": 2.0}
-# What Snakemake itself does for each job, in seconds.
+# Seconds that Snakemake itself needs for each job.
 PER_JOB = 0.35
 JOBS_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
 class Loading:
-    """Seconds that a job takes to load its libraries: torch and timm, table libraries, or matplotlib too."""
+    """Seconds that a job takes to load its libraries.
+
+    Attributes:
+        torch: torch and timm.
+        tables: table libraries.
+        figures: table libraries and matplotlib.
+    """
 
     torch: float
     tables: float
     figures: float
 
     def of(self, rule: str) -> float:
-        """Seconds of a job of a rule beside its images."""
+        """Return the seconds of a rule's job that do not depend on the images."""
         if rule in WITH_TORCH or rule.startswith("twins_"):
             return self.torch + FIXED.get(rule, 0)
         return self.figures + FIXED["figure"] if rule.startswith("figure_") else self.tables
@@ -60,15 +65,15 @@ class Loading:
 
 @dataclass
 class Stage:
-    """What the jobs of a rule take.
+    """The time and disk space of a rule's jobs.
 
     Attributes:
         rule: name of the rule.
-        jobs: how many are left to do.
-        all_jobs: how many there are.
-        seconds: of all its jobs, with all cores, beside loading libraries.
-        bytes: that it leaves on disk.
-        temporary: bytes that it needs only while the run lasts.
+        jobs: number of remaining jobs.
+        all_jobs: number of all jobs.
+        seconds: time of all jobs on all cores, without loading libraries.
+        bytes: bytes that all jobs leave on disk.
+        temporary: bytes that all jobs need only during the run.
     """
 
     rule: str
@@ -80,18 +85,18 @@ class Stage:
 
     @property
     def left(self) -> float:
-        """Share of the stage that is still to be done."""
+        """Share of the stage's jobs that remain."""
         return self.jobs / self.all_jobs if self.all_jobs else 0
 
 
 def stages(plan: Plan, calibrations: dict[str, Calibration], left: dict[str, int], everything: dict[str, int]) -> list[Stage]:
-    """The stages of a run in the order of its rules.
+    """Return the stages of a run in the order of its rules.
 
     Args:
-        plan: the run.
-        calibrations: of each model, by name; a twin has its model's.
-        left: jobs that are still to be done, by rule.
-        everything: all jobs of the run, by rule.
+        plan: plan of the run.
+        calibrations: calibration of each model by name; a random twin uses the calibration of its model.
+        left: number of remaining jobs by rule.
+        everything: number of all jobs by rule.
     """
     found = {rule: Stage(rule, left.get(rule, 0), count) for rule, count in everything.items()}
 
@@ -112,13 +117,13 @@ def stages(plan: Plan, calibrations: dict[str, Calibration], left: dict[str, int
 
 
 SECONDS_PER_TWIN = 0.6
-"""A random twin that is initialised, checked, written and read."""
+"""Seconds to initialise, check, write and read a random twin."""
 IMAGE_BYTES = 6500
-"""A generated image with its mask."""
+"""Bytes of a generated image with its mask."""
 FIGURE_BYTES = 350_000
-"""A figure in its four formats."""
+"""Bytes of a figure in its four formats."""
 EXPLORER_SHARE, EXPLORER_SECONDS, PHOTOGRAPH_BYTES = 0.5, 6e-8, 0.3
-"""Of a byte that the explorer shows: what is left of it in its file, and seconds to pack it; and bytes of a photograph's pixel."""
+"""Costs of the explorer: bytes on disk and seconds of packing for each byte of data, and bytes on disk for each pixel of a photograph."""
 
 Add = Callable[..., None]
 
@@ -149,8 +154,8 @@ def _add_model(plan: Plan, model: Model, cost: Calibration, add: Add) -> None:
     if "deletion" in has:
         removed = steps(card.image_tokens, plan.config.deletion.steps, card.pooling == "mean", plan.protocol)
         curves = (len(METHODS) - 1 - ("probes" not in has)) * len(ORDERS) + RANDOM_DRAWS
-        curves += (TIE_DRAWS - 1) * len(ORDERS) * ("probes" in has)  # ranks of probes have ties
-        runs = sum(curves if 0 < number < card.image_tokens else 1 for number in removed)  # all curves begin and end alike
+        curves += (TIE_DRAWS - 1) * len(ORDERS) * ("probes" in has)  # ranks from probes have ties
+        runs = sum(curves if 0 < number < card.image_tokens else 1 for number in removed)  # all curves share their first and last point
         add("deletion", seconds=count * cost.forward * FORWARDS["deletion step"] * runs)
     if "probes" in has:
         share = probe_work(of_probes or count, count, card.width, card.classes) / probe_work(9100, 4550, 768, 1000)
@@ -165,7 +170,7 @@ def _add_explorer(plan: Plan, cost: Calibration, add: Add, *, count: int, sites:
 
 
 def _add_twins(plan: Plan, name: str, twins: int, cost: Calibration, add: Add) -> None:
-    """Add what the random twins of a model take: images decoded once, a forward pass and few sites for each twin, and no hidden states."""
+    """Add the costs of a model's random twins: decoding images once, and a forward pass and a few sites per twin. No states are stored."""
     dataset = plan.datasets[plan.models[name].dataset]
     count = dataset.image_count(dataset.eval_split)
     share = len(KEPT_SITES) / len(PROJECTED_SITES)
@@ -177,13 +182,29 @@ def _add_twins(plan: Plan, name: str, twins: int, cost: Calibration, add: Add) -
 
 
 def explored(card: Card, top_k: int, memories: bool, sites: tuple[str, ...]) -> int:
-    """Bytes of an image in the explorer: ranks, logits of classes of interest and largest classes of every token, and active memories."""
+    """Return the bytes per image in the explorer: ranks, logits of classes of interest, top classes, and active memories of every token.
+
+    Args:
+        card: description of the model.
+        top_k: number of classes that a projection stores.
+        memories: whether the explorer shows active memories.
+        sites: sites that the explorer shows.
+    """
     projected = len(sites) * (2 + 2 * (1 + MOST_LIKELY) + 4 * min(top_k, card.classes))
     return card.tokens * card.depth * (projected + 4 * ACTIVE * len(SUBLAYERS) * memories)
 
 
 def probe_work(train: int, test: int, width: int, classes: int) -> float:
-    """Multiplications of one linear probe: products with training images, a decomposition (measured as 8 cubes), test images."""
+    """Return the multiplications of one linear probe: products with training images, a decomposition, and products with test images.
+
+    The cost of the decomposition is measured: it corresponds to 8 times the cube of the width.
+
+    Args:
+        train: number of training images.
+        test: number of test images.
+        width: width of the hidden states.
+        classes: number of classes.
+    """
     return train * width * (width + classes) + 8 * width**3 + test * width * classes
 
 
@@ -197,27 +218,27 @@ def _training(plan: Plan, model: Model, cost: Calibration) -> float:
 
 
 def conditions(plan: Plan, model: Model, cost: Calibration) -> list[str]:
-    """The perturbations that a model is run under."""
+    """Return the names of the perturbations that a model is run with."""
     attention = ["self_only", *(["no_cls"] if cost.card.cls_token else [])] if "attention" in model.analyses else []
     tokens = ["without_context", "without_class"] if "tokens" in model.analyses and plan.datasets[model.dataset].has_masks else []
     return [*attention, *tokens]
 
 
 def states_per_image(cost: Calibration, dtype: str) -> float:
-    """Return the bytes of the hidden states of an image: the values of each site and block, their exponents, and the token's number."""
+    """Return the bytes of an image's hidden states: values of each site and block, their exponents, and the numbers of the tokens."""
     card, exponent = cost.card, 4 if dtype == "float16" else 0  # Parquet stores an int8 in four bytes
     return card.tokens * (len(STORED_SITES) * card.depth * (card.width * NUMPY_DTYPES[dtype].itemsize + exponent) + 6)
 
 
 @dataclass(frozen=True)
 class Totals:
-    """What a run takes.
+    """The time and disk space that a run still needs.
 
     Attributes:
-        jobs: that are left.
+        jobs: number of remaining jobs.
         seconds: wall time on this machine.
-        bytes: that it adds to the disk.
-        peak: bytes that it needs while it runs.
+        bytes: bytes that the run adds to the disk.
+        peak: bytes that the run needs on disk while it runs.
     """
 
     jobs: int
@@ -227,12 +248,12 @@ class Totals:
 
 
 def totals(found: list[Stage], loading: Loading, cores: int) -> Totals:
-    """Sums over the stages of what is left of them.
+    """Return the sums over the remaining parts of stages.
 
     Args:
         found: from `stages`.
-        loading: seconds that libraries take to load.
-        cores: that Snakemake is given.
+        loading: seconds for loading libraries.
+        cores: number of cores that Snakemake may use.
     """
     kept = sum(stage.bytes * stage.left for stage in found)
     temporary = sum(stage.temporary * stage.left for stage in found)
@@ -240,22 +261,34 @@ def totals(found: list[Stage], loading: Loading, cores: int) -> Totals:
 
 
 def check_disk(total: Totals, free: float) -> None:
-    """Raise an InputError where the run needs more than the free bytes."""
+    """Raise an InputError if the run needs more disk space than is free.
+
+    Args:
+        total: from `totals`.
+        free: free bytes on the disk.
+    """
     if total.peak > free:
         raise InputError(
-            f"the run needs up to {total.peak / 1e9:.2f} GB of disk and {free / 1e9:.2f} GB are free: free some, move the results "
+            f"the run needs up to {total.peak / 1e9:.2f} GB of disk and {free / 1e9:.2f} GB are free: free some space, move the results "
             "folder to another disk, or set hidden_states.keep to false"
         )
 
 
 def wall(stage: Stage, loading: Loading, cores: int) -> float:
-    """Seconds that what is left of a stage takes: images use all cores, and jobs load their libraries two at a time."""
+    """Return the wall time in seconds of a stage's remaining jobs: images use all cores, and two jobs at a time load libraries."""
     return stage.seconds * stage.left + stage.jobs * (loading.of(stage.rule) / min(JOBS_AT_ONCE, cores) + PER_JOB)
 
 
 def report(plan: Plan, found: list[Stage], loading: Loading, cores: int) -> str:
-    """The estimate as a table for people."""
-    lines = [f"{'stage':26}{'jobs':>6}{'done':>6}{'disk, MB':>12}{'for a while':>13}{'minutes':>9}"]
+    """Return the estimate as a table in plain text.
+
+    Args:
+        plan: plan of the run.
+        found: from `stages`.
+        loading: seconds for loading libraries.
+        cores: number of cores that Snakemake may use.
+    """
+    lines = [f"{'stage':26}{'jobs':>6}{'done':>6}{'disk, MB':>12}{'temporary':>13}{'minutes':>9}"]
     groups: dict[str, list[Stage]] = {}
     for stage in found:
         groups.setdefault("figures and tables" if stage.rule.startswith(("figure_", "table_")) else stage.rule, []).append(stage)
@@ -268,7 +301,7 @@ def report(plan: Plan, found: list[Stage], loading: Loading, cores: int) -> str:
 
 
 def _images(plan: Plan) -> list[str]:
-    """How many images of each split the run has."""
+    """Return a line for each data set with its images and models."""
     lines = []
     for dataset in plan.used():
         of_dataset = [model for model in plan.models.values() if model.dataset == dataset.name]

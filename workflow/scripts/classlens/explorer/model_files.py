@@ -1,4 +1,4 @@
-"""The files of one model in the explorer: what the page must know of it, and of each image its numbers and what the model sees of it."""
+"""The explorer's files of one model: facts about the model and, for each image, its numbers and the image as the model sees it."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,12 +25,12 @@ from classlens.vocabulary import SUBLAYERS
 
 JPEG_QUALITY = 85
 IMAGES_AHEAD = 16
-"""Images that are packed or wait for it at once: memory does not grow with their number."""
+"""Maximum number of images that are in work or waiting, so that the RAM does not depend on the number of images."""
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Where the tables of a model lie; those of analyses that were not made are None, or empty lists."""
+    """Paths of a model's tables; None or an empty list for analyses that were not run."""
 
     manifest: Path
     card: Path
@@ -46,15 +46,15 @@ class Sources:
 
 
 class ModelFiles:
-    """Writes the files of a model.
+    """Writer of the explorer's files of one model.
 
     Args:
-        sources: its tables.
-        name: its name in the config.
-        root: folder of the data set; None where only results are there, without images.
+        sources: paths of the model's tables.
+        name: name of the model in the config.
+        root: folder of the data set; None if only results are available, without images.
 
     Raises:
-        InputError: a table is damaged, or another model's.
+        InputError: a table is damaged or belongs to another model.
     """
 
     def __init__(self, sources: Sources, name: str, root: Path | None):
@@ -72,11 +72,11 @@ class ModelFiles:
         self._geometry = Geometry(card.transform)
 
     def write(self, folder: Path, threads: int) -> None:
-        """Write everything.
+        """Write all files of the model.
 
         Args:
-            folder: a folder that is not there yet.
-            threads: how many images are packed at once.
+            folder: folder to write, which does not exist yet.
+            threads: number of images to pack in parallel.
 
         Raises:
             InputError: a table is damaged, or an image is not the one that the manifest describes.
@@ -99,7 +99,7 @@ class ModelFiles:
         return projected(sources.projections, sources.class_logits, sources.memory_keys, self._card, memories)
 
     def _write_image(self, folder: Path, image: int, shown: ImageArrays) -> tuple[int, float]:
-        """Write an image's files; its id, and the mean class identifiability of its tokens in the last block."""
+        """Write an image's files; return its id, and the mean class identifiability of its image tokens in the last block."""
         for part in (self._maps, self._perturbed, self._objects):
             if part:
                 part.add(image, shown)
@@ -113,7 +113,7 @@ class ModelFiles:
         return image, float(class_identifiability(ranks, self._card.classes).mean())
 
     def _write_photograph(self, path: Path, row: dict[str, Any], shown: ImageArrays) -> None:
-        """Write what the model sees of an image, and add where its object is, a bit per pixel, if that is known."""
+        """Write the image as the model sees it, and add the mask of its object, one bit per pixel, if the image has a mask."""
         assert self._root
         self._geometry.image(read_image(row, self._root)).save(path, "JPEG", quality=JPEG_QUALITY)
         if row["mask_path"]:
@@ -123,7 +123,7 @@ class ModelFiles:
             shown.facts["object_width"] = str(is_object.shape[1])
 
     def _summary(self, identified: dict[int, float]) -> dict[str, Any]:
-        """What the page must know before an image is chosen: the model, its classes, and a list of its images."""
+        """Return the facts that the page needs before it shows an image: the model, its classes, and a list of its images."""
         card = self._card
         images = [self._predictions[image] for image in identified]
         names = [name.split(",")[0] for _, name in classes_of(self._manifest)]
@@ -153,7 +153,7 @@ class ModelFiles:
 
 
 def written_classes(values: pa.Table, card: Card) -> dict[str, np.ndarray]:
-    """The classes that every memory of a layer stands for, [block, memory, class], by layer."""
+    """Return the classes that each memory writes, [block, memory, class], by layer."""
     frame = pl.DataFrame(values).cast({"layer": pl.String}).sort("block", "memory")
     of_layers = {layer: np.array(frame.filter(layer=layer)["class_index"].to_list()) for layer in SUBLAYERS}
     return {layer: indices(classes, card.classes).reshape(card.depth, -1, classes.shape[1]) for layer, classes in of_layers.items()}

@@ -1,4 +1,4 @@
-"""The tables of one model, by image, as arrays that the explorer shows."""
+"""The tables of one model as arrays per image, which the explorer shows."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,18 +14,18 @@ from classlens.storage import parquet
 from classlens.vocabulary import METHODS, STORED_SITES, TOKEN_LABELS
 
 REMOVED, NOT_RUN = -1, -2
-"""In place of a rank: of a token that a condition removes, and of one in an image that was not run under it."""
+"""Values in place of a rank: the condition removes the token, and the image was not run under the condition."""
 
 
 @dataclass
 class ImageArrays:
-    """What the page shows of an image: arrays by name, and texts by name."""
+    """The data of one image for the page: arrays by name, and texts by name."""
 
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
 
     def add_logits(self, name: str, values: np.ndarray) -> None:
-        """Add logits, or coefficients, as multiples of a step."""
+        """Add logits or coefficients as multiples of a step."""
         self.arrays[name], step = quantized(values)
         self.facts[f"{name}_step"] = repr(step)
 
@@ -33,17 +33,17 @@ class ImageArrays:
 def projected(
     projections: list[Path], class_logits: list[Path], memory_keys: list[Path], card: Card, memories: int
 ) -> Iterator[tuple[int, ImageArrays]]:
-    """Image ids with ranks, logits, largest classes and active memories of every token, shard by shard.
+    """Yield image ids with the ranks, logits, top classes and active memories of every token, shard by shard.
 
     Args:
         projections: shards of projections.
-        class_logits: the same shards of the logits of classes of interest.
-        memory_keys: the same shards of active memories; empty for none.
+        class_logits: logits of the classes of interest, in the same shards.
+        memory_keys: active memories, in the same shards, or an empty list.
         card: the model's card.
-        memories: how many memories the largest layer has.
+        memories: number of memories in the largest layer.
 
     Raises:
-        InputError: a shard is damaged, or another model's.
+        InputError: a shard is damaged or belongs to another model.
     """
     for number, (path, classes_path) in enumerate(zip(projections, class_logits, strict=True)):
         active = _active(memory_keys[number], card, memories) if memory_keys else {}
@@ -67,17 +67,17 @@ def projected(
 
 
 def shown_sites(sites: tuple[str, ...]) -> list[str]:
-    """Return the sites that the page shows, of those that there are."""
+    """Return the sites among `sites` that the page shows."""
     return [site for site in STORED_SITES if site in sites]
 
 
 def _by_site(values: np.ndarray, sites: list[int]) -> np.ndarray:
-    """[token, site, block, ...] as [shown site, block, token, ...]."""
+    """Return values [token, site, block, ...] as [shown site, block, token, ...]."""
     return np.moveaxis(values[:, sites], 0, 2)
 
 
 def _active(path: Path, card: Card, memories: int) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Memories and their coefficients, [layer, block, token, ACTIVE], by image id."""
+    """Return active memories and their coefficients, [layer, block, token, ACTIVE], by image id."""
     images, memory = memory_table.read(path, card)
     _, coefficient = memory_table.read(path, card, "coefficient")
     of_layers = [np.moveaxis(values, 1, 3) for values in (indices(memory, memories), coefficient)]
@@ -98,7 +98,7 @@ class Maps:
         self._of_image = frame.partition_by("image_id", as_dict=True)
 
     def add(self, image: int, shown: ImageArrays) -> None:
-        """Add an image's maps: method and class of each, and its values at the image tokens."""
+        """Add an image's maps: the method and class of each map, and its values at the image tokens."""
         frame = self._of_image[image,]
         methods = [self.methods.index(name) for name in frame["method"]]
         shown.arrays["map"] = np.column_stack([methods, frame["class_index"]]).astype(np.int32)
@@ -106,11 +106,11 @@ class Maps:
 
 
 class Perturbed:
-    """Ranks of a model's tokens when attention is cut or tokens are removed.
+    """Ranks of a model's tokens under conditions that cut attention or remove tokens.
 
     Args:
         ranks: table of ranks.
-        accuracy: table of whether the outputs are right.
+        accuracy: table that says whether each output is right.
         card: the model's card.
     """
 
@@ -123,7 +123,7 @@ class Perturbed:
         self._right = {(image, condition): is_right for condition, image, is_right in right.iter_rows()}
 
     def add(self, image: int, shown: ImageArrays) -> None:
-        """Add the ranks [condition, token] of an image, and whether the output is right under each condition, [condition]."""
+        """Add an image's ranks, [condition, token], and whether its output is right under each condition, [condition]."""
         frame = self._ranks[image,]
         ranks = np.full((len(self.conditions), self._tokens), NOT_RUN, np.int32)
         for number, name in enumerate(self.conditions):
@@ -137,10 +137,10 @@ class Perturbed:
 
 
 class Objects:
-    """Labels of a model's image tokens by the images' masks.
+    """Labels of a model's image tokens from the images' masks.
 
     Args:
-        path: table of labels.
+        path: table of token labels.
     """
 
     def __init__(self, path: Path):
@@ -148,7 +148,7 @@ class Objects:
         self._of_image = frame.partition_by("image_id", as_dict=True)
 
     def add(self, image: int, shown: ImageArrays) -> None:
-        """Add label, index into `TOKEN_LABELS`, and share of the object of each image token, where the image has a mask."""
+        """Add the label (index into `TOKEN_LABELS`) and the object's share of each image token, if the image has a mask."""
         if (image,) in self._of_image:
             frame = self._of_image[image,]
             shown.arrays["label"] = np.array([TOKEN_LABELS.index(label) for label in frame["label"]], np.uint8)

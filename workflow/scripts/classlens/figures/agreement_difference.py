@@ -1,7 +1,7 @@
-"""F9: whether tokens of rightly classified images use memories of their class more often than those of wrongly classified ones.
+"""F9: whether tokens use memories of their class more often in correctly than in wrongly classified images.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.3; methods, sections 5 and 11. The token is
-[CLS]; of models without one, all tokens.
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.3. The measure is taken at
+[CLS], and over all tokens for models without [CLS].
 """
 
 import polars as pl
@@ -14,17 +14,17 @@ from classlens.protocol import Protocol
 from classlens.vocabulary import SUBLAYERS
 
 FEW = 30
-"""Wrong images below which the title says their number in bold: their mean is not known well."""
+"""With fewer wrong images, the title is bold, because their mean is uncertain."""
 
 APART = (pl.col("low") > 0) | (pl.col("high") < 0)
-"""Where the interval does not touch 0."""
+"""Whether the interval excludes 0."""
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
     """Return rows (model, layer, block): difference in per cent with 95 % interval, p, and the numbers of images.
 
-    p is corrected over blocks by Holm's method unless the protocol is `paper`. A model that is right, or wrong, about all images has
-    nulls.
+    p is corrected over blocks by Holm's method unless the protocol is `paper`. The difference is null for a model that classifies all
+    images correctly, or all wrongly.
     """
     frames = []
     for item in series:
@@ -43,7 +43,7 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
 
 
 def draw(frame: pl.DataFrame, width: float) -> Figure:
-    """Draw a panel per model, a line per layer, and stars where p < 0.05 and the interval does not touch 0."""
+    """Draw a panel per model, a line per layer, and stars where p < 0.05 and the interval excludes 0."""
     figure, panels = curves.model_panels(frame, width)
     for axes, (_, rows) in zip(panels, frame.group_by("model", maintain_order=True), strict=True):
         for height, layer in zip((0.97, 0.92), SUBLAYERS, strict=True):

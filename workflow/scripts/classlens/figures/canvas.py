@@ -1,4 +1,4 @@
-"""What all figures share: style, colours, axes, legends and saving."""
+"""Style, colours, axes, legends and saving, shared by all figures."""
 
 import json
 import os
@@ -27,13 +27,13 @@ from classlens.storage.atomic_write import atomic_write
 from classlens.vocabulary import METHOD_NAMES, SUBLAYER_NAMES, TOKEN_NAMES
 
 WIDTHS = {"single": 3.5, "double": 7.0}
-"""Widths of figures, inches: one column, and two."""
+"""Widths of figures that fill one or two columns of a page, inches."""
 
 LEAST_WIDTH = 2.2
-"""Width that a panel with an axis of its own needs, inches."""
+"""Minimum width of a panel with its own axis, inches."""
 
 DIVERGING = "RdBu_r"
-"""Colours of relevance: red is for the class, blue against it."""
+"""Colour map of relevance: red for the class, blue against it."""
 
 FORMATS = ("svg", "png", "pdf")
 STYLE = Path(__file__).with_name("classlens.mplstyle")
@@ -68,33 +68,35 @@ NAMES = {
 }
 
 RANDOM_TWINS = "random twins (mean, range over seeds)"
-"""What a legend says of all random twins together."""
+"""Legend entry for all random twins."""
 
 
 HATCHED: dict[str, Any] = {"hatch": "//////", "alpha": 0.35, "linewidth": 0}
-"""How the range of random twins is drawn, unlike the shading of an interval."""
+"""Style of the range of random twins, distinct from the shading of an interval."""
 
 
 INTERVAL, STAR = "interval", "star"
-"""Marks of what a figure's legend explains once, in whatever panel it is."""
+"""Ids (`gid`) of intervals and stars, which the legend explains once for all panels."""
 
 
 Draw = Callable[[pl.DataFrame, float], Figure]
-"""Draws a figure from its table alone, at a width in inches."""
+"""A function that draws a figure from its table alone, at a width in inches."""
 
 
 def save(
     frame: pl.DataFrame, draw: Draw, csv: Path, drawings: dict[str, Path], *, width: str = "double", style: Path | None = None
 ) -> None:
-    """Write a figure's table, draw the figure from it, and write that in every format asked for; equal tables give equal bytes.
+    """Write a figure's table, draw the figure from it, and write the figure in every requested format.
+
+    Equal tables give equal bytes.
 
     Args:
         frame: the table.
         draw: draws the figure.
-        csv: file to write the table to.
-        drawings: file to write the figure to, by format (`FORMATS`).
+        csv: output file of the table.
+        drawings: output file of the figure, by format (`FORMATS`).
         width: `single` or `double` column.
-        style: matplotlib style file over that of classlens.
+        style: matplotlib style file that overrides classlens's own.
     """
     parquet.write_csv(frame, csv)
     os.environ.setdefault("SOURCE_DATE_EPOCH", "0")
@@ -109,58 +111,58 @@ def save(
 
 @contextmanager
 def styled(style: Path | None = None) -> Iterator[None]:
-    """Within the block, figures are drawn with a style file, over that of classlens."""
+    """Apply classlens's style, and a style file that overrides it, within a `with` block."""
     with mpl.rc_context():
         plt.style.use(["default", STYLE, *([style] if style else [])])
         yield
 
 
 def band(axes: Axes, x: pl.Series, rows: pl.DataFrame, colour: str, *, label: str | None = None, style: str = "-") -> None:
-    """A line through the means of rows with their intervals (columns mean, low, high) as shading."""
+    """Draw a line through the means of rows, with their intervals as shading (columns mean, low, high)."""
     axes.plot(x, rows["mean"], style, color=colour, label=label, marker="o" if len(rows) < 30 else None)
     axes.fill_between(x, rows["low"], rows["high"], color=colour, alpha=0.18, linewidth=0, gid=INTERVAL)
 
 
 def twin_band(axes: Axes, x: pl.Series, rows: pl.DataFrame, colour: str) -> None:
-    """Draw the mean of a model's random twins dashed, and their smallest to largest value hatched (columns of `series.twin_range`)."""
+    """Draw the mean of a model's random twins dashed and their range hatched (columns of `series.twin_range`)."""
     if rows["twins_mean"].null_count() < len(rows):
         axes.plot(x, rows["twins_mean"], "--", color=colour, linewidth=1, label=RANDOM_TWINS)
         axes.fill_between(x, rows["twins_low"], rows["twins_high"], facecolor="none", edgecolor=colour, **HATCHED)
 
 
 def count(numbers: pl.Series, unit: str) -> str:
-    """Return how many there are of a unit, as titles say it: `n = 200 images`, or the smallest and the largest number."""
+    """Return a count for a title: `n = 200 images`, or `n = 3 to 9 images` if the numbers differ."""
     low, high = min(numbers), max(numbers)
     return f"n = {high} {unit}" if low == high else f"n = {low} to {high} {unit}"
 
 
 def stars(axes: Axes, x: pl.Series, height: float, colour: str) -> None:
-    """A star above each significant place, at a height in units of the axes."""
-    if len(x):  # a line without points would count as a point in the corner when the layout is made
+    """Draw a star above each significant block, at a height as a fraction of the axes."""
+    if len(x):  # the layout counts a line without points as a point in the corner
         axes.plot(x, [height] * len(x), "*", color=colour, markersize=4, clip_on=False, transform=axes.get_xaxis_transform(), gid=STAR)
 
 
 def block_axis(axes: Axes, label: str = "block") -> None:
-    """An x axis that counts blocks from 1."""
+    """Label an x axis of blocks, which count from 1, and give it integer ticks."""
     axes.set_xlabel(label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
 
 
 def patch_grid(item: Series) -> tuple[int, int]:
-    """Rows and columns of a model's patches."""
+    """Return the numbers of rows and columns of a model's patches."""
     rows, columns = json.loads(item.metadata["grid"])
     return rows, columns
 
 
 def reference_line(axes: Axes, value: float, label: str | None = None) -> None:
-    """A dotted horizontal line at a value to compare with."""
+    """Draw a dotted horizontal line at a reference value."""
     axes.axhline(value, color=COLOURS["reference"], linestyle=":", linewidth=1, label=label, zorder=1)
 
 
 def legend_below(figure: Figure, axes: Axes, columns: int = 4) -> None:
-    """One legend for all panels, under them, from the entries of one of them, each label once, in as many columns as fit."""
+    """Draw one legend below all panels, with the entries of one panel, each label once, in as many columns as fit."""
     handles, labels = axes.get_legend_handles_labels()
-    entries = dict(zip(reversed(labels), reversed(handles), strict=True))  # of equal labels the first stays
+    entries = dict(zip(reversed(labels), reversed(handles), strict=True))  # reversed, so that the first of equal labels stays
     names = [name for name in dict.fromkeys(labels) if name != RANDOM_TWINS]
     if RANDOM_TWINS in entries:
         line = Line2D([], [], color=COLOURS["random"], linestyle="--")
@@ -177,7 +179,7 @@ def legend_below(figure: Figure, axes: Axes, columns: int = 4) -> None:
 
 
 def explained(figure: Figure) -> dict[str, Any]:
-    """Return legend entries for intervals and stars, where some panel has them."""
+    """Return legend entries for intervals and stars, if any panel shows them."""
     marks = {artist.get_gid() for axes in figure.axes for artist in (*axes.collections, *axes.lines)}
     entries: dict[str, Any] = {}
     if INTERVAL in marks:
@@ -188,13 +190,13 @@ def explained(figure: Figure) -> dict[str, Any]:
 
 
 def abreast(panels: int, width: float, least: float = LEAST_WIDTH) -> int:
-    """How many of so many panels a figure has room for side by side, each of which needs a width, in inches."""
+    """Return how many panels fit side by side in a figure of a width, if each needs at least `least` inches."""
     return max(1, min(panels, int(width / least)))
 
 
 def wrap_texts(figure: Figure) -> None:
-    """Break titles and axis labels that are in one line and longer than the side of their panel; at its left there is room to spare."""
-    figure.draw_without_rendering()  # settles how large panels are
+    """Wrap one-line titles and axis labels that are longer than their panel; a y label may be a quarter longer."""
+    figure.draw_without_rendering()  # computes the sizes of panels
     for axes in (axes for axes in figure.axes if axes.get_visible()):
         box = axes.get_window_extent()
         titles = [child for child in axes.get_children() if isinstance(child, Text)]
@@ -212,7 +214,7 @@ def _wrap(text: Text, side: float) -> None:
 def grid_of_panels(
     count: int, width: float, height: float, columns: int, *, share_x: bool = True, least: float = LEAST_WIDTH
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with so many panels that share their axes, in as many columns as there is room for; unused places stay empty."""
+    """Return a figure and its `count` panels, which share their axes, in as many of the columns as fit; spare places stay empty."""
     columns = abreast(min(columns, count), width, least)
     rows = -(-count // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(width, height * rows), sharex=share_x, sharey=True, squeeze=False)

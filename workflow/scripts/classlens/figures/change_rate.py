@@ -1,6 +1,6 @@
 """F3: share of image tokens whose true-class logit grows in each block, for all models.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.1; methods, section 2.
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.1.
 """
 
 import polars as pl
@@ -14,7 +14,7 @@ from classlens.protocol import Protocol
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Return rows (model, block), from the second block on: the share in per cent, its 95 % interval over images, and random twins."""
+    """Return rows (model, block), from the second block on: the share in per cent, its 95 % interval over images, and its random twins."""
     relative = depth_axis(series, Protocol.named("corrected"))
     frames = []
     for item in models_only(series):

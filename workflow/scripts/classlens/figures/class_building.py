@@ -1,6 +1,6 @@
-"""F5: how often a sub-layer's contribution is more like the class than its input, and whose top class the stream takes on, for one model.
+"""F5: how often a sublayer's output has a larger true-class logit than its input, and where the stream's top class is from; one model.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.2; methods, section 4.
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.2.
 """
 
 import polars as pl
@@ -20,7 +20,7 @@ STYLES = {"cls": "--", "image": "-", "class": "-", "context": "--"}
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Rows (panel, quantity, tokens, block) with the share of tokens in per cent and its 95 % interval over images."""
+    """Return rows (panel, quantity, tokens, block) with the share of tokens in per cent and its 95 % interval over images."""
     (item,), composition = series, pl.DataFrame(inputs["composition"][0])
     frames = []
     for layer in SUBLAYERS:
@@ -37,7 +37,7 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
 
 
 def draw(frame: pl.DataFrame, width: float) -> Figure:
-    """Change rates by position, by mask where there are masks, and residual composition."""
+    """Draw change rates by position, change rates by mask if there are masks, and residual composition."""
     panels = [panel for panel in TITLES if panel in frame["panel"]]
     columns = canvas.abreast(len(panels), width)
     deep = -(-len(panels) // columns)

@@ -1,6 +1,6 @@
-"""F6: how well the values of each layer's memories agree with classes, against random weights.
+"""F6: how well the values of each layer's memories agree with classes, compared with random weights.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.3; methods, section 5.
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.3.
 """
 
 import numpy as np
@@ -18,14 +18,14 @@ from classlens.vocabulary import SUBLAYERS
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
     """Return rows (model, layer, block): mean agreement over classes with its 95 % interval, beside random twins, and p.
 
-    p is that of a two-sided Mann-Whitney test of the model's classes against those of all its twins together, corrected over blocks by
-    Holm's method; null for fewer than two twins. In the protocol `paper` it is that of a one-sided Wilcoxon test, paired by class, against
-    the first twin, not corrected.
+    p is from a two-sided Mann-Whitney test of the model's classes against the classes of all its twins, corrected over blocks by Holm's
+    method, and null for fewer than two twins. In the protocol `paper`, p is from a one-sided Wilcoxon test against the first twin, paired
+    by class and not corrected.
     """
     frames = []
     for item in models_only(series):
         mine, *theirs = (by_class(one) for one in (item, *twins(item, series)))
-        means = statistics.by_block(mine, "agreement", seed).rename({"images": "classes"})
+        means = statistics.by_block(mine, "agreement", seed, kind="mean").rename({"images": "classes"})
         means = beside_twins(means, [block_means(frame, "agreement") for frame in theirs], ["tokens", "block"])
         tested = means.join(_tests(mine, theirs, protocol), on=["tokens", "block"], how="left").rename({"tokens": "layer"})
         frames.append(labelled(tested.sort("layer", "block"), item))
@@ -33,12 +33,12 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
 
 
 def by_class(item: Series) -> pl.DataFrame:
-    """Return a model's agreements as statistics take them: layers in place of groups of tokens, and classes in place of images."""
+    """Return a model's agreements in the form that `statistics` expects: layers as groups of tokens, classes as images."""
     return item.frame.rename({"layer": "tokens", "class_index": "image_id"}).with_columns(n=pl.lit(1))
 
 
 def _tests(mine: pl.DataFrame, theirs: list[pl.DataFrame], protocol: Protocol) -> pl.DataFrame:
-    """Return rows (tokens, block), tokens being layers, with p."""
+    """Return rows (tokens, block) with p; column `tokens` holds the layer."""
     parts = []
     for layer in SUBLAYERS:
         values, *others = (statistics.matrix(frame.filter(tokens=layer), "agreement") for frame in (mine, *theirs))

@@ -1,6 +1,6 @@
-"""F4: class identifiability of tokens that show the object and of those of its context, for one model.
+"""F4: class identifiability of class tokens (on the object) and of context tokens (beside it), for one model.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.1; methods, section 3.
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.1.
 """
 
 import polars as pl
@@ -17,7 +17,7 @@ from classlens.protocol import Protocol
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
     """Return rows (quantity, block) with mean and 95 % interval over images; quantity is `class`, `context` or their `difference`.
 
-    All are of the images that have tokens of both kinds, but in protocol `paper`, where each kind is of all images that have it.
+    All rows use the images that have both kinds of tokens. In the protocol `paper`, the means of each kind use all images that have it.
     """
     (item,) = series
     both = item.frame if protocol.tokens_weigh_alike else with_both(item.frame)
@@ -34,7 +34,7 @@ def with_both(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def draw(frame: pl.DataFrame, width: float) -> Figure:
-    """Both groups of tokens on the left, their difference on the right."""
+    """Draw both groups of tokens on the left, and their difference on the right."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(width, 2.6))
     for tokens in ("class", "context"):
         rows = frame.filter(quantity=tokens)

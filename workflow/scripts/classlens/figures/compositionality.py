@@ -1,6 +1,6 @@
-"""F10: share of tokens at which a layer's top class is that of one of the memories that the token uses.
+"""F10: share of tokens at which a layer's top class is the top class of one of the token's active memories.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.3; methods, section 5. Where it is not, several memories compose the class.
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.3. At the other tokens, several memories compose the class.
 """
 
 import polars as pl
@@ -12,7 +12,7 @@ from classlens.protocol import Protocol
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Return rows (model, layer, tokens, block), tokens `all` and `cls`, in per cent: see `curves.layer_rates`."""
+    """Return rows (model, layer, tokens, block) in per cent, with tokens `all` and `cls`; see `curves.layer_rates`."""
     return curves.layer_rates(series, inputs["chance"], "composition", seed)
 
 

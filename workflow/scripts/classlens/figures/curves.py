@@ -1,4 +1,4 @@
-"""Curves over blocks that several figures draw alike."""
+"""Curves over blocks, shared by several figures."""
 
 import matplotlib.pyplot as plt
 import polars as pl
@@ -13,7 +13,7 @@ from classlens.vocabulary import SUBLAYERS
 
 
 def same_depth(frame: pl.DataFrame) -> bool:
-    """Whether all models of a figure have as many blocks, so that panels can share their axis."""
+    """Return whether all models of a figure have the same number of blocks, so that panels can share their x axis."""
     return frame.group_by("model").agg(pl.col("block").max())["block"].n_unique() == 1
 
 
@@ -24,7 +24,7 @@ def colours(frame: pl.DataFrame) -> dict[str, str]:
 
 
 def per_model(axes: Axes, frame: pl.DataFrame, all_models: pl.DataFrame) -> None:
-    """Draw a line with interval per model over column `x`, with its random twins dashed in the same colour.
+    """Draw a line with its interval per model over column `x`, and its random twins dashed in the same colour.
 
     Args:
         axes: where to draw.
@@ -38,7 +38,7 @@ def per_model(axes: Axes, frame: pl.DataFrame, all_models: pl.DataFrame) -> None
 
 
 def x_axis(axes: Axes, frame: pl.DataFrame) -> None:
-    """An x axis of blocks, or of relative depth where the models differ in depth."""
+    """Label an x axis of blocks, or of relative depth if the models differ in depth."""
     if frame["relative"][0]:
         axes.set_xlabel("relative depth")
     else:
@@ -46,7 +46,7 @@ def x_axis(axes: Axes, frame: pl.DataFrame) -> None:
 
 
 def model_panels(frame: pl.DataFrame, width: float, columns: int = 2) -> tuple[Figure, list[Axes]]:
-    """Draw a panel per model over blocks, titled with its label and number of images or classes, if the rows say it."""
+    """Return a figure with an empty panel per model over blocks, titled with its label and, if known, its number of images or classes."""
     models = frame["model"].unique(maintain_order=True)
     figure, panels = canvas.grid_of_panels(len(models), width, 2.6, columns, share_x=same_depth(frame))
     for axes, model in zip(panels, models, strict=True):
@@ -59,12 +59,12 @@ def model_panels(frame: pl.DataFrame, width: float, columns: int = 2) -> tuple[F
 
 
 def layer_rates(series: list[Series], chances: list[pa.Table], measure: str, seed: int) -> pl.DataFrame:
-    """Return shares of tokens in per cent, from columns `attn` and `mlp`, beside chance and random twins.
+    """Return the shares of tokens in columns `attn` and `mlp` in per cent, beside chance and random twins.
 
     Args:
         series: models and their random twins.
-        chances: table of chance of each (`agreement.MemoryUse.chance`).
-        measure: its column.
+        chances: table of chance levels of each model (`agreement.MemoryUse.chance`).
+        measure: column of `chances`.
         seed: seed of the resampling.
 
     Returns:

@@ -1,6 +1,6 @@
 """F12: accuracy as image tokens are removed in the order of each relevance map.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5; methods, section 9.
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5.
 """
 
 import json
@@ -17,7 +17,7 @@ from classlens.vocabulary import ORDER_NAMES, ORDERS
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Rows (model, method, order, removed): share of tokens removed, accuracy with 95 % interval over images, and chance, in per cent."""
+    """Return rows (model, method, order, removed): share of tokens removed, accuracy with 95 % interval, and chance, in per cent."""
     frames = []
     for item in series:
         percent = item.frame.rename({"accuracy": "mean"}).with_columns(pl.col("mean", "low", "high") * 100, share=share_removed(item))
@@ -26,12 +26,12 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
 
 
 def share_removed(item: Series) -> pl.Expr:
-    """Column `removed` of a model's curves in per cent of its image tokens."""
+    """Return column `removed` of a model's curves as an expression in per cent of its image tokens."""
     return 100 * pl.col("removed") / math.prod(json.loads(item.metadata["grid"]))
 
 
 def draw(frame: pl.DataFrame, width: float) -> Figure:
-    """A row per model, a column per order, a line per method."""
+    """Draw a row per model, a column per order, a line per method."""
     models = frame["model"].unique(maintain_order=True)
     figure, grid = plt.subplots(len(models), 2, figsize=(width, 0.5 + 2.2 * len(models)), sharex=True, sharey="row", squeeze=False)
     for row, model in zip(grid, models, strict=True):

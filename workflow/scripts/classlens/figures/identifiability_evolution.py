@@ -1,6 +1,6 @@
-"""F1: distribution over images of class identifiability in each block, one panel per model, tested against random weights.
+"""F1: distribution over images of class identifiability in each block, one panel per model, tested against random twins.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.1; methods, sections 2 and 11.
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.1.
 """
 
 import numpy as np
@@ -19,9 +19,9 @@ OFFSETS = {"cls": -0.2, "image": 0.2}
 STARS = {"cls": 0.93, "image": 0.97}
 KEYS = ["tokens", "block"]
 ABREAST = 24
-"""Most blocks of a model whose panel shares a row with another."""
+"""Maximum number of blocks with two panels per row; for deeper models, each panel has its own row."""
 MOST_TICKS = 12
-"""Most labels of blocks: with more blocks every second is labelled, and so on."""
+"""Maximum number of block labels; with more blocks, only every second or third block is labelled, and so on."""
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
@@ -29,13 +29,13 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
 
     Args:
         series: models and their twins.
-        inputs: `ranks`, counts of ranks, which the published test needs.
-        protocol: settles the test.
+        inputs: `ranks`, the counts of ranks, which the published test needs.
+        protocol: selects the test.
         seed: seed of the published test's permutations.
 
     Returns:
-        also chance, images, and p of the test against the twins, corrected over blocks by Holm's method unless the protocol is `paper`; it
-        is null for a model without twins, and for one with a single twin unless the protocol is `paper`, which also says `permutations`.
+        also chance, images, and p of the test against the twins, corrected over blocks by Holm's method. p is null for a model with fewer
+        than two twins. In the protocol `paper`, p is not corrected, one twin is enough, and `permutations` is a further column.
     """
     ranks = {item.name: pl.DataFrame(counts) for item, counts in zip(series, inputs["ranks"], strict=True)}
     frames = []
@@ -69,7 +69,7 @@ def _boxes(item: Series) -> pl.DataFrame:
 
 
 def _tests(mine: pl.DataFrame, theirs: list[pl.DataFrame]) -> pl.DataFrame:
-    """Test means over images against those of the twins, rows (tokens, block) with p; Holm over blocks."""
+    """Test the model's means over images against the twins'; return rows (tokens, block) with p, corrected over blocks by Holm's method."""
     parts = []
     for (tokens,), rows in mine.group_by("tokens", maintain_order=True):
         means = [frame.filter(tokens=tokens).sort("block")["mean"].to_numpy() for frame in theirs]
@@ -80,7 +80,7 @@ def _tests(mine: pl.DataFrame, theirs: list[pl.DataFrame]) -> pl.DataFrame:
 
 
 def _paper_tests(item: Series, ranks: dict[str, pl.DataFrame], others: list[Series], protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Test tokens as units against those of the first twin, rows (tokens, block) with p, not corrected for the number of blocks."""
+    """Test the model's tokens against the first twin's, with tokens as units; return rows (tokens, block) with uncorrected p."""
     rows = []
     for tokens, block in item.frame.select("tokens", "block").unique().sort("tokens", "block").iter_rows():
         tables = [ranks[one.name].filter(tokens=tokens, block=block) for one in (item, *others[:1])]
@@ -97,7 +97,7 @@ def _counts(table: pl.DataFrame, classes: int) -> np.ndarray:
 
 
 def draw(frame: pl.DataFrame, width: float) -> Figure:
-    """Draw a box per block and group of tokens, the random twins dashed with their range, stars where p < 0.05."""
+    """Draw a box per block and group of tokens, the random twins dashed, their range hatched, and stars where p < 0.05."""
     models = frame["model"].unique(maintain_order=True)
     deepest = int(frame["block"].to_numpy().max()) + 1
     figure, panels = canvas.grid_of_panels(len(models), width, 2.6, 1 if deepest > ABREAST else 2, share_x=curves.same_depth(frame))

@@ -1,6 +1,6 @@
-"""F7: share of tokens that use a memory which stands for the image's class, for all models.
+"""F7: share of tokens that use a memory of the image's class, for all models.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.3; methods, section 5.
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.3.
 """
 
 import polars as pl
@@ -12,7 +12,7 @@ from classlens.protocol import Protocol
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Return rows (model, layer, tokens, block), tokens `all` and `cls`, in per cent: see `curves.layer_rates`."""
+    """Return rows (model, layer, tokens, block) in per cent, with tokens `all` and `cls`; see `curves.layer_rates`."""
     return curves.layer_rates(series, inputs["chance"], "key_value", seed)
 
 

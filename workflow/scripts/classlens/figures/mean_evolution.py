@@ -1,6 +1,6 @@
 """F2: mean class identifiability of [CLS] and image tokens over blocks, for all models.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.1; methods, section 2.
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.1.
 """
 
 import polars as pl
@@ -16,7 +16,7 @@ from classlens.protocol import Protocol
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
     """Return rows (model, tokens, block): the mean over images with its 95 % interval, beside chance and random twins.
 
-    Column `x` is the block, or where models differ in depth the share of blocks passed.
+    Column `x` is the block, or the relative depth if the models differ in depth.
     """
     relative = depth_axis(series, protocol)
     frames = []

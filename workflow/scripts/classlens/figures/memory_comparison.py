@@ -1,6 +1,6 @@
 """F8: class-value and key-value agreement of all models side by side.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.3; methods, sections 5 and 11.
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.3.
 """
 
 from itertools import product
@@ -22,8 +22,8 @@ MEASURES = {"class_value": "class-value (cosine,\nmean over classes)", "key_valu
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
     """Return rows (model, measure, layer, block): the mean with its 95 % interval over classes, beside chance and random twins.
 
-    Classes are the units of both measures; their shares of tokens weigh by the numbers of tokens, so that `key_value` is the mean of F7.
-    There is no chance of `class_value`, which the random twins stand for.
+    Classes are the units of both measures. For `key_value`, the images of a class weigh by their numbers of tokens. `class_value` has no
+    chance level; compare it with the random twins.
     """
     relative = depth_axis(series, protocol)
     class_values = {item.name: pl.DataFrame(table) for item, table in zip(series, inputs["class_value"], strict=True)}
@@ -34,30 +34,33 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
             mine, *theirs = (
                 _paired(_values(one, class_values[one.name], measure, layer), protocol) for one in (item, *twins(item, series))
             )
-            means = statistics.by_block(mine, "value", seed).rename({"images": "classes"})
+            kind = "mean" if measure == "class_value" else "share"
+            means = statistics.by_block(mine, "value", seed, kind).rename({"images": "classes"})
             means = beside_twins(means, [block_means(frame, "value") for frame in theirs], ["tokens", "block"])
             level = _paired(_chance(chances[item.name], measure, layer), protocol).select("block", pl.col("value").alias("chance"))
             depth = (pl.col("block") + 1) / (pl.col("block").max().add(1) if relative else 1)
             columns = [pl.lit(measure).alias("measure"), pl.lit(layer).alias("layer")]
             rows = means.join(level, on="block", how="left", maintain_order="left")
+            if measure == "key_value":
+                rows = rows.with_columns(pl.col("mean", "low", "high", "chance", "^twins_.*$") * 100)
             frames.append(labelled(rows.select(*columns, pl.exclude("tokens"), depth.cast(pl.Float64).alias("x")), item))
     return pl.concat(frames).with_columns(relative=pl.lit(relative))
 
 
 def _values(item: Series, class_value: pl.DataFrame, measure: str, layer: str) -> pl.DataFrame:
-    """Return a measure of a layer as statistics take it, with classes in place of images: column value, and n that they weigh."""
+    """Return a layer's measure in the form that `statistics` expects, with classes as images: columns value and n, 1 for each class."""
     if measure == "class_value":
         rows = class_value.filter(layer=layer).select("block", pl.col("class_index").alias("image_id"), pl.col("agreement").alias("value"))
         return rows.with_columns(tokens=pl.lit("all"), n=pl.lit(1))
     share, n = pl.col(layer), pl.col("n")
     of_class = item.frame.filter(tokens="all").group_by("tokens", "class_index", "block", maintain_order=True)
-    return of_class.agg((100 * (share * n).sum() / n.sum()).alias("value"), n.sum()).rename({"class_index": "image_id"})
+    return of_class.agg(((share * n).sum() / n.sum()).alias("value"), n=pl.lit(1)).rename({"class_index": "image_id"})
 
 
 def _chance(chances: pl.DataFrame, measure: str, layer: str) -> pl.DataFrame:
-    """Return chance of a measure of a layer in the form of `_values`, with one class."""
+    """Return the chance level of a layer's measure in the form of `_values`, as a single class."""
     rows = chances.filter(tokens="all", layer=layer)
-    value = 100 * pl.col("key_value") if measure == "key_value" else pl.lit(None, pl.Float64)
+    value = pl.col("key_value") if measure == "key_value" else pl.lit(None, pl.Float64)
     return rows.select("tokens", "block", value.alias("value"), pl.lit(0).alias("image_id"), pl.lit(1).alias("n"))
 
 

@@ -1,4 +1,4 @@
-"""What patches have, over the photograph that they are patches of: values without a sign, values with one, and words."""
+"""Overlays on the patches of a photograph: relevance, unsigned values, and words."""
 
 import numpy as np
 from matplotlib import colormaps
@@ -10,16 +10,16 @@ from matplotlib.patheffects import withStroke
 from classlens.figures import canvas
 
 STRONGEST = 0.8
-"""Opacity of the largest relevance over the photograph."""
+"""Opacity of the largest relevance."""
 
 VEIL = 0.65
-"""Opacity of values without a sign, all of which are shown."""
+"""Opacity of unsigned values, the same for all of them."""
 
 EDGE = withStroke(linewidth=1.2, foreground="white")
 
 
 def relevance(axes: Axes, pixels: np.ndarray, values: np.ndarray) -> None:
-    """A photograph with the relevance of each patch over it, relative to the largest: hue by sign, opacity by size.
+    """Draw a photograph and the relevance of each patch over it, relative to the largest: hue by sign, opacity by absolute value.
 
     Args:
         axes: where to draw.
@@ -34,7 +34,7 @@ def relevance(axes: Axes, pixels: np.ndarray, values: np.ndarray) -> None:
 
 
 def shade(axes: Axes, pixels: np.ndarray, values: np.ndarray, low: float, high: float) -> AxesImage:
-    """A photograph in grey under a veil coloured by the value of each patch.
+    """Draw a photograph in grey, and over it a translucent colour for the value of each patch.
 
     Args:
         axes: where to draw.
@@ -44,20 +44,20 @@ def shade(axes: Axes, pixels: np.ndarray, values: np.ndarray, low: float, high: 
         high: value at the bright end.
 
     Returns:
-        the veil, for a colour bar.
+        the overlay, for a colour bar.
     """
     axes.imshow(pixels.mean(axis=-1), cmap="gray", vmin=0, vmax=255)
     return axes.imshow(values, cmap="cividis", vmin=low, vmax=high, alpha=VEIL, extent=_extent(pixels), interpolation="nearest")
 
 
 def write(axes: Axes, pixels: np.ndarray, words: np.ndarray, size: float) -> None:
-    """Words in the middle of each patch, a line per word, with an edge in which they can be read on any colour.
+    """Write words in the middle of each patch, one word per line, with a white outline that keeps them legible on any colour.
 
     Args:
         axes: where the photograph is drawn.
         pixels: the photograph, uint8 [height, width, 3].
         words: text of each patch, [row, column].
-        size: of the letters, in points.
+        size: font size, points.
     """
     height, width = np.divide(pixels.shape[:2], words.shape)
     for (row, column), text in np.ndenumerate(words):
@@ -66,6 +66,6 @@ def write(axes: Axes, pixels: np.ndarray, words: np.ndarray, size: float) -> Non
 
 
 def _extent(pixels: np.ndarray) -> tuple[float, float, float, float]:
-    """The photograph's edges, so that a grid of patches covers it."""
+    """Return the edges of the photograph, so that a grid of patches covers it."""
     height, width = pixels.shape[:2]
     return -0.5, width - 0.5, height - 0.5, -0.5

@@ -1,6 +1,6 @@
-"""F13: what linear probes read from the output of each block against what the projection onto the class embedding reads.
+"""F13: how often linear probes and the projection onto the class embedding find the class in the output of each block.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5.1; methods, section 10.
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5.1.
 """
 
 import json
@@ -22,10 +22,10 @@ METHODS = {"probe": "linear probe", "ours": "projection (ours)"}
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Rows (model, panel, method, group, x), mean, 95 % interval over images, and chance (one class of all), in per cent.
+    """Return rows (model, panel, method, group, x) with mean, 95 % interval over images and chance (1 / classes), in per cent.
 
-    In panel `accuracy` group is the kind of token (`cls`, `image`) and x the block; in panel `deletion`, which there is where all models
-    have deletion curves, group is the order and x the share of image tokens that are removed, in per cent.
+    In panel `accuracy`, group is the kind of token (`cls`, `image`) and x the block. In panel `deletion`, group is the order and x the
+    share of removed image tokens in per cent; this panel needs deletion curves of all models.
     """
     frames = []
     for index, item in enumerate(series):
@@ -45,7 +45,7 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
 
 
 def per_image(item: Series) -> pl.DataFrame:
-    """Share of an image's tokens whose own probe ranks the class first, rows (tokens, image, block) with n, from the blocks' outputs."""
+    """Return rows (tokens, image, block): share of tokens at whose block output the token's own probe ranks the class first, and n."""
     first = int(item.metadata["prefix_tokens"])
     is_cls = (pl.col("token") == 0) & json.loads(item.metadata["cls_token"])
     kind = pl.when(pl.col("token") >= first).then(pl.lit("image")).when(is_cls).then(pl.lit("cls"))
@@ -70,7 +70,7 @@ def _panel(panel: str, method: str, frame: pl.DataFrame, item: Series) -> pl.Dat
 
 
 def draw(frame: pl.DataFrame, width: float) -> Figure:
-    """A row per model: accuracy over blocks, and deletion curves where there are any; without room beside, these come below."""
+    """Draw a row per model: accuracy over blocks, and deletion curves if present; in a narrow figure these go below."""
     models, panels = frame["model"].unique(maintain_order=True), frame["panel"].unique(maintain_order=True)
     beside = canvas.abreast(len(panels), width) == len(panels)
     deep, across = (len(models), len(panels)) if beside else (len(models) * len(panels), 1)

@@ -1,6 +1,6 @@
 """F11, in detail: relevance maps of every block and head, for one image and its class.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5; methods, section 8.
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ from classlens.protocol import Protocol
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Rows (block, head, row, column): relevance of each patch; `photograph` is a PNG in base64, in the first row."""
+    """Return rows (block, head, row, column): relevance of each patch; the first row has the `photograph`, a PNG in base64."""
     (item,), shown, manifest = series, pl.DataFrame(inputs["shown"][0]), inputs["manifest"][0]
     image = shown.row(0, named=True)
     rows, columns = canvas.patch_grid(item)
@@ -32,7 +32,7 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
 
 
 def draw(frame: pl.DataFrame, width: float) -> Figure:
-    """The photograph, and a mosaic with a column per block and a row per head, on one scale."""
+    """Draw the photograph, and a mosaic of maps with a column per block and a row per head, all on one scale."""
     blocks, heads, rows, columns = (frame[name].n_unique() for name in ("block", "head", "row", "column"))
     maps = frame["relevance"].to_numpy().reshape(blocks, heads, rows, columns)
     spaced = np.full((blocks, heads, rows + 1, columns + 1), np.nan)
@@ -53,6 +53,6 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
     right.tick_params(length=0)
     right.spines[:].set_visible(False)
     right.set_title(f"{frame['label'][0]}: {named(frame['path'][0], frame['class_name'][0])}")
-    ticks = MaxNLocator(6)  # as many whatever the scale's size, which follows the width of their labels: else no layout settles
+    ticks = MaxNLocator(6)  # a fixed maximum: tick labels set the scale's size, and if size also set ticks, the layout would not converge
     figure.colorbar(drawn, ax=right, shrink=0.8, aspect=15, ticks=ticks).set_label("relevance")
     return figure

@@ -1,6 +1,6 @@
-"""F11: relevance maps over photographs, for several classes of each.
+"""F11: relevance maps over photographs, for several classes per photograph.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5; methods, section 8.
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5.
 """
 
 import base64
@@ -22,20 +22,20 @@ from classlens.presentation.series import Inputs, Series, labelled
 from classlens.protocol import Protocol
 
 COLUMNS = 3
-"""Classes of one image that are drawn side by side."""
+"""Maximum number of classes drawn side by side for one image."""
 
 TITLE = 7
-"""Size of titles, points."""
+"""Font size of titles, points."""
 
 CHARACTER, LINE = 0.064, 0.12
-"""Width of a character and height of a line of a title, inches."""
+"""Width of a character and height of a line in titles, inches."""
 
 SCALE = 1.2
-"""Width of the colour scale, inches."""
+"""Width of the colour bar, inches."""
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Rows (image, class, row, column): relevance of each patch; `photograph` is a PNG in base64, in the first row of an image."""
+    """Return rows (image, class, row, column): relevance of each patch; an image's first row has the `photograph`, a PNG in base64."""
     (item,), shown, manifest = series, pl.DataFrame(inputs["shown"][0]), inputs["manifest"][0]
     names = [name for _, name in classes_of(manifest)]
     paths = paths_of(manifest)
@@ -65,12 +65,12 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
 
 
 def paths_of(manifest: pa.Table) -> dict[int, str]:
-    """Path of each image of a manifest, by image id."""
+    """Return the path of each image of a manifest, by image id."""
     return dict(zip(manifest["image_id"].to_pylist(), manifest["path"].to_pylist(), strict=True))
 
 
 def photograph(image: dict[str, object]) -> str:
-    """An image of the table of shown images as PNG in base64."""
+    """Return an image of the table `shown` as a PNG in base64."""
     pixels = np.frombuffer(image["pixels"], np.uint8).reshape(image["height"], image["width"], 3)  # type: ignore[call-overload]
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "png")
@@ -78,12 +78,12 @@ def photograph(image: dict[str, object]) -> str:
 
 
 def decoded(text: str) -> np.ndarray:
-    """Pixels [height, width, 3] of a photograph."""
+    """Return the pixels [height, width, 3] of a photograph in base64."""
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))
 
 
 def draw(frame: pl.DataFrame, width: float) -> Figure:
-    """A row per image: the photograph, and over it the map of each class, each relative to its largest value."""
+    """Draw a row per image: the photograph, then the map of each class over the photograph, relative to its largest value."""
     images = [frame.filter(image_id=image) for image in frame["image_id"].unique(maintain_order=True)]
     most = max(of_image["class_index"].n_unique() for of_image in images)
     side = (width - SCALE) / (1 + most)
@@ -108,22 +108,22 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
 
 
 def _titles(of_image: pl.DataFrame) -> list[str]:
-    """What the photograph and the maps of an image are called."""
+    """Return the titles of an image's photograph and maps."""
     classes = of_image.unique("class_index", keep="first", maintain_order=True)
     maps = [f"{short(name)}{' (its class)' if own else ''}" for name, own in classes.select("class_name", "own_class").iter_rows()]
     return [named(of_image["path"][0], classes.filter(pl.col("own_class"))["class_name"][0]), *maps]
 
 
 def _broken(title: str, length: int) -> str:
-    """A title in lines of so many characters at most; file names, which may have no spaces, break after underscores."""
+    """Return a title wrapped to a maximum line length; file names may lack spaces, so lines also break after underscores."""
     return textwrap.fill(title.replace("_", "_\v"), length, replace_whitespace=False).replace("\v", "")
 
 
 def named(path: str, class_name: str) -> str:
-    """What an image is called: its file, and its class."""
+    """Return an image's title: its file name and its class."""
     return f"{PurePath(path).name} ({short(class_name)})"
 
 
 def short(name: str) -> str:
-    """The first of a class's names."""
+    """Return the first of a class's comma-separated names."""
     return name.split(",")[0]

@@ -1,6 +1,6 @@
 """F12, beside the deletion curves: how well each relevance map finds the object.
 
-Beyond the paper; methods, section 9.
+Not in the paper.
 """
 
 import polars as pl
@@ -23,7 +23,7 @@ MARKERS = "osD^vPX"
 
 
 def draw(frame: pl.DataFrame, width: float) -> Figure:
-    """A panel per measure, a row per method, a marker per model, with intervals."""
+    """Draw a panel per measure, a row per method, and a marker per model with its interval."""
     methods, models = (frame[name].unique(maintain_order=True) for name in ("method", "model"))
     figure, panels = canvas.grid_of_panels(len(MEASURES), width, 0.7 + 0.32 * len(methods), len(MEASURES), share_x=False, least=1.3)
     for axes, measure in zip(panels, MEASURES, strict=True):

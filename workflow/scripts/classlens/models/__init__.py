@@ -1,1 +1,1 @@
-"""Models: fetching, loading, building, accepting and describing them."""
+"""Fetching, building, loading, checking and describing models."""

@@ -1,4 +1,4 @@
-"""What a run knows about a model without loading it: the contents of model.json."""
+"""The card of a model, model.json: facts about the model for programs that do not load it."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -12,24 +12,24 @@ from classlens.storage.provenance import sha256_of
 
 @dataclass(frozen=True)
 class Card:
-    """What model.json says about a model.
+    """The facts about a model in model.json.
 
     Attributes:
         arch: name of the model in timm.
-        kwargs: arguments that it is built with.
+        kwargs: arguments of `timm.create_model` that build it.
         classes: number of classes.
         depth: number of blocks.
         width: width of the residual stream.
         heads: attention heads per block.
         grid: rows and columns of image tokens.
-        prefix_tokens: tokens before the image tokens.
-        cls_token: whether the first of them is [CLS].
+        prefix_tokens: number of prefix tokens.
+        cls_token: whether the first prefix token is [CLS].
         pooling: `token`, or `mean` of the image tokens.
         transform: image transform (`transforms`).
-        source: where the weights come from; with the sha256 of their file, if there is one.
-        sha256: of model.safetensors.
-        class_embedding: what `class_embedding.restored` needs; None for a model with a head of its own.
-        labels: how the class of each row of the head is known; None where nothing but the data set's order says so.
+        source: source of the weights, with the sha256 of their file if there is one.
+        sha256: sha256 of model.safetensors.
+        class_embedding: settings for `class_embedding.restored`; None for a model with its own head.
+        labels: how the class of each row of the head is known; None if only the data set's class order says so.
     """
 
     arch: str
@@ -50,7 +50,7 @@ class Card:
 
     @classmethod
     def read(cls, path: Path) -> "Card":
-        """The card in a model.json.
+        """Read a card from model.json.
 
         Raises:
             InputError: the file is missing or damaged.
@@ -64,7 +64,7 @@ class Card:
             raise parquet.unreadable(path, error) from None
 
     def write(self, path: Path) -> None:
-        """Write model.json."""
+        """Write the card to model.json."""
         facts = asdict(self)
         with atomic_write(path) as draft:
             draft.write_text(json.dumps({**facts, "checksum": _checksum(facts)}, indent=2) + "\n", encoding="utf-8")
@@ -79,7 +79,7 @@ class Card:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What readers of a table must know of the model, as the table's schema metadata."""
+        """The facts about the model that readers of a table need, as the table's schema metadata."""
         return {
             "classes": str(self.classes),
             "grid": json.dumps(self.grid),

@@ -1,8 +1,8 @@
-"""Reading checkpoints, as they are published, without executing anything in them, and fitting them to a model.
+"""Reading of published checkpoints, without executing anything in them, and loading of their parameters into a model.
 
-Three forms are known: parameters by name at the top; under one of `NESTS`; each with a prefix (`model.`) and with parameters beside the
-model's (`transformerheads.*`) where the config says so. Where training kept an average of the weights too, timm's choice is followed:
-the average.
+Parameters lie by name at the top level of a checkpoint or under one of the keys in `NESTS`. If the config says so, their names may have a
+prefix (`model.`), and there may be parameters that the model does not need (`transformerheads.*`). If a checkpoint also holds an average of
+the weights over training, the average is used, as in timm.
 """
 
 import argparse
@@ -24,11 +24,11 @@ from classlens.progress import log
 from classlens.trace import ViT
 
 NESTS = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict")
-"""Names under which training programs put the parameters of a checkpoint, in timm's order of choice (`timm.models.load_state_dict`)."""
+"""Keys under which training programs store the parameters, in timm's order of preference (`timm.models.load_state_dict`)."""
 DEEPEST = 3
-"""Nests in nests that are followed."""
+"""Maximum depth of nested keys."""
 
-# Parameter names of other libraries, whose models timm builds too, by what they tell.
+# Patterns of parameter names in other libraries, for models that timm has too.
 FOREIGN = {
     r"(^|\.)encoder\.layers\.encoder_layer_\d+\.": "torchvision",
     r"(^|\.)transformer\.resblocks\.\d+\.": "OpenAI's CLIP or OpenCLIP",
@@ -43,8 +43,8 @@ class Checkpoint:
     Attributes:
         path: its file.
         weights: parameters by name.
-        nest: where in the file they lie, `state_dict_ema`; empty for the top.
-        facts: everything else in the file that is no tensor, by name.
+        nest: key of the parameters in the file, such as `state_dict_ema`; empty for the top level.
+        facts: everything else in the file except tensors, by key.
     """
 
     path: Path
@@ -54,27 +54,27 @@ class Checkpoint:
 
 
 def read(path: Path) -> Checkpoint:
-    """Read parameters by name from a .safetensors, .pt or .pth file; nothing in the file is executed.
+    """Read parameters from a .safetensors, .pt or .pth file without executing anything in it.
 
     Raises:
-        InputError: the file is damaged, holds programs, or has no parameters.
+        InputError: the file is damaged, holds Python objects, or has no parameters.
     """
     if path.suffix.lower() == ".safetensors":
         weights, nest, facts = _safetensors(path)
     else:
         weights, nest, facts = _pickled(path)
     if not weights:
-        raise InputError(f"checkpoint {path} has no parameters: expected tensors by name, at the top or under {', '.join(NESTS)}")
+        raise InputError(f"checkpoint {path} has no parameters: expected tensors by name, at the top level or under {', '.join(NESTS)}")
     return Checkpoint(path, weights, nest, facts)
 
 
 def _safetensors(path: Path) -> tuple[dict[str, Tensor], str, dict[str, Any]]:
-    """Tensors by name, no nest, and the file's metadata, of which what is JSON is read."""
+    """Return tensors by name, an empty nest, and the file's metadata, with JSON values parsed."""
     try:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return tensors, "", {key: _parsed(text) for key, text in (file.metadata() or {}).items()}
-    except Exception as error:  # the reader raises what a damaged header makes its parts raise
+    except Exception as error:  # safetensors raises many types of errors for a damaged header
         raise InputError(f"checkpoint {path} cannot be read ({_said(error)}): download it again") from None
 
 
@@ -85,25 +85,25 @@ def _parsed(text: str) -> Any:
 
 
 def _pickled(path: Path) -> tuple[dict[str, Tensor], str, dict[str, Any]]:
-    """Tensors by name, the nest that they lie in, and what lies beside them in a file that torch has written."""
+    """Return tensors by name, their nest, and everything else in a file that torch has written."""
     content = _unpickled(path)
-    way: list[str] = []
+    nests: list[str] = []
     facts: dict[str, Any] = {}
-    while nest := _nest(content) if len(way) < DEEPEST else None:
+    while nest := _nest(content) if len(nests) < DEEPEST else None:
         facts |= _facts(content)
-        _tell_choice(path, content, nest)
+        _log_choice(path, content, nest)
         content = content[nest]
-        way.append(nest)
-    return _tensors(content), ".".join(way), facts | _facts(content)
+        nests.append(nest)
+    return _tensors(content), ".".join(nests), facts | _facts(content)
 
 
 def _unpickled(path: Path) -> Any:
-    """What torch can read without executing anything; `argparse.Namespace`, in which timm keeps its settings, holds data only."""
+    """Return what torch can read without executing anything. `argparse.Namespace`, in which timm stores settings, holds only data."""
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever the damaged archive makes its parts raise
-        damaged = f"it is damaged, or no checkpoint: {_said(error)}"
+    except Exception as error:  # torch.load raises many types of errors for a damaged archive
+        damaged = f"it is damaged or not a checkpoint: {_said(error)}"
         reason = f"it holds Python objects beside tensors{_programs(path)}" if "weights_only" in str(error).lower() else damaged
         raise InputError(
             f"checkpoint {path} cannot be read ({reason}): save its state_dict as .safetensors, or download it again"
@@ -115,27 +115,27 @@ def _said(error: Exception) -> str:
 
 
 def _programs(path: Path) -> str:
-    """Names of the objects that a checkpoint would have to execute something for."""
-    with suppress(Exception):  # a damaged file, or one of a form of which torch cannot tell
+    """Return a text that names an object in a checkpoint that cannot be read without executing code."""
+    with suppress(Exception):  # the file is damaged, or torch cannot list the objects of its format
         if found := torch.serialization.get_unsafe_globals_in_checkpoint(str(path)):
             return f", such as {printable(sorted(found)[0])}"
     return ""
 
 
 def _nest(content: Any) -> str | None:
-    """The name under which the parameters lie; None where they lie at the top."""
+    """Return the key under which the parameters lie, or None if they lie at the top level."""
     if not isinstance(content, dict):
         return None
     return next((nest for nest in NESTS if isinstance(content.get(nest), dict) and content[nest]), None)
 
 
-def _tell_choice(path: Path, content: dict[Any, Any], chosen: str) -> None:
-    """Log which of several sets of parameters is used."""
+def _log_choice(path: Path, content: dict[Any, Any], chosen: str) -> None:
+    """Log which set of parameters is used if the checkpoint holds several."""
     others = [str(key) for key, value in content.items() if key != chosen and _tensors(value)]
     if others:
         among = ", ".join(f"`{printable(name)}`" for name in others[:3])
-        level = log.info if set(others) <= set(NESTS) else log.warning  # of other names timm knows nothing, so that it may be the wrong one
-        level("%s: the parameters under `%s` are used, as timm does; it holds %s too", path, chosen, among)
+        level = log.info if set(others) <= set(NESTS) else log.warning  # timm does not know other names, so its choice may be wrong
+        level("%s: using the parameters under `%s`, as timm does; the file also holds %s", path, chosen, among)
 
 
 def _tensors(content: Any) -> dict[str, Tensor]:
@@ -150,18 +150,18 @@ def _facts(content: Any) -> dict[str, Any]:
 
 
 def load(model: ViT, weights: dict[str, Tensor], name: str, key_prefix: str = "", ignore_keys: list[str] | None = None) -> None:
-    """Put parameters into a model, every one of which must be there, fit and be a finite number.
+    """Load parameters into a model; every parameter must be present, have the right shape and be finite.
 
     Args:
         model: the model, changed in place.
         weights: parameters by name.
-        name: what to call the checkpoint in errors.
-        key_prefix: prefix to take off the names that have it.
-        ignore_keys: patterns of names that the model need not have.
+        name: name of the checkpoint in errors.
+        key_prefix: prefix to remove from the names that have it.
+        ignore_keys: name patterns of checkpoint parameters that the model does not need.
 
     Raises:
-        InputError: names are missing, left over, there twice or of another shape; values are no finite numbers; or the head has another
-            number of classes.
+        InputError: parameters are missing, left over, duplicated or of another shape; values are not finite numbers; or the head has
+            another number of classes.
     """
     weights = _without_prefix(weights, name, key_prefix)
     own = model.state_dict()
@@ -182,21 +182,21 @@ def _without_prefix(weights: dict[str, Tensor], name: str, prefix: str) -> dict[
     count = Counter(key.removeprefix(prefix) for key in weights)
     if twice := next((key for key, times in count.items() if times > 1), None):
         raise InputError(
-            f"checkpoint {name} has both {printable(twice)} and {printable(prefix + twice)}, which `key_prefix` makes one: "
-            "save the right ones alone"
+            f"checkpoint {name} has both {printable(twice)} and {printable(prefix + twice)}, which are the same name without `key_prefix`: "
+            "save only the right ones"
         )
     return {key.removeprefix(prefix): value for key, value in weights.items()}
 
 
 def _other_classes(name: str, have: list[int], want: list[int]) -> InputError:
     return InputError(
-        f"checkpoint {name} tells {have[0] if have else 'no'} classes apart and `kwargs`, or else the data set, has {want[0]}: use the "
-        "data set that it was trained on, or list all of its classes, a folder name per line, in a file that the data set's `classes` names"
+        f"checkpoint {name} has {have[0] if have else 'no'} classes, but `kwargs` or else the data set has {want[0]}: use the data set "
+        "that it was trained on, or set the data set's `classes` to a file that lists all of its classes, one folder name per line"
     )
 
 
 def _usable(name: str, key: str, value: Tensor, own: Tensor) -> Tensor:
-    """A parameter's values in the type of the model's, which must be finite and must have been stored as numbers of the same kind."""
+    """Return a parameter's values in the model's dtype; they must be finite, and stored as plain numbers of the same kind."""
     stored = f"{'quantised ' if value.is_quantized else ''}{str(value.dtype).removeprefix('torch.')}"
     plain = value.layout == torch.strided and not value.is_meta and not value.is_quantized and not value.is_complex()
     if not plain or value.is_floating_point() != own.is_floating_point() or (value.is_floating_point() and value.element_size() < 2):
@@ -211,7 +211,7 @@ def _usable(name: str, key: str, value: Tensor, own: Tensor) -> Tensor:
 
 
 def _advice(missing: list[str], extra: list[str], weights: dict[str, Tensor], key_prefix: str) -> str:
-    """What to do about names that do not fit."""
+    """Return advice on parameter names that do not fit."""
     if library := _library(weights) if missing else None:
         return (
             f"these are the names of {library}: give timm's version of the model, by its full name in timm with `weights: pretrained`, or "
@@ -221,7 +221,7 @@ def _advice(missing: list[str], extra: list[str], weights: dict[str, Tensor], ke
     if not prefix:
         return "set the model's `key_prefix`, `ignore_keys`, `kwargs` or `arch` to fit"
     left = sorted(set(extra) - {prefix + key for key in missing})
-    return f"set the model's `key_prefix: {prefix}`" + (" and `ignore_keys` to those of the others that it does not need" if left else "")
+    return f"set the model's `key_prefix: {prefix}`" + (" and `ignore_keys` to other names that the model does not need" if left else "")
 
 
 def _library(weights: dict[str, Tensor]) -> str | None:
@@ -229,7 +229,7 @@ def _library(weights: dict[str, Tensor]) -> str | None:
 
 
 def _common_prefix(missing: list[str], extra: list[str]) -> str | None:
-    """The module (`model.`) that has to be taken off names that are left over to get all that are missing; None where there is none."""
+    """Return the prefix (`model.`) whose removal from left-over names gives all missing names, or None."""
     prefixes = {key.removesuffix(missing[0]) for key in extra if missing and key.endswith(f".{missing[0]}")}
     return next((prefix for prefix in sorted(prefixes) if {prefix + key for key in missing} <= set(extra)), None)
 

@@ -1,8 +1,9 @@
-"""Class embeddings that are not a model's own head: text embeddings for zero-shot classification, class prototypes, a separate linear head.
+"""Class embeddings other than a model's own head: text embeddings for zero-shot classification, class prototypes, a separate linear head.
 
-The file is safetensors with a matrix `weight` [class, width], optionally a `bias` [class], and in its metadata `classes`, a JSON list that
-names the rows by the data set's class ids or names. The width is that of the model, whose head it replaces, or that of the head's output,
-which it then follows (the image projection of CLIP). Where both are the same, the head is kept if it is known to be a projection.
+The file is a safetensors file with a matrix `weight` [class, width] and optionally a `bias` [class]. Its metadata has an entry `classes`, a
+JSON list that names the rows by the data set's class ids or names. The width of the rows decides what happens to the model's head. If it is
+the width of the model, the class embedding replaces the head. If it is the width of the head's output, the class embedding follows the
+head, as in CLIP, whose head is the image projection. If both widths are the same, the head stays if it is known to be a projection.
 """
 
 import json
@@ -22,14 +23,14 @@ from classlens.trace import ViT
 
 
 class ClassEmbedding(ClassHead):
-    """A head that compares hidden states with given vectors: their product, or their cosine, over a temperature.
+    """A head that compares hidden states with class vectors: by their dot product or cosine, divided by a temperature.
 
     Args:
-        vectors: a vector for each class, [class, width].
-        bias: added to the logits, [class]; None for none.
-        projection: maps hidden states to the vectors' space; None where they are in it.
-        cosine: whether both sides are brought to unit length.
-        temperature: what the products are divided by.
+        vectors: one vector per class, [class, width].
+        bias: added to the logits, [class], or None.
+        projection: linear map from hidden states to the space of the vectors, or None if both share one space.
+        cosine: whether to normalise states and vectors to unit length.
+        temperature: divisor of the products.
     """
 
     def __init__(self, vectors: Tensor, bias: Tensor | None, projection: nn.Linear | None, cosine: bool, temperature: float):
@@ -42,12 +43,12 @@ class ClassEmbedding(ClassHead):
 
     @property
     def weight(self) -> Tensor:
-        """The classes' directions in the space of the hidden states, [class, width], up to the length of the state and the temperature."""
+        """The classes' directions in the space of hidden states, [class, width]; excludes the state's norm and the temperature."""
         vectors = functional.normalize(self.vectors, dim=1) if self.cosine else self.vectors
         return vectors if self.projection is None else vectors @ self.projection.weight
 
     def forward(self, states: Tensor) -> Tensor:
-        """Logits [..., class] of hidden states [..., width]."""
+        """Return the logits [..., class] of hidden states [..., width]."""
         states = states if self.projection is None else self.projection(states)
         if self.cosine:
             logits = functional.linear(functional.normalize(states, dim=-1), functional.normalize(self.vectors, dim=-1))
@@ -59,31 +60,31 @@ class ClassEmbedding(ClassHead):
 
 @dataclass(frozen=True)
 class Vectors:
-    """The contents of a class embedding file, in the order of a data set's classes: vectors [class, width] and bias [class] or None."""
+    """The contents of a class embedding file in the data set's class order: vectors [class, width], and bias [class] or None."""
 
     vectors: Tensor
     bias: Tensor | None
 
     def random(self) -> "Vectors":
-        """Random vectors of the same shape, for a random twin; without a bias."""
+        """Return random vectors of the same shape, without a bias, for a random twin."""
         return Vectors(torch.randn_like(self.vectors), None)
 
 
 def read(path: Path, classes: list[tuple[str, str]]) -> Vectors:
-    """The vectors of a data set's classes.
+    """Read the class vectors from a file and return them in the data set's class order.
 
     Args:
-        path: the file.
+        path: class embedding file.
         classes: (id, name) of each class of the data set.
 
     Raises:
-        InputError: the file is damaged, has no matrix, or no row, or several, for a class.
+        InputError: the file is damaged, has no matrix, or does not have exactly one valid row for each class.
     """
     try:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             metadata = file.metadata() or {}
-    except Exception as error:  # the reader raises what a damaged header makes its parts raise
+    except Exception as error:  # safetensors raises many types of errors for a damaged header
         raise InputError(f"class embedding {path} cannot be read ({first_line(error)}): give a .safetensors file") from None
     if "weight" not in tensors or tensors["weight"].dim() != 2:
         raise InputError(f"class embedding {path} has no matrix `weight` [class, width]")
@@ -94,7 +95,7 @@ def read(path: Path, classes: list[tuple[str, str]]) -> Vectors:
     bias = tensors.get("bias")
     if bias is not None and bias.shape != tensors["weight"].shape[:1]:
         raise InputError(
-            f"class embedding {path} has a `bias` of shape {list(bias.shape)}, not [{len(tensors['weight'])}], one of each row"
+            f"class embedding {path} has a `bias` of shape {list(bias.shape)}, not [{len(tensors['weight'])}]: save one value for each row"
         )
     vectors = Vectors(tensors["weight"][rows], None if bias is None else bias[rows])
     _check_values(path, vectors, classes)
@@ -102,45 +103,45 @@ def read(path: Path, classes: list[tuple[str, str]]) -> Vectors:
 
 
 def _check_values(path: Path, vectors: Vectors, classes: list[tuple[str, str]]) -> None:
-    """Raise an InputError for a class whose vector or bias is not finite, or whose vector is zero and so has no direction."""
+    """Raise an InputError if the vector or bias of a class is not finite, or if a vector is zero and so has no direction."""
     finite = vectors.vectors.isfinite().all(dim=1)
     finite &= torch.ones_like(finite) if vectors.bias is None else vectors.bias.isfinite()
     for good, problem in ((finite, "is not finite"), (vectors.vectors.any(dim=1), "is zero")):
         if not good.all():
             class_id, name = classes[int(good.int().argmin())]
-            raise InputError(f"class embedding {path}: the row of the class {class_id} ({name}) {problem}: make the file again")
+            raise InputError(f"class embedding {path}: the row of the class {class_id} ({name}) {problem}: create the file again")
 
 
 def _is_float(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() and tensor.element_size() > 1  # eight bits come with a scale that is not here
+    return tensor.is_floating_point() and tensor.element_size() > 1  # 8-bit floats need a scale, which the file does not hold
 
 
 def _rows(path: Path, metadata: dict[str, str], count: int, classes: list[tuple[str, str]]) -> list[int]:
-    """The row of each class."""
+    """Return the row of each class."""
     try:
         names = json.loads(metadata["classes"])
     except (KeyError, ValueError, RecursionError):
-        raise InputError(f"class embedding {path} does not name its rows: put a JSON list into its metadata, under `classes`") from None
+        raise InputError(f"class embedding {path} does not name its rows: add a JSON list `classes` to its metadata") from None
     if not isinstance(names, list) or len(names) != count:
-        raise InputError(f"class embedding {path} has {count} rows, and its metadata does not name as many `classes`")
+        raise InputError(f"class embedding {path} has {count} rows, but its metadata `classes` does not list {count} names")
     rows = []
     for class_id, name in classes:
         found = [row for row, given in enumerate(names) if given == class_id] or [row for row, given in enumerate(names) if given == name]
         if len(found) != 1:
-            raise InputError(f"class embedding {path} has {len(found) or 'no'} rows for the class {class_id} ({name}): it must have one")
+            raise InputError(f"class embedding {path} has {len(found) or 'no'} rows for the class {class_id} ({name}): give it exactly one")
         rows.append(found[0])
     return rows
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How a class embedding's vectors are compared with hidden states.
+    """How the vectors of a class embedding are compared with hidden states.
 
     Attributes:
-        cosine: whether states and vectors are compared by their angle.
-        temperature: what the products are divided by.
-        projection: whether the model's head stays before the vectors; None: their width decides.
-        head_projects: whether the model's head is known to be a projection (`is_projection`), for vectors whose width does not decide.
+        cosine: whether to compare by cosine instead of by dot product.
+        temperature: divisor of the products.
+        projection: whether the model's head stays before the vectors; None lets the width of the vectors decide.
+        head_projects: whether the model's head is known to be a projection (`is_projection`); decides if the width does not.
     """
 
     cosine: bool = False
@@ -150,49 +151,50 @@ class Comparison:
 
 
 def attach(model: ViT, vectors: Vectors, comparison: Comparison, name: str) -> None:
-    """Give a model a class embedding for its head.
+    """Replace a model's head by a class embedding.
 
     Args:
         model: a timm model, changed in place.
-        vectors: the classes' vectors.
-        comparison: how they are compared with hidden states.
-        name: what to call the embedding in errors.
+        vectors: the vectors of the classes.
+        comparison: how to compare the vectors with hidden states.
+        name: name of the embedding in errors.
 
     Raises:
-        InputError: the vectors have another width than the model and its head's output, it is not known which of the two they belong to, or
+        InputError: the vectors fit neither the model's width nor its head's output, they fit both and nothing decides between the two, or
             the model has two heads.
     """
     if getattr(model, "head_dist", None) is not None:
-        raise InputError(f"class embedding {name}: a distilled model has two heads, and cannot take one class embedding")
+        raise InputError(f"class embedding {name}: a distilled model has two heads, and the embedding replaces one: use another model")
     projection = _projection(model, vectors.vectors.shape[1], comparison, name)
     model.head = ClassEmbedding(vectors.vectors, vectors.bias, projection, comparison.cosine, comparison.temperature)
 
 
 def _projection(model: ViT, width: int, comparison: Comparison, name: str) -> nn.Linear | None:
-    """The model's own head, where it stays before vectors of a width; None where they replace it."""
+    """Return the model's own head if it stays before vectors of this width, or None if the vectors replace it."""
     own = model.head if isinstance(model.head, nn.Linear) else None
-    behind, before = own is not None and own.out_features == width, model.num_features == width
+    fits_output, fits_model = own is not None and own.out_features == width, model.num_features == width
     keep = comparison.projection
     if keep is None:
-        keep = comparison.head_projects if behind and before else behind
+        keep = comparison.head_projects if fits_output and fits_model else fits_output
     if keep is None:
         raise InputError(
-            f"class embedding {name} has vectors of width {width}, as the model has before and behind its head: set `projection` of the "
-            "model's `class_embedding` to keep (the head is a projection, as CLIP's) or drop (it is a classifier)"
+            f"class embedding {name} has vectors of width {width}, which fit before and after the model's head: set `projection` of the "
+            "model's `class_embedding` to keep (the head is a projection, as in CLIP) or drop (it is a classifier)"
         )
-    if behind if keep else before:
+    if fits_output if keep else fits_model:
         return own if keep else None
-    widths = f"{model.num_features}" + (f" (or its head's {own.out_features})" if own is not None else "")
+    widths = f"{model.num_features}" + (f" (or {own.out_features} after its head)" if own is not None else "")
     kept = "" if comparison.projection is None else f", with `projection: {'keep' if keep else 'drop'}`"
-    raise InputError(f"class embedding {name} has vectors of width {width}, and the model has {widths}{kept}")
+    raise InputError(f"class embedding {name} has vectors of width {width}, but the model needs {widths}{kept}")
 
 
 def is_projection(arch: str, facts: dict[str, Any]) -> bool | None:
-    """Return whether the head of an architecture's own weights is known to be a projection, as CLIP's; None where it is not known.
+    """Return whether the head of an architecture's own weights is a projection, as in CLIP, or None if unknown.
 
     Args:
         arch: full name of the architecture.
-        facts: what timm says of the weights: the number of the head's outputs, which for a classifier is that of a set of ImageNet classes.
+        facts: timm's description of the weights. Its `num_classes` is the number of the head's outputs; a classifier has as many outputs as
+            one of the sets of ImageNet classes.
     """
     if not facts.get("num_classes"):
         return None
@@ -202,7 +204,7 @@ def is_projection(arch: str, facts: dict[str, Any]) -> bool | None:
 
 
 def described(model: ViT) -> dict[str, Any] | None:
-    """What model.json must say for `restored`; None for a model with a head of its own."""
+    """Return the settings that `restored` needs from model.json, or None for a model with its own head."""
     head = model.head
     if not isinstance(head, ClassEmbedding):
         return None
@@ -211,7 +213,7 @@ def described(model: ViT) -> dict[str, Any] | None:
 
 
 def restored(model: ViT, classes: int, settings: dict[str, Any]) -> None:
-    """Give a model an empty class embedding as `described`, to be filled from its weights."""
+    """Give a model an empty class embedding with the settings from `described`; the caller loads its weights."""
     bias = torch.zeros(classes) if settings["bias"] else None
     comparison = Comparison(**{key: settings[key] for key in ("cosine", "temperature", "projection")})
     attach(model, Vectors(torch.zeros(classes, settings["width"]), bias), comparison, "of model.json")

@@ -1,7 +1,7 @@
-"""What timm's families of Vision Transformers do differently inside attention: masks, positions and values.
+"""Differences between timm's families of Vision Transformers inside attention: masks, positions and values.
 
-Everything else of a model is read at places that all families share (`trace`). Plain models (ViT, DeiT, CLIP...) know positions from an
-embedding that is added to the tokens once; BEiT and EVA-02 tell attention about them in every block.
+`trace` reads everything else of a model at places that all families share. Plain models (ViT, DeiT, CLIP...) add a position embedding to
+the tokens once; BEiT and EVA-02 use positions in the attention of every block.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ def _none(model: ViT) -> list[dict[str, Any]]:
 
 
 def _rotations(model: ViT) -> list[dict[str, Any]]:
-    """The rotary embedding that each block of an EVA model gets."""
+    """Return the rotary embedding that each block of an EVA model receives."""
     if model.rope is None:
         return _none(model)
     known = getattr(model.rope, "feat_shape", None) is not None
@@ -27,48 +27,48 @@ def _rotations(model: ViT) -> list[dict[str, Any]]:
 
 
 def _shared_bias(model: ViT) -> list[dict[str, Any]]:
-    """The relative position bias that all blocks of a BEiT model share, where it has one beside those of the blocks."""
+    """Return the relative position bias that all blocks of a BEiT model share; None if only the blocks have their own."""
     bias = model.rel_pos_bias() if model.rel_pos_bias is not None else None
     return [{"shared_rel_pos_bias": bias} for _ in model.blocks]
 
 
-# What a model's blocks are called with beside the states, by class.
+# Functions that return each block's arguments besides the states, by model class.
 _POSITIONS = {"VisionTransformer": _none, "VisionTransformerDistilled": _none, "Eva": _rotations, "Beit": _shared_bias}
 
 
 def takes_masks(model: ViT) -> bool:
-    """Whether it is known how to tell the attention of a model what it may attend to."""
+    """Return whether classlens can give the model's attention a mask."""
     return type(model).__name__ in _POSITIONS
 
 
 def attends_by_position(model: ViT) -> bool:
-    """Whether attention depends on where tokens are, so that none can be taken out of the sequence."""
+    """Return whether attention depends on token positions, so that no token can be removed from the sequence."""
     return type(model).__name__ == "Beit" or getattr(model, "rope", None) is not None
 
 
 def block_arguments(model: ViT, mask: Tensor | None) -> list[dict[str, Any]]:
-    """Arguments of each block beside the states: positions that attention uses, and what may be attended to.
+    """Return each block's arguments besides the states: positions that attention uses, and the attention mask.
 
     Args:
-        model: a model for which `takes_masks`.
-        mask: which tokens (last axis) each token (one but last) may attend to, bool, to be broadcast to [image, head, token, token]; None
-            for all.
+        model: a model that `takes_masks` accepts.
+        mask: which tokens (last axis) each token (second to last axis) may attend to, bool, broadcastable to [image, head, token, token];
+            None for all.
     """
     given = _POSITIONS[type(model).__name__](model)
     if mask is None:
         return given
     if type(model).__name__ != "Beit":
         return [{**arguments, "attn_mask": mask} for arguments in given]
-    forbidden = torch.zeros_like(mask, dtype=torch.float32).masked_fill(~mask, -torch.inf)  # BEiT's attention only adds biases
+    forbidden = torch.zeros_like(mask, dtype=torch.float32).masked_fill(~mask, -torch.inf)  # BEiT's attention takes an additive bias
     shared = given[0]["shared_rel_pos_bias"]
     return [{"shared_rel_pos_bias": forbidden if shared is None else shared + forbidden} for _ in given]
 
 
 def values(attention: Any, states: Tensor) -> Tensor:
-    """Value vectors of an attention layer, [image, token, head, head width].
+    """Return the value vectors of an attention layer, [image, token, head, head width].
 
     Args:
-        attention: `attn` of a block.
+        attention: the module `attn` of a block.
         states: its input, [image, token, width].
     """
     if attention.qkv is None:
@@ -79,6 +79,6 @@ def values(attention: Any, states: Tensor) -> Tensor:
 
 
 def _value_bias(attention: Any) -> Tensor | None:
-    if getattr(attention, "v_bias", None) is not None:  # BEiT and EVA have no bias of keys, and keep the others apart
+    if getattr(attention, "v_bias", None) is not None:  # BEiT and EVA have no key bias, and store the query and value biases separately
         return attention.v_bias
     return None if attention.qkv.bias is None else attention.qkv.bias.chunk(3)[2]

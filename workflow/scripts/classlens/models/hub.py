@@ -1,7 +1,7 @@
-"""Models of the Hugging Face hub: what they are and their weights, from a local cache folder, or over the network where there is one.
+"""Models of the Hugging Face hub: their descriptions and weights, from a local cache folder or over the network.
 
-Only `config.json` and `model.safetensors` (or else `pytorch_model.bin`) of a repository are read, the latter by `checkpoints`, which
-executes nothing.
+Only `config.json` and `model.safetensors` (or else `pytorch_model.bin`) of a repository are read. `checkpoints` reads the weights and
+executes nothing in them.
 """
 
 import json
@@ -27,11 +27,11 @@ class Architecture:
     """What timm needs to build a model.
 
     Attributes:
-        name: its name in timm.
-        kwargs: arguments that its repository gives.
-        pretrained_cfg: what its repository says of weights and images; None for what timm knows by name.
-        repository: where its weights are on the hub; None if nowhere.
-        facts: what timm, or its repository, says of the pretrained weights: `num_classes`, `label_names`, `notes`.
+        name: name in timm.
+        kwargs: arguments of `timm.create_model` from its repository.
+        pretrained_cfg: description of weights and images from its repository; None for timm's own description.
+        repository: repository of its weights on the hub, or None.
+        facts: description of the pretrained weights from timm or the repository: `num_classes`, `label_names`, `notes`.
     """
 
     name: str
@@ -46,18 +46,18 @@ class Hub:
     """Where to look for a repository's files.
 
     Args:
-        cache: the hub client's cache folder; None for its own (`HF_HOME`).
-        offline: never ask the network.
+        cache: cache folder of the hub client; None for its default folder (`HF_HOME`).
+        offline: whether to read the cache only, without network access.
     """
 
     cache: Path | None = None
     offline: bool = False
 
     def architecture(self, arch: str) -> Architecture:
-        """The architecture that a config names: a name in timm, or `hf-hub:` and a repository.
+        """Return the architecture that a config names: a name in timm, or `hf-hub:` and a repository.
 
         Raises:
-            InputError: the repository's description cannot be had, or is not one of a timm model.
+            InputError: the repository's description is not available or does not describe a timm model.
         """
         if not arch.startswith(arguments.HUB):
             known = _known(arch)
@@ -71,16 +71,16 @@ class Hub:
             facts = {**_known(f"{name}.{cfg.get('tag')}"), **cfg}
             architecture = Architecture(name, {**classes, **size, **kwargs}, {**cfg, "source": "", "file": None}, repository, facts)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            raise InputError(f"config.json of {arch} does not describe a model of timm ({_not_timms(folder, error)})") from None
+            raise InputError(f"config.json of {arch} does not describe a timm model ({_not_timm(folder, error)})") from None
         if problem := arguments.refused(architecture.kwargs):
             raise InputError(f"config.json of {arch}: `model_args`: {problem}")
         return architecture
 
     def weights(self, architecture: Architecture) -> Path:
-        """The file of an architecture's weights.
+        """Return the path of an architecture's weights.
 
         Raises:
-            InputError: it cannot be had.
+            InputError: the weights are not available.
         """
         if architecture.repository is None:
             raise InputError(
@@ -89,45 +89,45 @@ class Hub:
         return self.file(architecture.repository, *WEIGHTS)
 
     def file(self, repository: str, *names: str) -> Path:
-        """The first of some files that a repository has; one in the cache is taken without asking the network.
+        """Return the path of the first of several files that a repository has; a cached file needs no network access.
 
         Args:
             repository: `OWNER/NAME`, or `OWNER/NAME@REVISION`.
-            names: file names, the best first.
+            names: file names in order of preference.
 
         Raises:
-            InputError: none is in the cache, and none can be fetched.
+            InputError: no file is in the cache, and none can be downloaded.
         """
         name_of, _, revision = repository.partition("@")
         where: dict[str, Any] = {"repo_id": name_of, "revision": revision or None, "cache_dir": self.cache}
         for name in names:
             if isinstance(cached := try_to_load_from_cache(filename=name, **where), str):
                 return Path(cached)
-        reason = "the config says `offline`"
+        reason = "the config sets `offline`"
         for name in () if self.offline else names:
             try:
                 return Path(hf_hub_download(filename=name, **where))
-            except Exception as error:  # whatever the client, its transport and the name resolution raise
+            except Exception as error:  # the client, its HTTP library and name resolution raise many types of errors
                 reason = first_line(error)
                 if not isinstance(error, RemoteEntryNotFoundError):
                     break
         raise InputError(
-            f"{names[0]} of {repository} is not in the hub's cache {self.cache or HF_HUB_CACHE} and cannot be fetched ({reason}): "
-            f"run `hf download {name_of}` where there is a network and copy the cache, or set `weights` to a local checkpoint"
+            f"{names[0]} of {repository} is not in the hub's cache {self.cache or HF_HUB_CACHE} and cannot be downloaded ({reason}): "
+            f"run `hf download {name_of}` on a machine with a network and copy its cache, or set `weights` to a local checkpoint"
         )
 
 
 def _known(name: str) -> dict[str, Any]:
-    """Return what timm knows of the pretrained weights of a name; empty where it knows neither."""
+    """Return timm's description of the pretrained weights with a name; empty if timm knows no such model or weights."""
     try:
         found = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
-    except RuntimeError:  # a model of timm, and weights that are not
+    except RuntimeError:  # timm knows the model, but not these weights of it
         return {}
     return found.to_dict() if found else {}
 
 
-def _not_timms(folder: Path, error: Exception) -> str:
-    """What a config.json is instead, or what is wrong with it."""
+def _not_timm(folder: Path, error: Exception) -> str:
+    """Return what a config.json describes instead of a timm model, or what is wrong with it."""
     with suppress(ValueError, OSError, RecursionError):
         content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if isinstance(content, dict) and {"model_type", "transformers_version"} & content.keys():

@@ -1,8 +1,8 @@
-"""The classes of a model, by the names that come with its weights, and the order in which a data set has them.
+"""Class names that come with a model's weights, and the order of the head's rows that follows from them.
 
-A checkpoint or a hub repository often names the rows of its head. Those names settle which class a row is; the order of a data set's
-folders does not. Rows are therefore put in the data set's order by name. Where nothing names them and folders can be sorted in more than
-one way, the model is refused: a wrong order would make every number wrong.
+A checkpoint or a hub repository often names the rows of its head. These names determine which class a row stands for; the order of a data
+set's folders does not. `arrange` therefore puts the rows in the data set's class order by name. If nothing names the rows, and the folders
+can be sorted in more than one way, the model is refused, because a wrong order would make every number wrong.
 """
 
 import argparse
@@ -28,28 +28,28 @@ from classlens.progress import log
 from classlens.trace import ViT
 
 ROWS = ("label_names", "class_names", "classes", "labels")
-"""Keys under which training programs list the names of the classes, in the order of the head's rows."""
+"""Keys under which training programs list the class names in the order of the head's rows."""
 BY_NAME = ("class_to_idx", "class_to_index", "label2id")
 """Keys of mappings from a class to its row."""
 BY_ROW = ("id2label", "idx_to_class", "index_to_class")
 """Keys of mappings from a row to its class."""
 PLACES = ("args", "cfg", "config", "data", "datamodule_hyper_parameters", "dataset", "hparams", "hyper_parameters", "meta", "metadata",
           "model_args", "pretrained_cfg")  # fmt: skip
-"""Keys of settings among which the above may be."""
+"""Keys of nested settings that may hold the keys above."""
 PLACEHOLDER = re.compile(r"((label|class) )?\d+")
-"""A label that only says which row it is, normalised."""
+"""A normalised label that only gives the number of its row."""
 
 Class = tuple[str, str]
-"""Id and name of a class of a data set."""
+"""Id and name of a class in a data set."""
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What something says about the rows of a model's head.
+    """Class names of the rows of a model's head, from one source.
 
     Attributes:
-        where: what says it, to be named in messages.
-        rows: the names of each row; one, or a name and its description.
+        where: name of the source in messages.
+        rows: texts of each row: a name, or a name and its description.
     """
 
     where: str
@@ -60,9 +60,9 @@ def of_model(architecture: Architecture, checkpoint: Checkpoint, pretrained: boo
     """Return every list of labels that comes with a model's weights.
 
     Args:
-        architecture: what the weights' repository, or timm, says of them.
+        architecture: the architecture, with timm's or the repository's description of its own weights.
         checkpoint: the weights.
-        pretrained: whether they are the architecture's own, so that what it says is about them.
+        pretrained: whether these are the architecture's own weights, so that the description applies to them.
     """
     config = checkpoint.path.with_name("config.json")
     sources = [(checkpoint.path.name, checkpoint.facts), (f"{config.name} beside the checkpoint", _json(config))]
@@ -78,7 +78,7 @@ def _json(path: Path) -> Any:
 
 
 def _search(facts: Any, where: str, depth: int = 3) -> Iterator[Labels]:
-    """Labels in settings, and in settings within them."""
+    """Yield the labels in settings and in nested settings."""
     facts = vars(facts) if isinstance(facts, argparse.Namespace) else facts
     if not isinstance(facts, dict):
         return
@@ -91,14 +91,14 @@ def _search(facts: Any, where: str, depth: int = 3) -> Iterator[Labels]:
 
 
 def _listed(value: Any) -> list[str] | None:
-    """A list of names; None for anything else, such as the number of classes."""
+    """Return a list of names, or None for anything else, such as a number of classes."""
     names = [str(name) for name in value] if isinstance(value, list | tuple) else []
     plain = all(isinstance(name, str | int) and not isinstance(name, bool) for name in value) if names else False
     return names if plain else None
 
 
 def _inverted(value: Any) -> list[str] | None:
-    """Names by row, from rows by name."""
+    """Return names in the order of their rows, from a mapping of names to rows."""
     return _indexed({row: name for name, row in value.items()}) if isinstance(value, dict) and _hashable(value) else None
 
 
@@ -107,7 +107,7 @@ def _hashable(value: dict[Any, Any]) -> bool:
 
 
 def _indexed(value: Any) -> list[str] | None:
-    """Names in the order of their rows, which must be 0, 1, 2..."""
+    """Return names in the order of their rows, from a mapping of rows to names; None if the rows are not 0, 1, 2..."""
     if isinstance(value, list | tuple):
         return _listed(value)
     if not isinstance(value, dict):
@@ -120,7 +120,7 @@ def _indexed(value: Any) -> list[str] | None:
 
 
 def _described(names: list[str], descriptions: Any) -> list[list[str]]:
-    """Names, each with its description where there is one."""
+    """Return each name, with its description if it has one."""
     if isinstance(descriptions, list | tuple) and len(descriptions) == len(names):
         descriptions = dict(zip(names, descriptions, strict=True))
     if not isinstance(descriptions, dict):
@@ -129,7 +129,7 @@ def _described(names: list[str], descriptions: Any) -> list[list[str]]:
 
 
 def _of_imagenet(architecture: Architecture) -> list[Labels]:
-    """The labels of timm's own ImageNet models, which timm knows without having them in their repositories."""
+    """Return the labels of timm's own ImageNet models, which timm knows even if their repositories do not list them."""
     ours = (architecture.repository or "").startswith("timm/")
     subset = infer_imagenet_subset(architecture.facts) if ours else None
     if subset is None:
@@ -139,20 +139,20 @@ def _of_imagenet(architecture: Architecture) -> list[Labels]:
 
 
 def arrange(model: ViT, found: list[Labels], classes: list[Class], order: ClassOrder, name: str) -> str | None:
-    """Put the rows of a model's heads in the order of a data set's classes.
+    """Put the rows of a model's heads in the data set's class order.
 
     Args:
         model: a model with as many classes as the data set, changed in place.
-        found: what is known of its rows (`of_model`).
+        found: labels of its rows (`of_model`).
         classes: (id, name) of each class of the data set.
-        order: how the data set's order was found.
-        name: what to call the model in errors.
+        order: how the data set's class order was determined.
+        name: name of the model in errors.
 
     Returns:
-        How the order is known, for model.json; None where nothing but the data set's order says so.
+        How the order of the rows is known, for model.json; None if only the data set's class order says so.
 
     Raises:
-        InputError: labels contradict each other, or name some of the classes only; or nothing settles the order.
+        InputError: labels contradict each other or name only some of the classes, or nothing determines the order.
     """
     matched = [(labels, rows) for labels in found if (rows := _rows_of(labels, classes, order, name)) is not None]
     if not matched:
@@ -169,14 +169,14 @@ def arrange(model: ViT, found: list[Labels], classes: list[Class], order: ClassO
     if rows == list(range(len(rows))):
         return f"in the data set's order, by {labels.where}"
     _permute(model, rows)
-    log.info("the rows of the head are put in the data set's order, by %s", labels.where)
+    log.info("rows of the head put in the data set's order, by %s", labels.where)
     return f"put in the data set's order, by {labels.where}"
 
 
 def _rows_of(labels: Labels, classes: list[Class], order: ClassOrder, name: str) -> list[int] | None:
-    """The row of each class; None where the labels say nothing of this data set's classes."""
+    """Return the row of each class, or None if the labels do not name the data set's classes."""
     if len(labels.rows) != len(classes):
-        log.warning("%s names %d classes and the data set has %d: it is not used", labels.where, len(labels.rows), len(classes))
+        log.warning("%s names %d classes, but the data set has %d: these names are not used", labels.where, len(labels.rows), len(classes))
         return None
     rows = matches(labels.rows, classes)
     known = [row for row in rows if row is not None]
@@ -185,14 +185,14 @@ def _rows_of(labels: Labels, classes: list[Class], order: ClassOrder, name: str)
     if not known and all(PLACEHOLDER.fullmatch(normal(texts[0])) for texts in labels.rows):
         return None
     if order.basis != "natural" and all(row in (None, index) for index, row in enumerate(rows)):
-        log.warning("%s names %d of the data set's %d classes: the order of the data set is taken", labels.where, len(known), len(rows))
+        log.warning("%s names only %d of the data set's %d classes: using the data set's order", labels.where, len(known), len(rows))
         return None
     unnamed = [class_id for (class_id, _), row in zip(classes, rows, strict=True) if row is None]
     shown = ", ".join(map(printable, unnamed[:5])) + (", ..." if len(unnamed) > 5 else "")
     theirs = ", ".join(printable(texts[0]) for texts in labels.rows[:5]) + (", ..." if len(labels.rows) > 5 else "")
     raise InputError(
         f"model {name}: {labels.where} ({theirs}) names no row for {len(unnamed)} of the data set's {len(rows)} classes ({shown}): "
-        "rename the class folders, or list them in the model's order in a file that the data set's `classes` names"
+        "rename the class folders, or set the data set's `classes` to a file that lists them in the model's order"
     )
 
 
@@ -200,18 +200,18 @@ def _check_settled(classes: list[Class], order: ClassOrder, name: str) -> None:
     if order.basis == "natural" and order.differs:
         index, natural, text = order.differs
         raise InputError(
-            f"model {name} does not name its classes, and folders are sorted in two ways: class {index} is {printable(natural)} for timm "
-            f"and {printable(text)} for torchvision: set the data set's `class_order` to the one that the model was trained with, or "
+            f"model {name} does not name its classes, and folders can be sorted in two ways: class {index} is {printable(natural)} for "
+            f"timm and {printable(text)} for torchvision: set the data set's `class_order` to the one that the model was trained with, or "
             "`classes` to a file with the model's order"
         )
-    log.info("the weights do not name their %d classes: the order of the data set is taken", len(classes))
+    log.info("the weights do not name their %d classes: using the data set's order", len(classes))
 
 
 def matches(rows: list[list[str]], classes: list[Class]) -> list[int | None]:
-    """Return the row of each class, None where there is not exactly one.
+    """Return the row of each class, or None for a class without exactly one matching row.
 
-    Ids are compared before names, exact texts before ImageNet ids at their beginning, before texts without regard to case, accents' form
-    and underscores, before each of the synonyms between commas.
+    Comparisons are tried in this order: exact id, ImageNet id at the start of a text, exact id or name, texts without regard to case,
+    underscores, hyphens and the encoding of accents, and single synonyms in texts with commas.
     """
     found: list[int | None] = [None] * len(classes)
     for theirs, ours in _KEYS:
@@ -228,7 +228,7 @@ def matches(rows: list[list[str]], classes: list[Class]) -> list[int | None]:
 
 
 def normal(text: str) -> str:
-    """Return a text as names are compared: composed, lower case, one space for underscores, hyphens and spaces."""
+    """Return a text in the form that comparisons of names use: NFC, lower case, and single spaces for underscores, hyphens and spaces."""
     return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFC", text).casefold()).strip()
 
 
@@ -256,7 +256,7 @@ _KEYS: tuple[tuple[Keys, Keys], ...] = (
     (_normal, _normal),
     (_synonyms, _synonyms),
 )
-"""What a label and a class have in common when they match, the surest first."""
+"""Functions that return the keys of a label and of a class; both match if they share a key. The most reliable come first."""
 
 
 def _permute(model: ViT, rows: list[int]) -> None:

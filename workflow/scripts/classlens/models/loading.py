@@ -1,8 +1,8 @@
-"""The models of a run: building, loading, checking and keeping them.
+"""Building, checking, writing and loading of a run's models.
 
 A model is any timm Vision Transformer whose blocks add an attention and an MLP contribution to the residual stream and whose output is
-one linear map of one token, or of the mean of the image tokens. `accept` checks that with numbers. What a run uses is kept as
-model.safetensors and model.json, from which every later step loads it.
+one linear map of one token, or of the mean of the image tokens. `accept` checks these assumptions numerically. A run writes its models as
+model.safetensors and model.json, and every later step loads them from there.
 """
 
 import json
@@ -30,7 +30,7 @@ from classlens.storage.atomic_write import atomic_write
 from classlens.storage.provenance import sha256
 from classlens.trace import Trace, ViT
 
-# Float32 sums in another order differ by a few units in the seventh place; a wrong site differs in the first.
+# Float32 sums in another order differ in the seventh digit; a wrong site differs in the first.
 TOLERANCE = 1e-4
 
 
@@ -45,10 +45,10 @@ def build(
 
     Args:
         arch: name in timm.
-        kwargs: arguments of `timm.create_model` beside these.
-        num_classes: number of classes; None leaves the architecture's own.
-        pretrained_cfg: what its repository says of weights and images; None for what timm knows by name.
-        weights: the context in which timm loads pretrained weights (`pretrained.loading`); None for random ones.
+        kwargs: further arguments of `timm.create_model`.
+        num_classes: number of classes; None keeps the architecture's own number.
+        pretrained_cfg: description of weights and images from its repository; None for timm's own description.
+        weights: context manager in which timm loads pretrained weights (`pretrained.loading`); None for random weights.
 
     Raises:
         InputError: timm has no such architecture or argument, an argument is not allowed, or the weights do not fit.
@@ -61,7 +61,7 @@ def build(
             model = timm.create_model(arch, pretrained=weights is not None, pretrained_cfg=pretrained_cfg, **options)
     except InputError:
         raise
-    except Exception as error:  # timm checks few arguments, so that a wrong one may fail anywhere
+    except Exception as error:  # timm checks few arguments, so a wrong one may fail anywhere
         problem = f"{type(error).__name__}: {printable(first_line(error))}"
         advice = "" if timm.is_model(arch) else _similar(arch)
         raise InputError(f"arch {arch!r} with kwargs {json.dumps(kwargs, default=str)} cannot be built ({problem}){advice}") from None
@@ -74,31 +74,31 @@ def _similar(arch: str) -> str:
 
 
 def _input_refusal(model: ViT) -> str | None:
-    """Return why images cannot be this model's input, or why its tokens do not tile them; None where they can and do."""
+    """Return why a model cannot take RGB images, or why its patches do not tile them; None if it is fine."""
     channels = getattr(model, "in_chans", 3)
     if channels != 3:
-        return f"it takes images of {channels} channels, and images here have three (red, green, blue): remove `in_chans`"
+        return f"it takes images with {channels} channels, but classlens reads images with three (RGB): remove `in_chans`"
     patches = model.patch_embed
     if not hasattr(patches, "feat_ratio"):
         return None
     reach = [count * side for count, side in zip(patches.grid_size, patches.feat_ratio(as_scalar=False), strict=False)]
     if reach != list(patches.img_size):
         return (
-            f"its {patches.grid_size[0]} x {patches.grid_size[1]} patches reach over {reach[0]} x {reach[1]} pixels of an image of "
-            f"{patches.img_size[0]} x {patches.img_size[1]}: set `img_size` to a multiple of the patch's size"
+            f"its {patches.grid_size[0]} x {patches.grid_size[1]} patches cover only {reach[0]} x {reach[1]} pixels of an image of "
+            f"{patches.img_size[0]} x {patches.img_size[1]}: set `img_size` to a multiple of the patch size"
         )
     return None
 
 
 def accept(model: ViT, name: str) -> None:
-    """Check that a model is what the method assumes: its sites add up to its residual stream, and the lens gives its output.
+    """Check the method's assumptions about a model: its sites add up to its residual stream, and the lens gives its output.
 
     Args:
         model: a timm model in evaluation mode, on the CPU.
-        name: what to call it in errors.
+        name: name of the model in errors.
 
     Raises:
-        InputError: the model is refused, with the reason; or its weights are not finite.
+        InputError: the model does not meet an assumption, or its output is not finite.
     """
     lens.check(model, name)
     if reason := _input_refusal(model):
@@ -128,10 +128,10 @@ def _differ(ours: Tensor, theirs: Tensor) -> bool:
 
 
 def transform_of(model: ViT, arch: str, transform: dict[str, Any] | None, protocol: Protocol) -> dict[str, Any]:
-    """The config's transform, or the model's default one, which must end in the size of the model's input.
+    """Return the config's transform, or the model's default one, after a check of its output size.
 
     Raises:
-        InputError: it does not.
+        InputError: the output of the transform does not have the size of the model's input.
     """
     size = list(model.patch_embed.img_size)
     if transform is None:
@@ -139,7 +139,7 @@ def transform_of(model: ViT, arch: str, transform: dict[str, Any] | None, protoc
         transform = transforms.default_transform(arch, data_config, protocol)
     transform = transforms.completed(transform)
     if transforms.output_size(transform) != size:
-        raise InputError(f"the transform of {arch} does not end in the model's {size[0]} x {size[1]} pixels: correct its resize or crop")
+        raise InputError(f"the transform of {arch} does not give the model's {size[0]} x {size[1]} pixels: correct its resize or crop")
     return transform
 
 
@@ -154,23 +154,23 @@ def describe(
     weights: Path,
     labels: str | None = None,
 ) -> Card:
-    """The card of an accepted model.
+    """Return the card of an accepted model.
 
     Args:
         model: the model.
         arch: its name in timm.
-        kwargs: the arguments that it was built with.
-        source: where its weights come from; with the sha256 of their file, if there is one.
+        kwargs: arguments of `timm.create_model` that built it.
+        source: source of its weights, with the sha256 of their file if there is one.
         transform: the config's transform, or None for the default.
-        protocol: settles the default transform.
-        weights: the file that holds the weights.
+        protocol: determines the default transform.
+        weights: file with the weights.
         labels: how the class of each row of the head is known (`labels.arrange`).
 
     Raises:
-        InputError: the model has one block, or the transform's output is not the model's input.
+        InputError: the model has only one block, or the transform's output does not have the size of the model's input.
     """
     if len(model.blocks) < 2:
-        raise InputError(f"{arch} has one block, and what a block builds is measured against the one before: at least two are needed")
+        raise InputError(f"{arch} has only one block: use a model with at least two, because analyses compare a block with the one before")
     _warn_of_ties(model, arch)
     return Card(
         arch=arch,
@@ -193,7 +193,7 @@ def describe(
 
 def _warn_of_ties(model: ViT, arch: str) -> None:
     if not model.head.weight.any():
-        log.warning("the head of %s is zero (`weight_init`?): all classes have the same logit, and every rank is chance", arch)
+        log.warning("all weights of the head of %s are zero (`weight_init`?): all classes have the same logit, so ranks mean nothing", arch)
 
 
 def save(model: ViT, path: Path) -> None:
@@ -203,7 +203,7 @@ def save(model: ViT, path: Path) -> None:
 
 
 def load_model(folder: Path | str) -> tuple[ViT, Card]:
-    """A run's model in evaluation mode, whose parameters take no gradients, and its card.
+    """Return a run's model, in evaluation mode and with parameters that take no gradients, and its card.
 
     Args:
         folder: `results/{run}/models/{model}`.
@@ -236,18 +236,18 @@ def make_model(
     ignore_keys: list[str] | None = None,
     head: Callable[[ViT], None] | None = None,
 ) -> ViT:
-    """Return a model with the weights that a config asks for.
+    """Return a model with the weights that a config names.
 
     Args:
         architecture: from `hub.Hub.architecture`.
         weights: `pretrained`, `random` or `checkpoint`.
         kwargs: arguments of `timm.create_model`.
-        num_classes: classes of the data set.
+        num_classes: number of classes of the data set.
         seed: seed of random weights.
         checkpoint: the weights, for `pretrained` and `checkpoint`.
         key_prefix: see `checkpoints.load`.
         ignore_keys: see `checkpoints.load`.
-        head: gives the model another head than its own, such as a class embedding.
+        head: function that replaces the model's head, e.g. by a class embedding; None keeps the head.
 
     Raises:
         InputError: the model, its weights or its number of classes do not fit.
@@ -267,20 +267,20 @@ def make_model(
     classes = model.head.out_features
     if classes != num_classes:
         raise InputError(
-            f"model {architecture.name} tells {classes} classes apart and its data set has {num_classes}: set the data set's `classes`"
+            f"model {architecture.name} has {classes} classes, but its data set has {num_classes}: set the data set's `classes`"
         )
     return model
 
 
 def _check_activation(model: ViT, architecture: Architecture, weights: str) -> None:
-    """Raise an InputError where pretrained weights were trained with another activation than the model's, as timm notes beside them."""
+    """Raise an InputError if timm notes that the weights were trained with another activation than the model's; warn for a checkpoint."""
     notes = architecture.facts.get("notes") or ()
     if not any("quickgelu" in str(note).lower() for note in notes) or type(model.blocks[0].mlp.act).__name__ == "QuickGELU":
         return
     variant = architecture.name.replace("_clip_", "_clip_quickgelu_")
-    problem = f"the weights of {architecture.name} were trained with QuickGELU, and the model has GELU"
+    problem = f"the weights of {architecture.name} were trained with QuickGELU, but the model has GELU"
     if weights == "pretrained":
         raise InputError(
             f"{problem}: set `arch: {variant}`" + (", or" if timm.is_model(variant) else "") + " `kwargs: {act_layer: quick_gelu}`"
         )
-    log.warning("%s: a checkpoint that comes from them needs `arch: %s`", problem, variant)
+    log.warning("%s: a checkpoint that was trained from these weights needs `arch: %s`", problem, variant)

@@ -1,4 +1,4 @@
-"""A model made from what a config says of it, checked, and kept as weights and a card."""
+"""Creation of a model from its description in a config: build it, check it, and write its weights and card."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,24 +18,24 @@ from classlens.trace import ViT
 
 @dataclass(frozen=True)
 class Wanted:
-    """A model as a config asks for it.
+    """A model as a config describes it.
 
     Attributes:
-        arch: its name in timm, or `hf-hub:` and a repository.
+        arch: name in timm, or `hf-hub:` and a repository.
         weights: `pretrained`, `random` or `checkpoint`.
         kwargs: arguments of `timm.create_model`.
         num_classes: number of classes of the data set.
-        protocol: settles the default transform.
+        protocol: determines the default transform.
         transform: the config's image transform; None for the default.
-        checkpoint: file of the weights, for `checkpoint`.
-        sha256: that the file of the weights must have; None for any.
+        checkpoint: file with the weights, if `weights` is `checkpoint`.
+        sha256: required sha256 of the file with the weights; None accepts any.
         key_prefix: see `checkpoints.load`.
         ignore_keys: see `checkpoints.load`.
-        class_embedding: file of vectors to use instead of the model's head.
-        normalization: `cosine` or `none`: how states and vectors are compared.
-        temperature: what the products are divided by.
-        projection: `keep` or `drop` the model's head before the vectors; None to decide by their width.
-        class_list: table of the data set's classes in the order of their indices, for weights or vectors from a file.
+        class_embedding: file with a class embedding; None for the model's own head.
+        normalization: how to compare states and vectors, `cosine` or `none`.
+        temperature: divisor of the products.
+        projection: whether to `keep` or `drop` the model's head before the vectors; None lets their width decide.
+        class_list: table of the data set's classes in index order; required for weights or vectors from a file.
     """
 
     arch: str
@@ -56,18 +56,18 @@ class Wanted:
 
     @classmethod
     def of(cls, settings: dict[str, Any], files: dict[str, Path | None]) -> "Wanted":
-        """A model as settings (`steps.ModelStep`, `steps.TwinsStep`) and files describe it."""
+        """Return the model that settings (`steps.ModelStep`, `steps.TwinsStep`) and files describe."""
         known = {name: value for name, value in settings.items() if name in cls.__dataclass_fields__}
         return cls(**{**known, **files, "protocol": Protocol.named(settings["protocol"])})
 
 
 def make(wanted: Wanted, hub: Hub, seed: int, weights: Path, card: Path) -> None:
-    """Make a model, check that it is what the method assumes, and write it.
+    """Make a model, check that it meets the method's assumptions, and write it.
 
     Args:
-        wanted: the model.
-        hub: where pretrained weights come from.
-        seed: of random weights.
+        wanted: description of the model.
+        hub: source of pretrained weights.
+        seed: seed of random weights.
         weights: safetensors file to write.
         card: model.json to write.
 
@@ -98,7 +98,7 @@ def make(wanted: Wanted, hub: Hub, seed: int, weights: Path, card: Path) -> None
 
 
 def _read(wanted: Wanted, file: Path | None) -> tuple[Checkpoint | None, str]:
-    """Return the weights in a file, which must have the config's sha256, and where they come from, for model.json."""
+    """Check the sha256 of a file, and return its weights (None without a file) and their source for model.json."""
     name = wanted.checkpoint.name if wanted.checkpoint else wanted.weights
     if file is None:
         return None, name
@@ -109,7 +109,7 @@ def _read(wanted: Wanted, file: Path | None) -> tuple[Checkpoint | None, str]:
 
 
 def _give_head(model: ViT, wanted: Wanted, architecture: Architecture) -> None:
-    """Replace a model's head by the class embedding that was asked for."""
+    """Replace a model's head by the class embedding that the config names."""
     assert wanted.class_embedding and wanted.class_list
     vectors = class_embedding.read(wanted.class_embedding, classes_of(parquet.read_table(wanted.class_list)))
     vectors = vectors.random() if wanted.weights == "random" else vectors
@@ -120,7 +120,7 @@ def _give_head(model: ViT, wanted: Wanted, architecture: Architecture) -> None:
 
 
 def _arrange(model: ViT, wanted: Wanted, architecture: Architecture, checkpoint: Checkpoint) -> str | None:
-    """Put the rows of a model's own head in the order of the data set's classes, and return how the order is known."""
+    """Put the rows of a model's own head in the data set's class order, and return how this order is known."""
     assert wanted.class_list
     listed = parquet.read_table(wanted.class_list)
     found = labels.of_model(architecture, checkpoint, wanted.weights == "pretrained")

@@ -1,8 +1,8 @@
-"""Running a model on some of its image tokens: the others are removed after the position embedding, not blackened.
+"""Running a model on a subset of its image tokens: the others are removed after the position embedding, not blackened.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.1; methods, section 7. Images that keep different numbers of tokens run
-together: shorter ones are padded, and nothing attends to the padding, which gives what removing gives. Where attention depends on the
-positions of tokens (`families.attends_by_position`), none is taken out: nothing attends to the removed ones.
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.1. Images that keep different numbers of tokens run in one
+batch: shorter sequences get padding tokens, to which no token attends, so the result is the same as without them. If attention depends on
+token positions (`families.attends_by_position`), all tokens stay in the sequence, and no token attends to the removed ones.
 """
 
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from classlens.trace import Trace, ViT
 
 @dataclass(frozen=True)
 class KeptTokens:
-    """The tokens that some images keep.
+    """The tokens that a batch of images keeps.
 
     Attributes:
-        states: what the first block sees, [image, kept, width].
-        position: which token each was, [image, kept].
-        real: False for tokens that only fill up, bool [image, kept]; None where there are none of them.
+        states: input of the first block, [image, kept, width].
+        position: original index of each token, [image, kept].
+        real: False for padding tokens and for removed tokens that stay in the sequence, bool [image, kept]; None if all are real.
     """
 
     states: Tensor
@@ -32,12 +32,12 @@ class KeptTokens:
 
     @property
     def attention_mask(self) -> Tensor | None:
-        """What may be attended to, bool [image, 1, 1, kept]; None for everything."""
+        """Mask of the tokens that may be attended to, bool [image, 1, 1, kept]; None for all."""
         return None if self.real is None else self.real[:, None, None, :]
 
 
 def check(model: ViT, name: str) -> None:
-    """Raise an InputError for a model whose attention cannot be told what to attend to."""
+    """Raise an InputError if a model's attention takes no mask."""
     if not families.takes_masks(model):
         raise InputError(
             f"model {name}: attention and token perturbation, relevance and deletion are not defined for {type(model).__name__}: "
@@ -46,19 +46,20 @@ def check(model: ViT, name: str) -> None:
 
 
 def embed(model: ViT, images: Tensor) -> Tensor:
-    """What the first block sees of images [image, 3, height, width]: tokens with their positions, [image, token, width]."""
+    """Return the first block's input for images [image, 3, height, width]: tokens with positions, [image, token, width]."""
     with Trace(model, ["resid_pre.0"], stop="resid_pre.0") as trace:
         model(images)
     return trace["resid_pre.0"]
 
 
 def last_states(model: ViT, states: Tensor, mask: Tensor | None = None) -> Tensor:
-    """What the last block gives for what the first one sees, [image, token, width].
+    """Return the last block's output for an input of the first block, [image, token, width].
 
     Args:
-        model: a model that `check` lets pass.
-        states: [image, token, width].
-        mask: which tokens (last axis) each token (one but last) may attend to, bool, to be broadcast to [image, head, token, token].
+        model: a model that `check` accepts.
+        states: input of the first block, [image, token, width].
+        mask: which tokens (last axis) each token (second to last axis) may attend to, bool, broadcastable to [image, head, token, token];
+            None for all.
     """
     for block, arguments in zip(model.blocks, families.block_arguments(model, mask), strict=True):
         states = block(states, **arguments)
@@ -66,12 +67,12 @@ def last_states(model: ViT, states: Tensor, mask: Tensor | None = None) -> Tenso
 
 
 def keep(model: ViT, states: Tensor, kept: Tensor) -> KeptTokens:
-    """The kept tokens of each image, in their order.
+    """Return the kept tokens of each image, in their original order.
 
     Args:
-        model: the model that they are to be run through.
-        states: what the first block sees, [image, token, width].
-        kept: which tokens stay, bool [image, token].
+        model: the model that will process the tokens.
+        states: input of the first block, [image, token, width].
+        kept: which tokens to keep, bool [image, token].
     """
     if families.attends_by_position(model):
         return KeptTokens(states, _everywhere(kept), None if bool(kept.all()) else kept)
@@ -82,13 +83,13 @@ def keep(model: ViT, states: Tensor, kept: Tensor) -> KeptTokens:
 
 
 def at(model: ViT, states: Tensor, images: Tensor, position: Tensor) -> KeptTokens:
-    """The tokens at given positions, as many of each image.
+    """Return the tokens at given positions, the same number for every row.
 
     Args:
-        model: the model that they are to be run through.
-        states: what the first block sees, [image, token, width].
-        images: indices of images, which may repeat, [row].
-        position: which tokens stay, ascending, [row, kept].
+        model: the model that will process the tokens.
+        states: input of the first block, [image, token, width].
+        images: image index of each row, may repeat, [row].
+        position: indices of the tokens to keep, ascending, [row, kept].
     """
     if families.attends_by_position(model):
         kept = torch.zeros(len(images), states.shape[1], dtype=torch.bool, device=states.device)
@@ -97,7 +98,7 @@ def at(model: ViT, states: Tensor, images: Tensor, position: Tensor) -> KeptToke
 
 
 def tokens_run(model: ViT, tokens: int, kept: int) -> int:
-    """How many tokens of an image the model is run on when it keeps so many."""
+    """Return the number of tokens that the model processes for an image of `tokens` tokens that keeps `kept` of them."""
     return tokens if families.attends_by_position(model) else kept
 
 
@@ -106,11 +107,11 @@ def _everywhere(kept: Tensor) -> Tensor:
 
 
 def _take(states: Tensor, position: Tensor) -> Tensor:
-    """Tokens [image, kept, width] at positions [image, kept]."""
+    """Return the tokens [image, kept, width] at positions [image, kept]."""
     return states.gather(1, position[..., None].expand(-1, -1, states.shape[-1]))
 
 
 def run(model: ViT, lens: Lens, tokens: KeptTokens) -> tuple[Tensor, Tensor]:
-    """The last block's states of kept tokens, [image, kept, width], and the model's output, [image, class]."""
+    """Return the last block's states of kept tokens, [image, kept, width], and the model's output, [image, class]."""
     states = last_states(model, tokens.states, tokens.attention_mask)
     return states, lens.output(states, tokens.real)

@@ -1,7 +1,7 @@
-"""Training a small Vision Transformer from scratch, for data sets that no published model knows.
+"""Training of a small Vision Transformer from scratch, for data sets without a published model.
 
-Not part of the paper: a plain recipe (AdamW, one-cycle learning rate, flips and crops of the cached images) that is good
-enough for models whose inside is then looked at.
+The recipe is not part of the paper. It is plain (AdamW, one-cycle learning rate, flips and crops of the cached images) and good enough for
+models that classlens then analyses.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -29,8 +29,8 @@ class Recipe:
     Args:
         epochs: passes over the images.
         batch_size: images per step.
-        learning_rate: highest learning rate of the cycle.
-        weight_decay: of AdamW.
+        learning_rate: peak learning rate of the cycle.
+        weight_decay: weight decay of AdamW.
     """
 
     epochs: int
@@ -40,7 +40,7 @@ class Recipe:
 
 
 def load_images(manifest: pa.Table, root: Path, transform: Transform, workers: int) -> tuple[Tensor, Tensor]:
-    """All images of a manifest as uint8 [image, 3, height, width], and their classes [image]."""
+    """Return all images of a manifest as uint8 [image, 3, height, width], and their class indices [image]."""
     rows = manifest.to_pylist()
     with ThreadPoolExecutor(workers) as pool:
         pixels = list(progress(pool.map(lambda row: load_pixels(row, root, transform), rows), len(rows), "reading training images"))
@@ -48,16 +48,16 @@ def load_images(manifest: pa.Table, root: Path, transform: Transform, workers: i
 
 
 def train(model: nn.Module, pixels: Tensor, classes: Tensor, transform: Transform, recipe: Recipe, *, compute: Compute, seed: int) -> None:
-    """Train a model in place; the result depends on the seed, not on when or how often it is run.
+    """Train a model in place; the same seed gives the same result in every run.
 
     Args:
         model: model with random weights.
-        pixels: uint8 [image, 3, height, width].
-        classes: [image].
-        transform: for its normalisation.
+        pixels: training images, uint8 [image, 3, height, width].
+        classes: class indices, [image].
+        transform: provides the normalisation.
         recipe: how to train.
-        compute: the device and precision.
-        seed: seed of the order of images and of their augmentation.
+        compute: device and precision.
+        seed: seed of the image order and of the augmentation.
     """
     compute.place(model).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
@@ -82,7 +82,7 @@ def train(model: nn.Module, pixels: Tensor, classes: Tensor, transform: Transfor
 
 
 def augmented(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """Images flipped at random and moved by up to an eighth of their side, edges mirrored; uint8 [image, 3, height, width]."""
+    """Return images randomly flipped and shifted by up to an eighth of their side, with mirrored edges; uint8 [image, 3, height, width]."""
     side = min(pixels.shape[2:])
     reach = side // 8
     padded = functional.pad(pixels.float(), (reach,) * 4, mode="reflect").to(torch.uint8)

@@ -1,1 +1,1 @@
-"""What figures, tables and pages share: measures of several models beside each other, and HTML templates."""
+"""Measures of several models beside each other, and HTML templates, shared by figures, tables and pages."""

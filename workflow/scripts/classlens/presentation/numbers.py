@@ -1,4 +1,4 @@
-"""The numbers that a figure or table shows, from files of the models that it shows."""
+"""The numbers of a figure or table, computed from the files of its models."""
 
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,13 @@ from classlens.storage import parquet
 
 
 def numbers(data: Data, inputs: dict[str, list[Path]], models: list[dict[str, Any]], protocol: str, seed: int) -> pl.DataFrame:
-    """Return what `data` makes of some files, with the protocol and the seed in every row.
+    """Return the numbers that `data` computes from files, with the protocol and the seed in every row.
 
     Args:
-        data: makes the numbers.
-        inputs: files by name, one of each model; `tables` are the measures themselves.
-        models: name, label, twin_of and twins of each.
-        protocol: its name.
+        data: computes the numbers.
+        inputs: files by name, one per model; `tables` are the measures themselves.
+        models: name, label, twin_of and twins of each model.
+        protocol: name of the protocol.
         seed: seed of resampling and permutations.
 
     Raises:

@@ -18,11 +18,11 @@ class Series:
 
     Attributes:
         name: the model's name in the config.
-        label: its name for people.
-        twin_of: name of the model that it is the random twin of, or None.
-        frame: its measures; of most analyses rows (tokens, image, block).
-        metadata: what the file says about them.
-        twins: names of the random twins that it is compared with.
+        label: its name in figures and tables.
+        twin_of: name of the model whose random twin this is, or None.
+        frame: its measures; for most analyses, rows (tokens, image, block).
+        metadata: metadata of their file.
+        twins: names of the random twins to compare it with.
     """
 
     name: str
@@ -44,18 +44,18 @@ class Series:
 
 
 Inputs = dict[str, list[pa.Table]]
-"""Tables besides the series' own, by name: one per model, or none where some model lacks it."""
+"""Further tables by name: one per model, or an empty list if any model lacks the table."""
 
 Data = Callable[[list[Series], Inputs, Protocol, int], pl.DataFrame]
-"""Makes a figure's or table's numbers from series, further inputs, protocol and seed."""
+"""A function that computes a figure's or table's numbers from series, further inputs, protocol and seed."""
 
 
 def read(models: list[dict[str, Any]], tables: list[Path]) -> list[Series]:
     """Return the measures of models, in the order of the config.
 
     Args:
-        models: name, label, twin_of and twins of each.
-        tables: measures per image of each.
+        models: name, label, twin_of and twins of each model.
+        tables: file with the measures per image of each model.
 
     Raises:
         InputError: a table is damaged.
@@ -69,17 +69,17 @@ def read(models: list[dict[str, Any]], tables: list[Path]) -> list[Series]:
 
 
 def models_only(among: list[Series]) -> list[Series]:
-    """Return the series that are no random twins."""
+    """Return the series that are not random twins."""
     return [series for series in among if series.twin_of is None]
 
 
 def twins(of: Series, among: list[Series]) -> list[Series]:
-    """Return the random twins that a model is compared with, of those that are among these."""
+    """Return the random twins of a model among these series."""
     return [series for series in among if series.name in of.twins]
 
 
 def block_means(frame: pl.DataFrame, measure: str) -> pl.DataFrame:
-    """Return the mean of a measure over all tokens, rows (tokens, block) with column mean, of rows (tokens, image, block) with n."""
+    """Return rows (tokens, block) with the mean of a measure over all tokens, from rows (tokens, image, block) with n."""
     value, n = pl.col(measure), pl.col("n")
     return frame.drop_nulls(measure).group_by("tokens", "block").agg(((value * n).sum() / n.sum()).alias("mean"))
 
@@ -88,8 +88,8 @@ def twin_range(values: list[pl.DataFrame], keys: list[str]) -> pl.DataFrame:
     """Return mean, smallest and largest value of a model's random twins over their seeds.
 
     Args:
-        values: of each twin, rows with the keys and a column `mean`.
-        keys: columns that tell rows apart.
+        values: rows of each twin, with the keys and a column `mean`.
+        keys: columns that identify a row.
 
     Returns:
         the keys with twins_mean, twins_low, twins_high and seeds (number of twins).
@@ -100,7 +100,7 @@ def twin_range(values: list[pl.DataFrame], keys: list[str]) -> pl.DataFrame:
 
 
 def beside_twins(frame: pl.DataFrame, values: list[pl.DataFrame], keys: list[str]) -> pl.DataFrame:
-    """Return a model's rows with the columns of `twin_range`, which are null (and `seeds` 0) where it has no twins."""
+    """Return a model's rows with the columns of `twin_range`; without twins they are null, and `seeds` is 0."""
     if values:
         return frame.join(twin_range(values, keys), on=keys, how="left", maintain_order="left")
     return frame.with_columns(
@@ -109,7 +109,7 @@ def beside_twins(frame: pl.DataFrame, values: list[pl.DataFrame], keys: list[str
 
 
 def paired_blocks(frame: pl.DataFrame, measure: str) -> pl.DataFrame:
-    """A 24-block model's measures with pairs of blocks averaged, as the published figures draw them; others unchanged."""
+    """Return the measures of a 24-block model averaged over pairs of blocks, as in the published figures, or of others unchanged."""
     if frame["block"].max() != 23:
         return frame
     keys = ["tokens", "image_id", pl.col("block") // 2]
@@ -117,12 +117,12 @@ def paired_blocks(frame: pl.DataFrame, measure: str) -> pl.DataFrame:
 
 
 def depth_axis(series: list[Series], protocol: Protocol) -> bool:
-    """Whether curves must be drawn over relative depth, because the models differ in theirs."""
+    """Return whether the models differ in depth, so that curves need an axis of relative depth."""
     depths = {12 if protocol.pair_blocks_of_deep_models and item.depth == 24 else item.depth for item in series}
     return len(depths) > 1
 
 
 def labelled(frame: pl.DataFrame, series: Series) -> pl.DataFrame:
-    """Rows of one model with columns that name it in front."""
+    """Return the rows of one model with the columns model, label and random in front."""
     names = [pl.lit(series.name).alias("model"), pl.lit(series.label).alias("label"), pl.lit(series.twin_of is not None).alias("random")]
     return frame.select(*names, pl.all())

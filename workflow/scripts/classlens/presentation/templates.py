@@ -1,4 +1,4 @@
-"""HTML from templates: whatever is put into one is escaped unless it is `Markup`, and a name that nobody gave is an error."""
+"""HTML from templates: every value is escaped unless it is `Markup`, and a missing value is an error."""
 
 from html import escape
 from typing import Any
@@ -8,12 +8,12 @@ from markupsafe import Markup
 
 
 def filled(template: str, **values: Any) -> str:
-    """Return a template of jinja2 with its values put in."""
+    """Return a jinja2 template filled in with values."""
     return ENVIRONMENT.from_string(template).render(values)
 
 
 def _escaped(value: object) -> Markup:
-    """Escape quotes by name, as Python does, not by number, as jinja2 does."""
+    """Return a value escaped as `html.escape` does: jinja2 writes `&#34;` for a double quote, Python `&quot;`."""
     return value if isinstance(value, Markup) else Markup(escape(str(value)))
 
 

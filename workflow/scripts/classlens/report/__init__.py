@@ -1,1 +1,1 @@
-"""What the report, the README and the end of a run say."""
+"""Contents of the report, of the README's results, and of the summary at the end of a run."""

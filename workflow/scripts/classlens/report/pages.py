@@ -1,6 +1,6 @@
-"""What Snakemake's report shows of a run beside its figures: tables as pages, and the facts in its captions and on its front page.
+"""Contents of Snakemake's report besides figures: tables as HTML pages, and facts for its captions and its front page.
 
-Captions and front page are templates in `workflow/report/`; what they say of the run comes from here.
+Captions and front page are templates in `workflow/report/`; this module supplies their facts about the run.
 """
 
 import re
@@ -17,7 +17,7 @@ from classlens.presentation.templates import filled
 from classlens.report import run_facts
 
 TOLD_ELSEWHERE = ("random", "permutations", "resamples", "seed", "protocol", "source")
-"""Columns of tables that their caption, or another column, tells."""
+"""Columns that a page omits, because the caption or another column has the same information."""
 
 TABLE_PAGE = r"""<!doctype html>
 <html lang="en">
@@ -49,11 +49,11 @@ td.number { text-align: right; font-variant-numeric: tabular-nums }
 
 
 def page(title: str, frame: pl.DataFrame) -> str:
-    """A table as an HTML page that needs nothing else; whatever comes from data is escaped.
+    """Return a table as a self-contained HTML page; all text from data is escaped.
 
     Args:
         title: its heading.
-        frame: a table as it is written for people; a column followed by those of its interval becomes one.
+        frame: the table; `compact` merges each column with the columns of its interval.
     """
     named = frame.drop("model").rename({"label": "model"}) if "label" in frame.columns else frame
     shown = compact(named.drop(TOLD_ELSEWHERE, strict=False))
@@ -62,7 +62,7 @@ def page(title: str, frame: pl.DataFrame) -> str:
 
 
 def _cell(value: object) -> tuple[str, bool]:
-    """The text of a cell, and whether it begins as a number does."""
+    """Return the text of a cell, and whether it starts like a number."""
     text = _text(value)
     return text, re.match(r"[-\d]", text) is not None
 
@@ -74,7 +74,7 @@ def _text(value: object) -> str:
 
 
 def compact(frame: pl.DataFrame) -> pl.DataFrame:
-    """The table with intervals in brackets behind what they are of: columns `x`, `x_low`, `x_high`, or `x`, `low`, `high`, become `x`."""
+    """Return the table with intervals in brackets after their values: columns `x`, `x_low`, `x_high`, or `x`, `low`, `high`, become `x`."""
     names, columns = frame.columns, []
     while names:
         name, *rest = names
@@ -96,11 +96,11 @@ def _with_interval(value: float | None, low: float | None, high: float | None) -
 
 
 def facts_of(frame: pl.DataFrame, cards: dict[str, Card], expected: list[dict[str, str]]) -> str:
-    """What a caption says of this run, as reStructuredText: n, settings, and expected numbers beside ours.
+    """Return the facts of a caption about this run, as reStructuredText: n, settings, and expected numbers beside ours.
 
     Args:
         frame: the figure's or table's numbers.
-        cards: of all models of the run.
+        cards: cards of all models of the run, by name.
         expected: rows of `reproduction.csv` that compare this table.
     """
     parts = [_counts(frame, cards), _settings(frame), _expected(frame, expected)]
@@ -108,7 +108,7 @@ def facts_of(frame: pl.DataFrame, cards: dict[str, Card], expected: list[dict[st
 
 
 def _counts(frame: pl.DataFrame, cards: dict[str, Card]) -> str:
-    """The numbers of images, or of classes, and of each image's tokens; models with equal numbers together."""
+    """Return the numbers of images and of tokens per image, or the number of classes; models with equal numbers share an entry."""
     models: dict[str, list[str]] = {}
     for (model, label), rows in frame.group_by("model", "label", maintain_order=True):
         if count := _count(rows, cards[str(model)]):
@@ -119,7 +119,7 @@ def _counts(frame: pl.DataFrame, cards: dict[str, Card]) -> str:
 def _count(rows: pl.DataFrame, card: Card) -> str | None:
     images = None
     if "images" in rows.columns:
-        images = rows["images"].max()  # None where all rows are of classes
+        images = rows["images"].max()  # None if all rows count classes
     elif "images_right" in rows.columns:
         images = rows["images_right"][0] + rows["images_wrong"][0]
     elif "image_id" in rows.columns:
@@ -131,13 +131,13 @@ def _count(rows: pl.DataFrame, card: Card) -> str | None:
 
 
 def _settings(frame: pl.DataFrame) -> str:
-    """Protocol, seed, and how often was drawn at random."""
+    """Return protocol, seed, and the numbers of permutations and resamples."""
     draws = [f"{literal(str(frame[name][0]))} {name}" for name in ("permutations", "resamples") if name in frame.columns]
     return f"**Protocol**: {', '.join([literal(frame['protocol'][0]), 'seed ' + literal(str(frame['seed'][0])), *draws])}."
 
 
 def _expected(frame: pl.DataFrame, rows: list[dict[str, str]]) -> str:
-    """A list of the numbers that the table should hold, those that it does hold, and where the former come from."""
+    """Return lists of expected numbers beside ours, one list per source."""
     labels = dict(frame.select("model", "label").iter_rows())
     parts = []
     for source in dict.fromkeys(row["source"] for row in rows):
@@ -152,7 +152,7 @@ def _expected(frame: pl.DataFrame, rows: list[dict[str, str]]) -> str:
 
 
 def literal(text: str) -> str:
-    """A text in reStructuredText, without meaning there whatever it holds."""
+    """Return text escaped for reStructuredText, so that no part of it is markup."""
     return re.sub(r"([^A-Za-z0-9\s])", r"\\\1", printable(text))
 
 
@@ -160,7 +160,7 @@ def literal(text: str) -> str:
 
 
 def in_one_line(facts: Any) -> Any:
-    """Return facts with each text in one line: the front page escapes HTML, and a line break would end what is HTML in it."""
+    """Return facts with each text on one line: the front page puts them in a block of raw HTML, which a line break would end."""
     if isinstance(facts, dict):
         return {in_one_line(key): in_one_line(value) for key, value in facts.items()}
     if isinstance(facts, list):
@@ -171,13 +171,13 @@ def in_one_line(facts: Any) -> Any:
 def summary(
     cards: dict[str, Card], labels: dict[str, str], manifests: Iterable[Path], accuracies: dict[str, float], expected: list[dict[str, str]]
 ) -> dict[str, Any]:
-    """The front page's facts about models, data sets and reproduced numbers; models by their image transforms.
+    """Return the front page's facts about models, image transforms, data sets and reproduced numbers.
 
     Args:
-        cards: by model, in the order of the config.
-        labels: of the models, by model.
-        manifests: of the splits that were analysed.
-        accuracies: in per cent by model, where they are known.
+        cards: card of each model, in the order of the config.
+        labels: label of each model.
+        manifests: manifests of the analysed splits.
+        accuracies: known accuracies in per cent, by model.
         expected: rows of `reproduction.csv`.
     """
     models = [
@@ -201,7 +201,7 @@ def summary(
 
 
 def transform(settings: dict[str, Any]) -> str:
-    """An image transform (`transforms`) in words."""
+    """Describe an image transform (`transforms`) in words."""
     resize, crop = settings["resize"], settings["crop"]
     whole = "resize to cover" if settings.get("keep_ratio") else "resize to"
     steps = [f"{whole} {_size(resize)}" if isinstance(resize, list) else f"shortest side to {resize}"]

@@ -1,6 +1,6 @@
-"""Whether a run gives the numbers that it should: those of the paper, or of the demo as delivered.
+"""Comparison of a run's numbers with the expected numbers: from the paper, or from the demo as delivered.
 
-Expected numbers stand in `config/expected.yaml`, by the run's name; ours in the run's tables.
+The expected numbers are in `config/expected.yaml`, by the run's name, and ours are in the run's tables.
 """
 
 from typing import Any
@@ -24,17 +24,17 @@ SCHEMA = {
 
 
 def compare(groups: list[Group], tables: dict[str, pl.DataFrame]) -> pl.DataFrame:
-    """Rows (number) with its expected value, ours, and whether they agree within the tolerance.
+    """Return a row per expected number: expected value, our value, and whether they agree within the tolerance.
 
     Args:
         groups: from `expected.of_run`.
-        tables: the run's tables by name, those that there are.
+        tables: the run's existing tables, by name.
 
     Returns:
-        columns of `SCHEMA`; status `pass`, `fail`, or `not run` where the run has no such table or row.
+        columns of `SCHEMA`; status is `pass`, `fail`, or `not run` if the run lacks the table or row.
 
     Raises:
-        InputError: a table has no such column.
+        InputError: a table lacks a column that an expected number names.
     """
     rows = [_compared(group, row, tables.get(group.table)) for group in groups for row in group.rows]
     return pl.DataFrame(rows, SCHEMA, orient="row")
@@ -60,7 +60,7 @@ def _compared(group: Group, row: Row, table: pl.DataFrame | None) -> dict[str, A
 
 
 def _cell(table: pl.DataFrame, cells: dict[str, Any], group: Group) -> float | None:
-    """The number in the row with these cells, or None where there is no such row."""
+    """Return the number in the row with these cells, or None if no row has them."""
     for name in (*cells, group.column):
         if name not in table.columns:
             raise InputError(f"expected.yaml: table {group.table} has no column {name!r}; it has {', '.join(table.columns)}")
@@ -69,10 +69,10 @@ def _cell(table: pl.DataFrame, cells: dict[str, Any], group: Group) -> float | N
 
 
 def section(results: dict[str, pl.DataFrame]) -> str:
-    """The README's tables of what was reproduced.
+    """Return the README's tables of reproduced numbers.
 
     Args:
-        results: what `compare` gave, by a run's name.
+        results: result of `compare`, by name of the run.
     """
     text = ""
     for run, frame in results.items():

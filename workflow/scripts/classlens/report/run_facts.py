@@ -1,4 +1,4 @@
-"""What a run has done, from the files that it leaves: how long its stages took, which images it has, what it reproduced."""
+"""Facts about a run, from its files: times of its stages, its images, and what it reproduced."""
 
 import csv
 import json
@@ -12,12 +12,12 @@ from classlens.models.card import Card
 from classlens.storage.parquet import StoredTable
 
 KINDS = 5
-"""How many kinds of files that are no images are named."""
+"""Maximum number of kinds of non-image files that are listed."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """The jobs of one kind; `seconds` is the sum of what they took, also where some ran side by side."""
+    """The jobs of one stage; `seconds` is the sum of their times, even if some ran in parallel."""
 
     name: str
     jobs: int
@@ -25,7 +25,7 @@ class Stage:
 
 
 def stages(benchmarks: Path) -> list[Stage]:
-    """Stages of a run, the longest first, each with the last time that its jobs ran; none where there are no benchmarks.
+    """Return the stages of a run, the longest first, with the time of each job's last run; empty without benchmarks.
 
     Args:
         benchmarks: folder of Snakemake's benchmark files, `{stage}/**/*.tsv` or `{stage}.tsv`.
@@ -44,7 +44,7 @@ def _seconds(benchmark: Path) -> float:
 
 
 def minutes(seconds: float) -> str:
-    """A time for people: `41 s`, `5.2 min`, `3.4 h`."""
+    """Return a readable duration: `41 s`, `5.2 min`, `3.4 h`."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
@@ -52,7 +52,7 @@ def minutes(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Split:
-    """The images of a split of a data set, how many cannot be used, and files that are no images (number, why, one)."""
+    """A split of a data set: its images, the number of unusable images, and its non-image files (number, reason, example)."""
 
     dataset: str
     name: str
@@ -62,7 +62,7 @@ class Split:
 
 
 def split(manifest: Path) -> Split:
-    """What the manifest at `data/{dataset}/{split}/manifest.parquet` says.
+    """Return the facts about a split from its manifest, `data/{dataset}/{split}/manifest.parquet`.
 
     Raises:
         InputError: the file is damaged.
@@ -73,12 +73,12 @@ def split(manifest: Path) -> Split:
 
 
 def left_out(manifests: Iterable[Path], models: Iterable[tuple[str, Card]], without_masks: list[str]) -> Iterator[str]:
-    """What a run left out, and why: unusable images, files that are no images, and what needs [CLS] or masks where there are none.
+    """Yield what a run left out, and why: unusable images, non-image files, and results that need missing [CLS] or masks.
 
     Args:
-        manifests: of its splits, `{results}/data/{dataset}/{split}/manifest.parquet`.
-        models: what each model is called, and its card.
-        without_masks: what was asked for and is not made for lack of masks.
+        manifests: manifests of its splits, `{results}/data/{dataset}/{split}/manifest.parquet`.
+        models: label and card of each model.
+        without_masks: requested figures and tables that are left out because masks are missing.
     """
     for path in manifests:
         found = split(path)
@@ -96,19 +96,19 @@ def left_out(manifests: Iterable[Path], models: Iterable[tuple[str, Card]], with
 
 
 def warnings(path: Path) -> list[dict[str, Any]]:
-    """Return signs that a run measured something else than was meant (`sanity`); none where nobody has looked yet.
+    """Return the warnings of the sanity checks (`sanity`); empty if the checks have not run yet.
 
     Args:
         path: `warnings.json`.
 
     Returns:
-        `about` (label of a model, or name of a data set), `model` and `dataset` (names, or null) and `message` of each.
+        `about` (label of a model, or name of a data set), `model` and `dataset` (names, or null) and `message` of each warning.
     """
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
 
 
 def comparison(reproduction: Path) -> list[dict[str, str]]:
-    """Rows of `reproduction.csv`, the numbers that the run should give; none where nobody expects any."""
+    """Return the rows of `reproduction.csv`, the expected numbers beside ours; empty if the run has no expected numbers."""
     if not reproduction.is_file():
         return []
     with open(reproduction, newline="", encoding="utf-8") as file:

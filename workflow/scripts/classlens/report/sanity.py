@@ -1,6 +1,7 @@
-"""Signs that a run measured something else than was meant: classes in another order, wrong transforms or weights, masks without an object.
+"""Sanity checks of a run: classes in another order, wrong transforms or weights, masks without an object.
 
-Nothing here is an error, because each sign can be true of honest data. A run shows them at its end, in the report and in the explorer.
+A finding is a warning and not an error, because valid data can show each of these signs. A run shows warnings at its end, in the report
+and in the explorer.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,28 +15,28 @@ from scipy.stats import binom, binomtest
 from classlens.data.manifest_classes import classes_of
 
 LEVEL = 0.95
-"""Level of the interval of a guessing model's accuracy."""
+"""Level of the interval of the accuracy of a model that guesses."""
 
 SIGNIFICANT = 0.001
-"""Level of the test of another assignment of classes: it is made of every model, and a false alarm costs more than a late one."""
+"""Level of the test for another assignment of classes: every model is tested, and a false alarm costs more than a late one."""
 
 LEAST_GAIN = 0.1
-"""Accuracy that another assignment of classes must add: a little is also gained where two similar classes are confused."""
+"""Minimum gain in accuracy from another assignment of classes: a model that confuses two similar classes shows a small gain."""
 
 FEWEST_IMAGES = 5
-"""Images from which on a class without a right answer is named."""
+"""Minimum number of images of a class that is reported if none of them is classified correctly."""
 
 MOST_CLASSES = 4096
-"""Classes up to which another assignment is looked for; the time for it grows with their cube."""
+"""Maximum number of classes in the search for another assignment; its time grows with their cube."""
 
 MASKS = {
     1.0: "nothing but the object: check that the background is marked as such (binary masks: 0 or transparent there)",
     0.0: "no object: check that masks mark the object (binary masks: not 0 there; ImageNet-S: the class's id)",
 }
-"""Say what is odd about a mask with such a share of object pixels, and what to do."""
+"""Message for masks with this share of object pixels: what is wrong, and what to do."""
 
 NAMED = 3
-"""Examples that a warning names."""
+"""Maximum number of examples in a warning."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,9 @@ class Answers:
     """A model's answers to the images of a split.
 
     Attributes:
-        true: class index of each image, [image].
-        predicted: class index that the model finds most likely, [image].
-        classes: number of classes that the model tells apart.
+        true: true class index of each image, [image].
+        predicted: class index of the model's largest logit, [image].
+        classes: number of the model's classes.
     """
 
     true: np.ndarray
@@ -58,27 +59,28 @@ class Answers:
         return float((self.true == self.predicted).mean())
 
     def confusion(self, chosen: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """Return how often each class (row) is taken for each other (column), [class, class], over some of the images."""
+        """Return the confusion matrix of the chosen images, [class, class]: true classes in rows, answers in columns."""
         cells = self.true[chosen].astype(np.int64) * self.classes + self.predicted[chosen]
         return np.bincount(cells, minlength=self.classes**2).reshape(self.classes, self.classes)
 
     def best_assignment(self, chosen: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """Return the answer to read as each class, [class], which makes the most answers right; each answer stands for one class.
+        """Return the answer to assign to each class, [class], so that the most images are classified correctly.
 
-        Classes without images keep their own answer where it is free. Source: the assignment problem, solved by SciPy.
+        The assignment is one-to-one. Classes without images keep their own answer if no other class takes it. Source: the assignment
+        problem, solved by SciPy.
         """
         counts = self.confusion(chosen).astype(np.float64)
-        counts[np.diag_indices_from(counts)] += 0.5 / self.classes  # of equally good assignments, that with the fewest changes
+        counts[np.diag_indices_from(counts)] += 0.5 / self.classes  # among equally good assignments, prefer the one with the fewest changes
         rows, columns = linear_sum_assignment(counts, maximize=True)
         return columns[np.argsort(rows)]
 
 
 def of_model(answers: Answers, manifest: pa.Table) -> Iterator[str]:
-    """Yield what is odd about a model's answers.
+    """Yield warnings about a model's answers.
 
     Args:
         answers: the answers of a model that is not a random twin.
-        manifest: the images.
+        manifest: manifest of the images.
     """
     names = [class_id for class_id, _ in classes_of(manifest)]
     images, right = len(answers.true), f"{100 * answers.accuracy:.3g} % of {len(answers.true)} images are right"
@@ -102,7 +104,7 @@ def of_model(answers: Answers, manifest: pa.Table) -> Iterator[str]:
 
 
 def _reassigned(answers: Answers) -> np.ndarray | None:
-    """Return the best assignment where it is much better than the classes as they are, on images that it was not chosen by; else None."""
+    """Return the best assignment if it is clearly better than the current one in two-fold cross-validation; otherwise None."""
     if answers.classes > MOST_CLASSES:
         return None
     halves = _halves(answers.true)
@@ -118,7 +120,7 @@ def _reassigned(answers: Answers) -> np.ndarray | None:
 
 
 def _halves(true: np.ndarray) -> np.ndarray:
-    """Return 0 or 1 for each image, in turn within each class, [image]."""
+    """Return the half (0 or 1) of each image, alternating within each class, [image]."""
     order = np.argsort(true, kind="stable")
     starts = np.searchsorted(true[order], true[order])
     result = np.empty(len(true), np.int64)
@@ -127,7 +129,7 @@ def _halves(true: np.ndarray) -> np.ndarray:
 
 
 def _never_right(answers: Answers, names: Sequence[str]) -> Iterator[str]:
-    """Yield the classes that have images and not one right answer."""
+    """Yield a warning about the classes that have images but no right answer."""
     images = np.bincount(answers.true, minlength=answers.classes)
     right = np.bincount(answers.true[answers.true == answers.predicted], minlength=answers.classes)
     never = [names[index] for index in np.flatnonzero((images >= FEWEST_IMAGES) & (right == 0)).tolist()]
@@ -136,7 +138,7 @@ def _never_right(answers: Answers, names: Sequence[str]) -> Iterator[str]:
 
 
 def of_images(manifest: pa.Table) -> Iterator[str]:
-    """Yield what is odd about the images of a split and their masks."""
+    """Yield warnings about the images of a split and their masks."""
     columns = manifest.to_pydict()
     places: dict[str, list[int]] = {}
     for row, digest in enumerate(columns["sha256"]):
@@ -155,7 +157,7 @@ def of_images(manifest: pa.Table) -> Iterator[str]:
 
 
 def of_both(analysed: pa.Table, fitted: pa.Table, split: str) -> Iterator[str]:
-    """Yield how many analysed images are also among those that something is fitted on, in the split of that name."""
+    """Yield a warning if the fitted split, named `split`, also holds analysed images."""
     known = set(fitted["sha256"].to_pylist())
     shared = [path for path, digest in zip(*(analysed[name].to_pylist() for name in ("path", "sha256")), strict=True) if digest in known]
     if shared:
@@ -166,6 +168,6 @@ def of_both(analysed: pa.Table, fitted: pa.Table, split: str) -> Iterator[str]:
 
 
 def _listed(items: Sequence[str], one: str, many: str) -> str:
-    """Return a count of things with the first few in brackets: `2 images (a.png, b.png)`."""
+    """Return a count with the first few items in brackets: `2 images (a.png, b.png)`."""
     shown = ", ".join(items[:NAMED]) + (", ..." if len(items) > NAMED else "")
     return f"{len(items)} {one if len(items) == 1 else many} ({shown})"

@@ -1,1 +1,1 @@
-"""Files that a run writes: whole or not at all, with checksums and their origin inside."""
+"""Files that a run writes: atomic writes, checksums, fingerprints and provenance."""

@@ -1,7 +1,7 @@
-"""Checksums within a Parquet file, by which damage is found: one of every column of every row group, and one of the footer.
+"""Checksums in a Parquet file, which detect damage: one for each column of each row group, and one for the footer.
 
-Parquet's own checksums cover pages, but neither their headers nor the footer, where a flipped bit can read as other data; these cover every
-byte that is read, and cost less. They stand where no Parquet reader looks:
+Parquet's own checksums cover pages, but neither their headers nor the footer, where a flipped bit can silently change data. The checksums
+here cover every byte that is read, and take less time. They lie in a place that Parquet readers skip:
 
     pages | CRC-32 of each column chunk | CRC-32 of the footer | MAGIC | footer, its length, PAR1
 """
@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 
 MAGIC = b"seal"
 WORD = 4
-END = 8  # the length of the footer and Parquet's own magic number
+END = 8  # bytes of the footer's length and of Parquet's magic number
 BLOCK = 2**20
 
 
 def add(path: Path) -> None:
-    """Seal a Parquet file that has just been written."""
+    """Add checksums to a Parquet file that has just been written."""
     metadata = pq.read_metadata(path)
     with open(path, "r+b") as file:
         start, footer = _footer(file)
@@ -31,7 +31,7 @@ def add(path: Path) -> None:
 
 
 def check_footer(file: BinaryIO) -> None:
-    """Raise a ValueError unless a file ends in the footer that was written."""
+    """Raise a ValueError if a file's footer does not match its checksum."""
     start, footer = _footer(file)
     file.seek(max(0, start - 2 * WORD))
     if file.read(2 * WORD) != _word(zlib.crc32(footer)) + MAGIC:
@@ -39,7 +39,7 @@ def check_footer(file: BinaryIO) -> None:
 
 
 def check_columns(file: BinaryIO, metadata: pq.FileMetaData, group: int, columns: list[str] | None) -> None:
-    """Raise a ValueError unless columns of a row group (None: all) are as they were written; `check_footer` must have passed."""
+    """Raise a ValueError if a column in `columns` (None: all) of a row group does not match its checksum. Call `check_footer` first."""
     start, _ = _footer(file)
     chunks = list(_chunks(metadata, group))
     file.seek(start - 2 * WORD - WORD * len(chunks) * (metadata.num_row_groups - group))
@@ -51,7 +51,7 @@ def check_columns(file: BinaryIO, metadata: pq.FileMetaData, group: int, columns
 
 
 def _footer(file: BinaryIO) -> tuple[int, bytes]:
-    """Where the footer begins, and everything from there on."""
+    """Return the position of the footer, and all bytes from there on."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - END))
     start = max(0, size - END - int.from_bytes(file.read(WORD), "little"))
@@ -60,7 +60,7 @@ def _footer(file: BinaryIO) -> tuple[int, bytes]:
 
 
 def _chunks(metadata: pq.FileMetaData, group: int) -> Iterator[tuple[str, int, int]]:
-    """Name, first byte and length of each column chunk of a row group; a nested column has the name of its leaf."""
+    """Yield name, first byte and length of each column chunk of a row group. The name of a nested column is the dotted path of its leaf."""
     row_group = metadata.row_group(group)
     for index in range(metadata.num_columns):
         column = row_group.column(index)

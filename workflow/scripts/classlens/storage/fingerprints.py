@@ -1,4 +1,4 @@
-"""Hashes of files outside the workflow, which are read again only when the files have changed."""
+"""Fingerprints: the sha256 of files outside of the results, which are read again only when they have changed."""
 
 import hashlib
 import json
@@ -13,29 +13,29 @@ from classlens.storage.atomic_write import atomic_write
 from classlens.storage.provenance import sha256
 
 FINGERPRINTS = "CLASSLENS_FINGERPRINTS"
-"""Environment variable with the path of the memory of fingerprints; without it a program is run by hand."""
+"""Environment variable with the path of the fingerprint cache. It is unset if a program is run by hand."""
 
 
 class Fingerprints:
-    """sha256 of files outside the workflow, read again only when their size, inode, modification or change time differs.
+    """The sha256 of files outside of the results, read again only if size, inode, modification time or change time differs.
 
-    The memory of what was read is a file that may be deleted at any time; it saves reading a whole data set whenever the workflow is
-    planned. The change time cannot be put back as the modification time can. Where a file system keeps none, a job finds by the hash in
-    the manifest that an image has changed, and has its fingerprint read again (`forget`).
+    A cache file keeps the hashes, so that planning the workflow does not read a whole data set each time. It may be deleted at any time.
+    The change time matters because a program can reset the modification time, but not the change time. On a file system without change
+    times, a job finds a changed image by the sha256 in the manifest, and has its fingerprint read again (`forget`).
 
     Args:
-        memory: where to remember hashes; its folder is made on first use. None remembers nothing between processes.
+        memory: path of the cache file, whose folder is created on first use. None keeps hashes only in this process.
     """
 
     def __init__(self, memory: Path | None = None):
         self.memory = memory
         self.known: dict[str, list] = {}
         if memory and memory.is_file():
-            with suppress(ValueError):  # cut short by a crash: a cache is made anew
+            with suppress(ValueError):  # a crash cut the file short: start with an empty cache
                 self.known = json.loads(memory.read_text(encoding="utf-8"))
 
     def of(self, paths: Iterable[Path | str]) -> list[str | None]:
-        """Hexadecimal sha256 of each file, in order; None for one that is not there."""
+        """Return the hexadecimal sha256 of each file, in order; None for a path that is not a regular file."""
         stamps = {str(path): _stamp(path) for path in paths}
         forgotten = self._forgotten()
         stale = [
@@ -55,35 +55,35 @@ class Fingerprints:
         return self.known[path][:-1] if path in self.known else None
 
     def _forgotten(self) -> dict[str, Path]:
-        """Marks of the files that jobs found changed, by name."""
+        """Return the marks of files that jobs found changed, by the mark's name."""
         folder = _marks(self.memory) if self.memory else None
         return {path.name: path for path in folder.iterdir()} if folder and folder.is_dir() else {}
 
     def _remember(self) -> None:
         if self.memory is None:
             return
-        with suppress(OSError), atomic_write(self.memory) as draft:  # a folder that cannot be written costs time, not correctness
+        with suppress(OSError), atomic_write(self.memory) as draft:  # without the cache, planning is slower but still correct
             draft.write_text(json.dumps(self.known), encoding="utf-8")
 
 
 def _stamp(path: Path | str) -> list[int] | None:
-    """Return size, inode, modification and change time (ns) of a file; None for what is no regular file: a pipe would never end."""
+    """Return size, inode, modification and change time (ns) of a regular file, or None for anything else: reading a pipe never ends."""
     try:
         found = os.stat(path)
-    except OSError:  # it is not there, or a link that leads to itself
+    except OSError:  # it does not exist, or is a link to itself
         return None
     return [found.st_size, found.st_ino, found.st_mtime_ns, found.st_ctime_ns] if stat.S_ISREG(found.st_mode) else None
 
 
 def forget(path: Path | str) -> None:
-    """Have the fingerprint of a file read again when the workflow is next planned.
+    """Make the next planning of the workflow read the fingerprint of a file again.
 
-    A mark per file, not a new memory file: jobs on other machines may do the same at once.
+    This creates a mark for the file and does not rewrite the cache, because jobs on other machines may do the same at once.
     """
     memory = os.environ.get(FINGERPRINTS)
     if not memory:
         return
-    with suppress(OSError):  # without the folder of the plan there is nothing to forget
+    with suppress(OSError):  # without the folder of the cache there is nothing to forget
         folder = _marks(Path(memory))
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _mark(path)).touch()

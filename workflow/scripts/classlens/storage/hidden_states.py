@@ -1,8 +1,8 @@
-"""Hidden states as they are stored.
+"""Storage format of hidden states.
 
-A shard is Parquet with one FixedSizeBinary column per site and block (`resid_post.3`), of float16 values, and an int8 column of
-exponents beside it (`resid_post.3.exponent`): a state is value * 2^exponent. `read_states` returns both together as a NumPy array. In one
-line, without this library, of a table `t` read by pyarrow and a column `c`:
+A shard is a Parquet file. Each site and block has a FixedSizeBinary column of float16 values (`resid_post.3`) and an int8 column of
+exponents (`resid_post.3.exponent`). A hidden state is value * 2^exponent. `read_states` combines both columns into a NumPy array. Without
+this library, one line does the same for a table `t` from pyarrow and a column `c`:
 
 np.ldexp(np.frombuffer(t[c].combine_chunks().buffers()[1], "<f2").reshape(len(t), -1), t[c + ".exponent"].to_numpy()[:, None], dtype="f4")
 """
@@ -19,11 +19,11 @@ from classlens.storage.parquet import StoredTable
 
 NUMPY_DTYPES: dict[str, np.dtype[Any]] = {"float16": np.dtype("<f2"), "float32": np.dtype("<f4")}
 STATES_FORMAT = "2"
-"""How hidden states are stored; format 1 had float16 without exponents, in which small states lost their digits."""
+"""Version of the storage format. Format 1 had float16 without exponents, in which small states lost precision."""
 
 
 def fixed_binary(rows: np.ndarray) -> pa.FixedSizeBinaryArray:
-    """Rows of a [row, width] array as little-endian binary values, without copying."""
+    """Return the rows of a [row, width] array as little-endian binary values, without copying."""
     rows = np.ascontiguousarray(rows)
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(rows.shape[1] * rows.itemsize), len(rows), [None, pa.py_buffer(rows)])
 
@@ -35,11 +35,11 @@ def exponent_of(column: str) -> str:
 
 @dataclass(frozen=True)
 class StoredStates:
-    """Hidden states as they are stored, which takes half the memory of what they stand for.
+    """Hidden states in their stored form, which takes half the RAM of float32.
 
     Attributes:
         values: float16 or float32 [..., width].
-        scale: float32 [...], by which the values are multiplied; None for float32.
+        scale: float32 [...], the factor of each row of values; None for float32 values.
     """
 
     values: np.ndarray
@@ -66,15 +66,15 @@ class StoredStates:
 
 
 def stored_states_of(table: pa.Table, column: str) -> StoredStates:
-    """Return a column of a table of hidden states.
+    """Return a column of a table of hidden states, in its stored form.
 
     Args:
-        table: rows of a shard, with its schema metadata, and with the column's exponents where it is float16.
+        table: rows of a shard, with its schema metadata and, for float16 values, the column's exponents.
         column: the site and block, such as `resid_post.3`.
     """
     dtype = NUMPY_DTYPES[table.schema.metadata[b"dtype"].decode()]
     array = table[column].combine_chunks()
-    if isinstance(array, pa.ChunkedArray):  # combine_chunks of several chunks gives one chunk, of none gives none
+    if isinstance(array, pa.ChunkedArray):  # with a single chunk
         array = array.chunk(0)
     rows = slice(array.offset, array.offset + len(array))
     values = np.frombuffer(array.buffers()[1], dtype).reshape(-1, array.type.byte_width // dtype.itemsize)[rows]
@@ -93,17 +93,17 @@ def read_states(path: Path | str, column: str, model: str | None = None) -> np.n
 
     Args:
         path: the shard.
-        column: its column.
-        model: sha256 of the weights that it must have been made with.
+        column: the site and block.
+        model: required sha256 of the weights; None for any.
 
     Raises:
-        InputError: the file has no such column or another format, or as `StoredTable`.
+        InputError: the file has no such column or another format, or `StoredTable` refuses it.
     """
     return read_stored_states(path, column, model)[:]
 
 
 def read_stored_states(path: Path | str, column: str, model: str | None = None) -> StoredStates:
-    """Return what `read_states` does, without taking twice the memory for it."""
+    """Return the same hidden states as `read_states`, in their stored form, which takes half the RAM."""
     table = states_table(path, model)
     if column not in table.names:
         raise InputError(f"{path} has no column {column!r}: its columns are {', '.join(table.names)}")
@@ -114,7 +114,7 @@ def states_table(path: Path | str, model: str | None = None) -> StoredTable:
     """Open a shard of hidden states for reading.
 
     Raises:
-        InputError: the shard has another format, or as `StoredTable`.
+        InputError: the shard has another format, or `StoredTable` refuses it.
     """
     table = StoredTable(path, model)
     found = table.metadata.get(b"format", b"1").decode(errors="replace")

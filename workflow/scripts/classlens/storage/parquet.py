@@ -1,4 +1,4 @@
-"""Reading and writing the workflow's tables: whole or not at all, with their provenance inside."""
+"""Reading and writing of the workflow's tables, with atomic writes, checksums, and provenance in the schema metadata."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def write_table(path: Path, table: pa.Table, provenance: dict[str, str]) -> None:
-    """Write a table in one go, zstd-compressed, with `provenance` in its schema metadata."""
+    """Write a whole table, zstd-compressed, with `provenance` in its schema metadata."""
     with atomic_write(path) as draft, _named(path):
         described = table.replace_schema_metadata({**(table.schema.metadata or {}), **provenance})
         pq.write_table(described, draft, compression="zstd")
@@ -28,15 +28,15 @@ def write_table(path: Path, table: pa.Table, provenance: dict[str, str]) -> None
 
 
 def write_csv(frame: "polars.DataFrame", path: Path) -> None:
-    """Write a table for people, with six decimal places."""
+    """Write a table as CSV, for people, with six decimal places."""
     with atomic_write(path) as draft:
         frame.write_csv(draft, float_precision=6)
 
 
 @contextmanager
 def table_writer(path: Path, schema: pa.Schema, provenance: dict[str, str], **options: Any) -> Iterator[Callable[[pa.RecordBatch], None]]:
-    """A function that appends a record batch to a table as one row group; the file appears when the block ends without an error."""
-    named = [field.name for field in schema if pa.types.is_dictionary(field.type)]  # dictionaries of numbers cost time and save nothing
+    """Yield a function that appends a record batch to a table as one row group. The file appears if the block ends without an error."""
+    named = [field.name for field in schema if pa.types.is_dictionary(field.type)]  # dictionaries of numbers cost time and save no space
     options = {"compression": "zstd", "use_dictionary": named, "write_statistics": False, **options}
     schema = schema.with_metadata({**(schema.metadata or {}), **provenance})
     with atomic_write(path) as draft:
@@ -53,7 +53,7 @@ def table_writer(path: Path, schema: pa.Schema, provenance: dict[str, str], **op
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Give errors of the disk, which pyarrow tells without a file, the name of the one that is written."""
+    """Add the path of the written file to disk errors, because pyarrow raises them without a path."""
     try:
         yield
     except OSError as error:
@@ -63,7 +63,7 @@ def _named(path: Path) -> Iterator[None]:
 
 
 def write_all(writers: Iterable[Callable[[pa.RecordBatch], None]], batches: Iterable[pa.RecordBatch]) -> None:
-    """Append a record batch to each of several tables (`table_writer`)."""
+    """Append one record batch to each table (`table_writer`)."""
     for write, batch in zip(writers, batches, strict=True):
         write(batch)
 
@@ -73,7 +73,7 @@ _PROTOCOL: ContextVar[str | None] = ContextVar("protocol", default=None)
 
 @contextmanager
 def reading(protocol: str | None) -> Iterator[None]:
-    """Within the block, tables of another protocol are refused, so that results of two runs are never mixed."""
+    """Refuse tables of another protocol within the block (None: accept all), so that results of two runs never mix."""
     token = _PROTOCOL.set(protocol)
     try:
         yield
@@ -86,20 +86,20 @@ def _check_origin(path: Path | str, metadata: dict[bytes, bytes], wanted: dict[b
         found = metadata.get(key, b"").decode(errors="replace")
         if value and found and found != value:
             what = key.decode().partition("_")[0]
-            raise InputError(f"{path} was made with another {what} ({found}, and this is {value}): delete it and run the workflow again")
+            raise InputError(f"{path} was made with another {what} ({found} instead of {value}): delete it and run the workflow again")
 
 
 def unreadable(path: Path | str, error: Exception) -> InputError:
-    """The error for a file of this workflow that was damaged after it was written."""
+    """Return the error for a file of this workflow that was damaged after it was written."""
     return InputError(f"{path} cannot be read ({first_line(error)}): delete it and run the workflow again")
 
 
 class StoredTable:
-    """A Parquet file of this workflow, open for reading. Whatever is read of it has first been held against its checksums (`seal`).
+    """A Parquet file of this workflow, open for reading. It checks the checksums of all data that it reads (`checksums`).
 
     Args:
         path: the file.
-        model: sha256 of the weights that it must have been made with.
+        model: required sha256 of the weights; None for any.
 
     Raises:
         InputError: the file is damaged, or was made with another model or protocol (`reading`).
@@ -123,19 +123,19 @@ class StoredTable:
         return self._parquet.schema_arrow.metadata or {}
 
     def groups(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
-        """Some columns (None: all), a row group at a time.
+        """Yield some columns (None: all), one row group at a time.
 
         Raises:
-            InputError: they are damaged.
+            InputError: the columns are damaged.
         """
         for index in range(self._parquet.num_row_groups):
             yield self._read([index], columns)
 
     def read(self, columns: list[str] | None = None) -> pa.Table:
-        """Some columns (None: all) of all rows.
+        """Return some columns (None: all) of all rows.
 
         Raises:
-            InputError: they are damaged.
+            InputError: the columns are damaged.
         """
         return self._read(list(range(self._parquet.num_row_groups)), columns)
 
@@ -155,19 +155,19 @@ class StoredTable:
 
 
 def read_table(path: Path | str, columns: list[str] | None = None, model: str | None = None) -> pa.Table:
-    """A whole table of this workflow.
+    """Return a whole table of this workflow.
 
     Args:
         path: the file.
         columns: names of the columns to read; None for all.
-        model: sha256 of the weights that it must have been made with.
+        model: required sha256 of the weights; None for any.
 
     Raises:
-        InputError: as `StoredTable`.
+        InputError: `StoredTable` refuses the file, or a column is damaged.
     """
     return StoredTable(path, model).read(columns)
 
 
 def values_of(lists: pa.ChunkedArray) -> np.ndarray:
-    """The values of a column of lists of one length, one list after the other, [row * length]."""
+    """Return the values of a column of equally long lists, one list after the other, [row * length]."""
     return np.concatenate([chunk.flatten().to_numpy() for chunk in lists.chunks])

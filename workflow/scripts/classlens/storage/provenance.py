@@ -1,6 +1,6 @@
-"""What a result was made from: code, files and library versions, as hashes that travel with it.
+"""Provenance of results: the hashes of code and files, and the library versions.
 
-Nothing here imports more than the standard library, because the workflow asks for these hashes each time it is parsed.
+This module imports only the standard library, because the workflow computes these hashes each time it is parsed.
 """
 
 import ast
@@ -16,20 +16,20 @@ from classlens.errors import InputError
 
 SCRIPTS = Path(__file__).resolve().parents[2]
 SETTINGS = "classlens.config"
-"""What programs import from here reads their arguments; values reach them as parameters, so that its code makes no result stale."""
+"""Package that reads the settings of programs. Its code makes no result stale, because rules have the settings as parameters."""
 ASSETS = (".html", ".css", ".js", ".mplstyle")
-"""Files of a package that are used as its modules are."""
+"""Endings of files in a package that its modules use, and that count as code."""
 LIBRARIES = ("torch", "timm", "numpy", "scipy", "pyarrow", "polars", "pillow")
 
 
 def sha256(path: Path | str) -> str:
-    """Hexadecimal sha256 of a file's bytes."""
+    """Return the hexadecimal sha256 of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_sha256(path: Path, wanted: str | None) -> str:
-    """The sha256 of a file; an InputError is raised where another is wanted."""
+    """Return the sha256 of a file, and raise an InputError if it differs from `wanted` (None: any)."""
     found = sha256(path)
     if wanted and found != wanted.lower():
         raise different(path, found, wanted)
@@ -37,24 +37,24 @@ def check_sha256(path: Path, wanted: str | None) -> str:
 
 
 def different(path: Path, found: str, wanted: str) -> InputError:
-    """The error for a file with another hash than the config pins."""
-    return InputError(f"{path} has the sha256 {found}, and the config pins {wanted}: get the right file, or correct `sha256`")
+    """Return the error for a file whose sha256 differs from the one in the config."""
+    return InputError(f"{path} has the sha256 {found}, but the config pins {wanted}: get the right file, or correct `sha256`")
 
 
 def sha256_of(*parts: str) -> str:
-    """Hexadecimal sha256 of a sequence of strings, so that no two different sequences agree."""
+    """Return the hexadecimal sha256 of a sequence of strings, encoded so that different sequences never have the same bytes."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def code_sha256(script: Path | str, *modules: str) -> str:
-    """Hash of a script, and of every module that it imports, however indirectly.
+    """Return the sha256 of a script and of every module that it imports, directly or indirectly.
+
+    A rule with this sha256 as a parameter is stale exactly if the code that it executes has changed. Dates of files and the place of the
+    checkout do not matter.
 
     Args:
         script: the program.
-        modules: dotted names of further modules that it runs, such as that of a figure.
-
-    A rule that carries this hash as a parameter is stale exactly when a file that it executes has changed, whatever the files' dates
-    and wherever the checkout lies.
+        modules: dotted names of further modules that it runs, such as the module of a figure.
     """
     files = {os.path.relpath(file, SCRIPTS): sha256(file) for file in _imported_files(Path(script), *modules)}
     return sha256_of(*(part for item in sorted(files.items()) for part in item))
@@ -86,7 +86,7 @@ def _imported_names(tree: ast.AST) -> Iterator[str]:
 
 
 def _statements(tree: ast.AST) -> Iterator[ast.stmt]:
-    """Every statement in a tree, without the many expressions in which nothing is imported."""
+    """Yield every statement in a tree, without expressions, which contain no imports."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.stmt):
             yield node
@@ -95,7 +95,7 @@ def _statements(tree: ast.AST) -> Iterator[ast.stmt]:
 
 
 def _module_files(name: str) -> Iterator[Path]:
-    """Files beside the programs that importing `name` executes; `name` may end in an attribute of a module."""
+    """Yield the files in the folder of programs that importing `name` executes. `name` may end in an attribute of a module."""
     if f"{name}.".startswith(f"{SETTINGS}."):
         return
     folder = SCRIPTS
@@ -110,17 +110,17 @@ def _module_files(name: str) -> Iterator[Path]:
 
 
 def _files_of_package(folder: Path) -> Iterator[Path]:
-    """What importing a package executes, and its assets."""
+    """Yield the file that importing a package executes, and the package's assets."""
     yield folder / "__init__.py"
     yield from (path for path in folder.iterdir() if path.suffix in ASSETS)
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of the libraries that results depend on, by name."""
+    """Return the versions of the libraries that results depend on, by name."""
     versions = {}
     for name in LIBRARIES:
         try:
             versions[name] = version(name)
-        except PackageNotFoundError:  # a figure can be drawn where no model can be run
+        except PackageNotFoundError:  # figures do not need the libraries that run models
             continue
     return versions

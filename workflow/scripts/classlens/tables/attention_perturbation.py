@@ -1,6 +1,6 @@
-"""T2: what is identified when image tokens attend to themselves alone, or no longer to [CLS].
+"""T2: identifiability rate when image tokens attend only to themselves, or no longer to [CLS].
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.1; methods, section 6.
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.1.
 """
 
 import polars as pl
@@ -13,5 +13,5 @@ CONDITIONS = ("none", "self_only", "no_cls")
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Rows (model, condition), as `perturbation_rates.table` describes them."""
+    """Return rows (model, condition); see `perturbation_rates.table`."""
     return perturbation_rates.table(series, inputs, CONDITIONS, pooled_baseline=False, protocol=protocol, seed=seed)

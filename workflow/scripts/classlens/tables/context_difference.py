@@ -1,6 +1,6 @@
-"""T4: whether sub-layers raise the class more at class than at context tokens, for every model with masks.
+"""T4: whether sublayers raise the true class more at class tokens than at context tokens, for every model with masks.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.2; methods, section 4. Images are the units of intervals and tests in both
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.2. Images are the units of intervals and tests in both
 protocols.
 """
 
@@ -13,13 +13,13 @@ from classlens.vocabulary import SUBLAYERS
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Return rows (model, layer, block): mean of class tokens, of context tokens, their difference with 95 % interval, and p.
+    """Return rows (model, layer, block): mean of class tokens, mean of context tokens, their difference with 95 % interval, and p.
 
-    All are of the images that have both kinds of tokens, which weigh alike; p is two-sided (protocol `paper`: images weigh by their tokens,
-    and p is one-sided).
+    The measure is the change rate in per cent. All values use the images that have both kinds of tokens, with equal weight. p is two-sided
+    and corrected over blocks by Holm's method.
 
-    The measure is the change rate in per cent, or in protocol `paper` the mean change of the logit; p is corrected over blocks by Holm's
-    method unless the protocol is `paper`.
+    In the protocol `paper`, the measure is the mean change of the logit, images weigh by their numbers of tokens, and p is one-sided and
+    not corrected.
     """
     paper = protocol.context_difference_of_logits
     frames = []

@@ -1,6 +1,6 @@
-"""T6: areas under the deletion curves of every relevance map.
+"""T6: areas under the deletion curves of each method of relevance maps.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5; methods, section 9.
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5.
 """
 
 import polars as pl
@@ -10,9 +10,9 @@ from classlens.protocol import Protocol
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Return rows (model, method, order): area with its 95 % interval over images, and difference from the area of random orders.
+    """Return rows (model, method, order): area with its 95 % interval over images, and its difference from the area of random orders.
 
-    Random orders have no direction: they stand once, with the order `any`.
+    Random orders have no direction, and have one row with the order `any`.
     """
     once = (pl.col("method") != "random") | (pl.col("order") == "negative")
     order = pl.when(pl.col("method") == "random").then(pl.lit("any")).otherwise(pl.col("order").cast(pl.String)).alias("order")

@@ -1,6 +1,6 @@
-"""T1: identifiability rate, images with at least one identifiable token, and accuracy of every model.
+"""T1: identifiability rate, share of images with at least one identifiable token, and accuracy of every model.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.1; methods, section 2.
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.1.
 """
 
 from itertools import groupby
@@ -15,18 +15,18 @@ from classlens.protocol import Protocol
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Return one row per model, in per cent with 95 % intervals over images, and one for all random twins of a model.
+    """Return one row per model, in per cent with 95 % intervals over images, and one row for all random twins of each model.
 
     Args:
         series: models and twins.
         inputs: `predictions`.
-        protocol: not used: both have the same definition.
+        protocol: not used, because both protocols have the same definition.
         seed: seed of the resampling.
 
     Returns:
         identifiability_rate (image tokens of the last block whose class ranks first, averaged over images), images_with_one, accuracy,
-        the mean class identifiability of the same tokens, and what chance would give for it. A row of several twins has the name of the
-        first, their number in column `seeds`, and the mean of each measure with the smallest and the largest value in place of an interval.
+        the mean class identifiability of the same tokens, and its chance level. A row of several twins has the name of the first twin,
+        their number in column `seeds`, the mean of each measure over twins, and the smallest and largest value in place of its interval.
     """
     predictions = {item.name: pl.DataFrame(table) for item, table in zip(series, inputs["predictions"], strict=True)}
     rows = []
@@ -42,7 +42,7 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
 
 
 def _per_image(item: Series, predictions: pl.DataFrame) -> dict[str, np.ndarray]:
-    """Return the measures of each image, [image] each."""
+    """Return the value of each measure for each image, [image]."""
     last = item.frame.filter(tokens="image", block=item.depth - 1).sort("image_id")
     first, correct = last["first"].to_numpy(), predictions.sort("image_id")["correct"].to_numpy()
     return {
@@ -63,7 +63,7 @@ def _over_images(found: dict[str, np.ndarray], seed: int) -> dict[str, float | N
 
 
 def _range_of(found: list[dict[str, np.ndarray]]) -> dict[str, float | None]:
-    """Return mean, smallest and largest of the means of several twins, in per cent, by measure."""
+    """Return the mean, smallest and largest of the means of several twins, in per cent, for each measure."""
     row: dict[str, float | None] = {}
     for name in found[0]:
         means = [100 * values[name].mean() for values in found]

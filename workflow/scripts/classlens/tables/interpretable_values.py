@@ -1,6 +1,6 @@
-"""T5: the classes that memories stand for, of the most aligned memories of each layer.
+"""T5: class names of the best-aligned memories of each layer.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.3; methods, section 5.
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.3.
 """
 
 import polars as pl
@@ -9,11 +9,11 @@ from classlens.presentation.series import Inputs, Series, labelled
 from classlens.protocol import Protocol
 
 MEMORIES = 3
-"""Memories of each layer in the table; the file that it is made from has all."""
+"""Number of memories per layer and block in the table; its input file has all."""
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Rows (model, layer, block, memory), by the cosine of the value with the embedding of its first class, with classes in words."""
+    """Return rows (model, layer, block, memory) with class names, sorted by the cosine of the value with its first class's embedding."""
     frames = []
     for item in series:
         best = item.frame.sort("cosine", descending=True).group_by("layer", "block", maintain_order=True).head(MEMORIES)

@@ -1,6 +1,6 @@
 """Rates of identifiable tokens under perturbation, per image.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.1; methods, sections 6 and 7.
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.1.
 """
 
 import json
@@ -16,16 +16,16 @@ from classlens.protocol import Protocol
 def table(
     series: list[Series], inputs: Inputs, conditions: tuple[str, ...], *, pooled_baseline: bool, protocol: Protocol, seed: int
 ) -> pl.DataFrame:
-    """Return rows (model, condition): identifiability rate of the last block's tokens, the same unperturbed, their difference, accuracy.
+    """Return rows (model, condition): identifiability rate of the last block's tokens, baseline, their difference, and accuracy.
 
-    All in per cent with 95 % intervals over images. Rate, baseline, difference and p are of the same `images_compared`; p is two-sided, by
-    flipping signs image by image (protocol `paper`: of the baseline being larger). `images_not_run` counts images of which no token was
-    left.
+    The baseline is the rate of the same tokens unperturbed. All values are in per cent with 95 % intervals over images. Rate, baseline,
+    difference and p use the same `images_compared`. p is from a two-sided test that flips the sign of each image's difference (protocol
+    `paper`: one-sided, for a larger baseline). `images_not_run` counts images with no token left.
 
     Args:
         series: perturbations of each model.
-        inputs: `accuracy` of each.
-        conditions: those to show, where a model has them.
+        inputs: `accuracy` of each model.
+        conditions: conditions to show; those that a model lacks are skipped.
         pooled_baseline: see `compared`.
         protocol: see `per_image`.
         seed: seed of resampling and permutations.
@@ -41,12 +41,12 @@ def table(
 
 
 def per_image(item: Series, condition: str, protocol: Protocol) -> pl.DataFrame:
-    """Share of tokens of the last block whose class ranks first, under a condition and of the same image tokens unperturbed.
+    """Return the share of the last block's tokens whose class ranks first, under a condition and for the same image tokens unperturbed.
 
     Args:
         item: a model's perturbations, rows (condition, image_id, token) with rank.
-        condition: which.
-        protocol: `cls_in_perturbed_rate` counts [CLS] under the condition.
+        condition: name of the condition.
+        protocol: `cls_in_perturbed_rate` also counts [CLS] under the condition.
 
     Returns:
         rows (image) with rate, baseline and n (image tokens).
@@ -64,12 +64,12 @@ def per_image(item: Series, condition: str, protocol: Protocol) -> pl.DataFrame:
 
 
 def compared(rates: pl.DataFrame, pooled_baseline: bool, protocol: Protocol, seed: int) -> dict[str, float | None]:
-    """Return mean rate and baseline in per cent with intervals over images, their difference, and its p.
+    """Return the mean rate, the mean baseline and their difference in per cent, with intervals over images, and p of the difference.
 
     Args:
         rates: from `per_image`.
         pooled_baseline: whether the baseline is a mean over tokens instead of over images.
-        protocol: the number of permutations; `tokens_weigh_alike` tests one-sidedly.
+        protocol: sets the number of permutations; `tokens_weigh_alike` makes the test one-sided.
         seed: seed of resampling and permutations.
     """
     values = rates.select("rate", "baseline").to_numpy().astype(np.float64)
@@ -92,11 +92,11 @@ def compared(rates: pl.DataFrame, pooled_baseline: bool, protocol: Protocol, see
 
 
 def _pooled(values: np.ndarray, tokens: np.ndarray, seed: int) -> dict[str, float | None]:
-    """Return what `compared` does where the baseline is a mean over tokens, as published.
+    """Return rate, baseline and difference as `compared` does, with the published baseline, a mean over tokens.
 
     Args:
         values: rate and baseline of each image, [image, 2].
-        tokens: how many image tokens each has, [image].
+        tokens: number of image tokens of each image, [image].
         seed: seed of the resampling.
     """
     weights = np.stack([np.ones(len(values)), tokens], axis=1)
@@ -112,7 +112,7 @@ def _pooled(values: np.ndarray, tokens: np.ndarray, seed: int) -> dict[str, floa
 
 
 def accuracy(frame: pl.DataFrame, condition: str, seed: int) -> dict[str, float | None]:
-    """Return accuracy in per cent with its interval over images, the number of images, and of those that could not be run."""
+    """Return accuracy in per cent with its interval over images, and the numbers of images that were run and not run."""
     rows = frame.cast({"condition": pl.String}).filter(condition=condition).sort("image_id")
     run = rows.drop_nulls("correct")["correct"].to_numpy().astype(np.float64)
     counts = {"images": len(run), "images_not_run": len(rows) - len(run)}

@@ -1,6 +1,6 @@
 """T7: how well each relevance map finds the object.
 
-Beyond the paper; methods, section 9.
+Not in the paper.
 """
 
 import polars as pl
@@ -12,9 +12,9 @@ from classlens.protocol import Protocol
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Rows (model, method): pixel accuracy, mIoU, average precision, pointing game and share of positive relevance on the object.
+    """Return rows (model, method): pixel accuracy, mIoU, average precision, pointing game, and share of positive relevance on the object.
 
-    All in per cent with 95 % intervals over images.
+    All values are in per cent with 95 % intervals over images.
     """
     frames = [labelled(segmentation_scores.scores(item.frame, seed), item) for item in series]
     return pl.concat(frames, how="vertical_relaxed").with_columns(resamples=pl.lit(statistics.RESAMPLES))

@@ -1,6 +1,6 @@
-"""T3: what is identified without the context of the object, and without the object.
+"""T3: identifiability rate without context tokens, and without class tokens.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.1; methods, section 7.
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.1.
 """
 
 import polars as pl
@@ -13,6 +13,6 @@ CONDITIONS = ("without_context", "without_class")
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Rows (model, condition), as `perturbation_rates.table` describes them."""
+    """Return rows (model, condition); see `perturbation_rates.table`."""
     pooled = protocol.cls_in_perturbed_rate
     return perturbation_rates.table(series, inputs, CONDITIONS, pooled_baseline=pooled, protocol=protocol, seed=seed)

@@ -1,4 +1,4 @@
-"""The page itself: structure, style and modules, put together into one file that needs no other but the models'."""
+"""The explorer's page: HTML, CSS and JavaScript modules in one file, which loads only the files of the models."""
 
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,14 @@ VOCABULARY = {
     "methods": vocabulary.METHOD_NAMES,
     "class_agnostic_methods": vocabulary.CLASS_AGNOSTIC_METHODS,
 }
-"""What people read instead of the names in tables."""
+"""Texts that the page shows instead of the names in tables."""
 
 
 def complete(facts: dict[str, Any]) -> str:
-    """The page of a run.
+    """Return the page of a run as HTML.
 
     Args:
-        facts: what the page must know before it loads anything: run, protocol, and name, label, dataset and twin_of of each model.
+        facts: what the page needs before it loads any file: run, protocol, warnings, and name, label, dataset and twin_of of each model.
     """
     return filled(
         _asset("index.html"),

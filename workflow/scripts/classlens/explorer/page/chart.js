@@ -4,7 +4,7 @@ import { fixed, fixedOr, svg } from "./dom.js";
 import { SITES } from "./run.js";
 /** @import { Line, Measure, Range } from "./types.js" */
 
-/** @typedef {{x: (block: number) => number, y: (value: number) => number}} Scales places in the chart */
+/** @typedef {{x: (block: number) => number, y: (value: number) => number}} Scales positions of blocks and values in the chart */
 
 const WIDTH = 320;
 const HEIGHT = 170;
@@ -13,7 +13,7 @@ const MARGIN = { left: 34, right: 8, top: 8, bottom: 20 };
 /**
  * Draw values over blocks.
  * @param {Line[]} lines
- * @param {number} block the block that is looked at
+ * @param {number} block the shown block
  * @param {Measure} measure
  */
 export function pathChart(lines, block, measure) {
@@ -39,7 +39,7 @@ export function pathChart(lines, block, measure) {
 }
 
 /**
- * Return the smallest and the largest value that the chart has room for.
+ * Return the smallest and the largest value on the chart's vertical axis.
  * @param {Line[]} lines
  * @param {Measure} measure
  * @returns {Range}
@@ -52,7 +52,7 @@ function rangeOf(lines, measure) {
 
 /**
  * @param {Range} range
- * @param {number} last the last block
+ * @param {number} last index of the last block
  * @returns {Scales}
  */
 function scalesOf([low, high], last) {
@@ -88,7 +88,7 @@ function blockLabel(text, x) {
 }
 
 /**
- * Return a path through values, with a gap where a value is not known.
+ * Return a path through values, with gaps at unknown values.
  * @param {(number | null)[]} line
  * @param {Scales} scales
  */

@@ -1,4 +1,4 @@
-// Which class a choice means for an image, and how it is called there.
+// The class that a choice means for an image, and the name of a class for that image.
 
 /** @import { ImageNumbers } from "./numbers.js" */
 /** @import { Option, OptionGroup } from "./types.js" */
@@ -11,7 +11,7 @@ const ROLES = [
 ];
 
 /**
- * Return the class that a choice of colour or map means for an image: `true`, `rival` (the likeliest besides it), or an index.
+ * Return the class that a choice means for an image: `true`, `rival` (the likeliest class besides the true one), or an index.
  * @param {string} choice
  * @param {ImageNumbers} image
  */
@@ -23,7 +23,7 @@ export function chosenClass(choice, image) {
 }
 
 /**
- * Return a class's name with what it is to the image.
+ * Return the name of a class with its roles for the image.
  * @param {number} index
  * @param {ImageNumbers} image
  */
@@ -45,7 +45,7 @@ export function colourOption(choice, image) {
 }
 
 /**
- * Return what patches can be coloured by. A chosen class whose logit is not known at every token has a group of its own.
+ * Return the options for the colours of patches. A chosen class whose logit is not known at every token has its own group.
  * @param {string} choice
  * @param {ImageNumbers} image
  */
@@ -57,7 +57,7 @@ export function colourOptions(choice, image) {
   /** @type {(Option | OptionGroup)[]} */
   const options = [["identifiability", `identifiability of ${classes[image.own]}`], { group: "logit of", items: logits }];
   if (!image.interest.includes(index)) {
-    options.push({ group: "logit, where it is among the largest, of", items: [[String(index), classes[index]]] });
+    options.push({ group: "logit (only where it is among the largest) of", items: [[String(index), classes[index]]] });
   }
   return options;
 }

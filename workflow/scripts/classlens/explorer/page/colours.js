@@ -1,4 +1,4 @@
-// Colours that people with any colour vision can order, and text that can be read on them.
+// Colours that readers with any colour vision can order, and legible colours for text on them.
 
 import { fixed, h } from "./dom.js";
 /** @import { Colour, Range } from "./types.js" */
@@ -66,7 +66,7 @@ export function ink(colour) {
 }
 
 /**
- * Make a bar of the sequential colours with its ends named, and a mark at chance, a value from 0 to 1, where there is one.
+ * Make a bar of the sequential colours with labelled ends, and with a mark at the chance level (from 0 to 1), if there is one.
  * @param {Range} range
  * @param {number | null} chance
  */

@@ -1,4 +1,4 @@
-// The controls above the views: what there is to choose from, and what a choice changes.
+// The controls above the views: their options, and the effects of a choice.
 
 import { byId, fillSelect, h } from "./dom.js";
 import { CONDITIONS, RESIDUAL_STREAM, RUN, SITES, modelOptions, namedModel } from "./run.js";
@@ -15,7 +15,7 @@ const labels = byId("labels", HTMLInputElement);
 const outline = byId("outline", HTMLInputElement);
 const theme = byId("theme", HTMLButtonElement);
 
-/** Let each control change what is shown. */
+/** Let each control change the state. */
 export function listen() {
   for (const [value, text] of Object.entries(SITES)) {
     const radio = h("input", { type: "radio", name: "site", value, change: () => change({ site: value }) });
@@ -34,7 +34,7 @@ export function listen() {
 }
 
 /**
- * Show in the controls what is chosen, and what there is to choose from.
+ * Show the options and the current choices in the controls.
  * @param {Offer} offer
  */
 export function renderControls({ first, images, conditions, sites }) {
@@ -75,7 +75,7 @@ function renderBlock(depth, isPerturbed) {
 }
 
 /**
- * Return what may stand beside the first view: nothing, another class of the same model, or another model on the same images.
+ * Return the options for the second view: nothing, another class of the same model, or another model on the same images.
  * @returns {Option[]}
  */
 export function besideOptions() {
@@ -85,7 +85,7 @@ export function besideOptions() {
 }
 
 /**
- * Take another model, and its own second class where two classes are compared.
+ * Choose another model; if both views show one model with two classes, change the model of both.
  * @param {string} name
  */
 function chooseModel(name) {
@@ -94,7 +94,7 @@ function chooseModel(name) {
 }
 
 /**
- * Put a model beside the first with the same colours and maps, or the same model with those of another class.
+ * Show a second model with the colours and maps of the first view, or the same model with those of another class.
  * @param {string} second
  */
 function chooseSecond(second) {

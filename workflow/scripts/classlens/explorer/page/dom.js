@@ -1,9 +1,9 @@
-// Elements. Names from data only ever become text, never markup.
+// Functions that make elements. Names from data become text, never markup.
 
 /** @import { Attribute, Child, Option, OptionGroup } from "./types.js" */
 
 /**
- * Make an element with attributes (functions become listeners, false and null are left out) and children.
+ * Make an element with attributes and children. Functions become listeners; false and null are left out.
  * @template {keyof HTMLElementTagNameMap} Tag
  * @param {Tag} tag
  * @param {Record<string, Attribute>} attributes
@@ -14,7 +14,7 @@ export function h(tag, attributes = {}, ...children) {
 }
 
 /**
- * Make an element of SVG.
+ * Make an SVG element.
  * @template {keyof SVGElementTagNameMap} Tag
  * @param {Tag} tag
  * @param {Record<string, Attribute>} attributes
@@ -40,7 +40,7 @@ function filled(element, attributes, children) {
 }
 
 /**
- * Return the element with an id, which must be of a kind.
+ * Return the element with an id, or throw if it is of another kind.
  * @template {HTMLElement} Kind
  * @param {string} id
  * @param {new () => Kind} kind
@@ -52,7 +52,7 @@ export function byId(id, kind) {
 }
 
 /**
- * Fill a select, unless it has these entries already, and choose one of them.
+ * Fill a select, unless it already has these entries, and select one of them.
  * @param {HTMLSelectElement} select
  * @param {(Option | OptionGroup)[]} entries
  * @param {string} chosen
@@ -74,7 +74,7 @@ function option([value, text]) {
 }
 
 /**
- * Make a table; an empty caption or head is left out.
+ * Make a table; the caption and single heads may be empty.
  * @param {string} caption
  * @param {string[]} heads
  * @param {HTMLTableRowElement[]} rows
@@ -85,7 +85,7 @@ export function table(caption, heads, rows) {
 }
 
 /**
- * Return a number with a fixed number of decimals, without a minus before zero.
+ * Return a number with a fixed number of decimals; zero never has a minus sign.
  * @param {number} value
  */
 export function fixed(value, digits = 2) {
@@ -93,7 +93,7 @@ export function fixed(value, digits = 2) {
 }
 
 /**
- * Return a number with two decimals, or another text where it is not known.
+ * Return a number with two decimals, or another text for an unknown number.
  * @param {number | null} value
  * @param {string} unknown
  */
@@ -102,7 +102,7 @@ export function fixedOr(value, unknown) {
 }
 
 /**
- * Return the message of what was thrown.
+ * Return the message of a thrown value.
  * @param {unknown} error
  */
 export function messageOf(error) {

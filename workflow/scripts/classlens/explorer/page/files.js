@@ -1,4 +1,4 @@
-// The files of the models. A page that was opened from disk may run scripts but not fetch files: each file is a call of `classlens`.
+// Loading of the models' files. A page that is opened from disk can run scripts but not fetch files, so each file is a call of `classlens`.
 
 import { h } from "./dom.js";
 import { Model } from "./model.js";
@@ -6,11 +6,11 @@ import { ImageNumbers } from "./numbers.js";
 import { namedModel } from "./run.js";
 /** @import { Content, ModelFacts, Numbers } from "./types.js" */
 
-const KEPT_IMAGES = 12; // numbers of images that stay in memory, of all models together
+const KEPT_IMAGES = 12; // maximum number of images whose numbers stay in RAM, over all models
 const ARRAYS = { U8: Uint8Array, U16: Uint16Array, I16: Int16Array, I32: Int32Array, F32: Float32Array };
 
 /** @type {Map<string, (content: any) => void>} */
-const arrivals = new Map(); // what to do with a file's content, by the file's key
+const arrivals = new Map(); // callbacks for the content of a file, by the file's key
 /** @type {Map<string, Promise<Model>>} */
 const models = new Map(); // by name
 /** @type {Map<string, Promise<Content>>} */
@@ -18,7 +18,7 @@ const memories = new Map(); // by name of the model
 /** @type {Map<string, Promise<ImageNumbers>>} */
 const images = new Map(); // by key, the least recently used first
 
-/** What the files call. */
+/** The functions that the files call. */
 const classlens = {
   /** @type {(name: string, facts: ModelFacts) => void} */
   model: (name, facts) => arrivals.get(`${name} model`)?.(facts),
@@ -30,7 +30,7 @@ const classlens = {
 Object.assign(globalThis, { classlens });
 
 /**
- * Return the content of a file, which arrives under a key.
+ * Load a file, and return the content that it passes on under its key.
  * @param {string} key
  * @param {string} path
  * @returns {Promise<any>}
@@ -48,7 +48,7 @@ function load(key, path) {
 }
 
 /**
- * Return the content of a packed file, which is in the format of safetensors.
+ * Return the content of a packed file, which is in safetensors format.
  * @param {string} text
  * @returns {Promise<Content>}
  */
@@ -76,7 +76,7 @@ function inflated(text) {
 }
 
 /**
- * Return a model, loaded once.
+ * Return a model; its file is loaded only once.
  * @param {string} name
  */
 export function loadModel(name) {
@@ -86,7 +86,7 @@ export function loadModel(name) {
 }
 
 /**
- * Return the classes that each memory of a model writes, loaded once.
+ * Return the classes that each memory of a model writes; their file is loaded only once.
  * @param {Model} model
  */
 export function loadMemories({ name }) {
@@ -96,7 +96,7 @@ export function loadMemories({ name }) {
 }
 
 /**
- * Return the numbers of an image; those that were asked for last stay in memory.
+ * Return the numbers of an image; the most recently used images stay in RAM.
  * @param {Model} model
  * @param {number} id
  */

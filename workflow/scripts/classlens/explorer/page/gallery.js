@@ -1,4 +1,4 @@
-// Choosing an image: a list that is filtered and sorted, a page of it at a time.
+// The list of images to choose from: filtered, sorted, and split into pages.
 
 import { fillSelect, h } from "./dom.js";
 import { change, state } from "./state.js";
@@ -9,8 +9,8 @@ const PER_PAGE = 24;
 /** @type {Record<string, {text: string, compare: (images: ImageList, a: number, b: number) => number}>} */
 const ORDERS = {
   given: { text: "as analysed", compare: () => 0 },
-  least: { text: "least identified first", compare: ({ identified }, a, b) => identified[a] - identified[b] },
-  most: { text: "most identified first", compare: ({ identified }, a, b) => identified[b] - identified[a] },
+  least: { text: "lowest identifiability first", compare: ({ identified }, a, b) => identified[a] - identified[b] },
+  most: { text: "highest identifiability first", compare: ({ identified }, a, b) => identified[b] - identified[a] },
 };
 /** @type {Record<string, {text: string, holds: (images: ImageList, place: number) => boolean}>} */
 const OUTCOMES = {
@@ -47,7 +47,7 @@ export class Gallery {
   }
 
   /**
-   * Show a model's images: the page with the chosen image, if that was not chosen here.
+   * Show a model's images. If the model or the chosen image has changed, turn to the page with the chosen image.
    * @param {Model} model
    */
   render(model) {
@@ -63,7 +63,7 @@ export class Gallery {
   }
 
   /**
-   * Offer the classes of a model's images, and keep the chosen class where it is among them.
+   * Offer the classes of a model's images, and keep the chosen class if it is among them.
    * @param {Model} model
    */
   fillClasses(model) {
@@ -75,7 +75,7 @@ export class Gallery {
   }
 
   /**
-   * Return the places, in the lists of a model's images, of the images that are asked for.
+   * Return the places, in a model's lists of images, of the images that pass all filters, in the chosen order.
    * @param {Model} model
    */
   places({ images, classes }) {
@@ -91,7 +91,7 @@ export class Gallery {
   }
 
   /**
-   * Show a page of the list, or the nearest that there is.
+   * Show a page of the list, or the nearest page that exists.
    * @param {number} page
    */
   turnTo(page) {
@@ -106,7 +106,7 @@ export class Gallery {
   }
 
   /**
-   * Show thumbnails, made anew only where they are others than before, and mark the chosen image.
+   * Show thumbnails, and mark the chosen image. Thumbnails are rebuilt only if the images differ from before.
    * @param {Model} model
    * @param {number[]} places
    */

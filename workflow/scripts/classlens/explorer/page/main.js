@@ -1,4 +1,4 @@
-// The page: everything is drawn anew when what is shown changes.
+// The page: each change of the state redraws everything.
 
 import { besideOptions, listen, renderControls } from "./controls.js";
 import { byId, h, messageOf } from "./dom.js";
@@ -17,7 +17,7 @@ const views = ["First view", "Second view"].map((name, number) => new View(name,
 const status = byId("status", HTMLParagraphElement);
 let drawings = 0;
 
-/** Draw what the state says; a drawing that was overtaken by another is given up. */
+/** Draw the state, unless another drawing starts in the meantime. */
 async function render() {
   const drawing = ++drawings;
   try {
@@ -32,7 +32,7 @@ async function render() {
 }
 
 /**
- * Replace what cannot be shown of the first view's model.
+ * Correct the parts of the state that the first view's model cannot show.
  * @param {Model} first
  */
 function correctForModel(first) {
@@ -42,7 +42,7 @@ function correctForModel(first) {
 }
 
 /**
- * Return the conditions and sites that all views have, and replace a chosen one that is not among them.
+ * Return the conditions and sites that all views have, and correct the chosen ones if they are not among them.
  * @param {Model} first
  * @param {ImageNumbers[]} images
  * @returns {Offer}
@@ -71,7 +71,7 @@ function draw(offer) {
   status.textContent = [...new Set(current.map((view) => view.summary))].join(" ");
 }
 
-/** Show what is odd about the shown models and their images. */
+/** Show the run's warnings about the shown models and their data sets. */
 function renderWarnings() {
   const models = shownModels().map(namedModel);
   const shown = RUN.warnings.filter((warning) => models.some(({ name, dataset }) => warning.model === name || warning.dataset === dataset));

@@ -1,4 +1,4 @@
-// One relevance map over the image, and what it says.
+// One relevance map over the image, with its caption.
 
 import { diverging, rgb } from "./colours.js";
 import { h, svg } from "./dom.js";
@@ -22,7 +22,7 @@ export function mapFigure({ method, values: measured }, image) {
 }
 
 /**
- * Return values above the smallest: ranks of probes are worse or better, not against or for a class.
+ * Return values minus the smallest value, because ranks of probes are better or worse, not for or against a class.
  * @param {number[]} values
  */
 function aboveLeast(values) {
@@ -31,7 +31,7 @@ function aboveLeast(values) {
 }
 
 /**
- * Return whether a value is above the threshold, where there is one.
+ * Return whether a value reaches the threshold; always true without a threshold.
  * @param {number} value
  * @param {number} largest
  */
@@ -55,7 +55,7 @@ function picture(method, values, image) {
     {
       class: "map",
       role: "img",
-      "aria-label": `${METHODS[method]}: most relevant is the ${best}`,
+      "aria-label": `${METHODS[method]}: the most relevant token is the ${best}`,
       style: photograph ? `background-image: url("${photograph}")` : "",
     },
     overlay(values, model), outline,
@@ -63,7 +63,7 @@ function picture(method, values, image) {
 }
 
 /**
- * Draw the kept patches, the more opaque the larger their values.
+ * Draw the kept patches; patches with larger values are more opaque.
  * @param {number[]} values
  * @param {Model} model
  */
@@ -82,7 +82,7 @@ function overlay(values, model) {
 }
 
 /**
- * Say how much of a map lies on the object: of the patches above the threshold or, without a threshold, of the positive relevance.
+ * Return a text on the share of a map that lies on the object: of the patches above the threshold, or of positive relevance without one.
  * @param {number[]} values
  * @param {ImageNumbers} image
  */

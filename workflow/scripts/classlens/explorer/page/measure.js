@@ -1,4 +1,4 @@
-// The numbers that colour tokens.
+// The quantities that the colours of tokens show.
 
 import { chosenClass } from "./classes.js";
 import { CONDITIONS } from "./run.js";
@@ -7,7 +7,7 @@ import { state } from "./state.js";
 /** @import { Measure, Range, Shown } from "./types.js" */
 
 /**
- * Return what a choice of colour shows of tokens.
+ * Return the quantity that a choice of colour stands for.
  * @param {string} choice
  * @param {ImageNumbers} image
  * @returns {Measure}
@@ -26,7 +26,7 @@ export function measureOf(choice, image) {
 }
 
 /**
- * Return what a choice of colour shows of tokens, which is always identifiability under a condition.
+ * Return the quantity that the colours show: the chosen one, or identifiability under a condition.
  * @param {string} choice
  * @param {ImageNumbers} image
  */
@@ -61,7 +61,7 @@ export function isFirst({ image, site, block }, token) {
 }
 
 /**
- * Return the scale of logits: one for all views that show logits, so that their colours can be compared.
+ * Return the scale of logits. All views that show logits share it, so that their colours can be compared.
  * @param {[choice: string, image: ImageNumbers][]} shown
  * @returns {Range}
  */

@@ -1,4 +1,4 @@
-// A model: what its file says, where its tokens lie, and how they are named.
+// A model: the facts from its file, and the positions and names of its tokens.
 
 /** @import { ModelFacts, NamedModel } from "./types.js" */
 
@@ -40,7 +40,7 @@ export class Model {
   }
 
   /**
-   * Return row and column of a token, from 0; null for a prefix token.
+   * Return the row and column of a token, from 0, or null for a prefix token.
    * @param {number} token
    */
   position(token) {
@@ -56,7 +56,7 @@ export class Model {
   }
 
   /**
-   * Return the token here that lies where a token of another model does.
+   * Return this model's token at the position of another model's token.
    * @param {Model} other
    * @param {number} token
    */
@@ -68,7 +68,7 @@ export class Model {
   }
 
   /**
-   * Return the block here at the relative depth of another model's.
+   * Return this model's block at the relative depth of another model's block.
    * @param {Model} other
    * @param {number} block
    */
@@ -77,7 +77,7 @@ export class Model {
   }
 
   /**
-   * Return the path of a photograph; null where there is none.
+   * Return the path of a photograph, or null if the explorer has no photographs.
    * @param {number} id
    */
   photograph(id) {
@@ -85,7 +85,7 @@ export class Model {
   }
 
   /**
-   * Return the path of the file of an image's numbers.
+   * Return the path of the file with an image's numbers.
    * @param {number} id
    */
   numbers(id) {

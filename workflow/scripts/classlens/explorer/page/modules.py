@@ -1,6 +1,6 @@
-"""One script of several JavaScript modules: browsers refuse to load modules from disk, but run a module that stands in the page.
+"""Bundling of JavaScript modules into one script: browsers load no modules from disk, but they run a module inside the page.
 
-All modules share one scope then. Imports and the word `export` go, and no two modules may declare the same name.
+All bundled modules share one scope. The bundle drops their imports and the word `export`, and no two modules may declare the same name.
 """
 
 import re
@@ -15,10 +15,10 @@ OTHER_FORM = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
 
 
 def one_script(start: Path) -> str:
-    """Return a module and all that it imports, as one module that imports nothing.
+    """Return a module and all modules that it imports, as one module without imports.
 
     Args:
-        start: the module to run; it imports other modules of its folder as `import { name } from "./module.js";`.
+        start: path of the module to run, which imports other modules of its folder as `import { name } from "./module.js";`.
 
     Raises:
         ValueError: modules import each other, two declare the same name, or one imports or exports in another form.
@@ -31,7 +31,7 @@ def one_script(start: Path) -> str:
 
 
 def _sources(start: Path) -> dict[str, str]:
-    """Return the texts of a module and of all that it imports, by file name."""
+    """Return the texts of a module and of all modules that it imports, by file name."""
     sources: dict[str, str] = {}
     names = [start.name]
     while names:
@@ -45,7 +45,7 @@ def _sources(start: Path) -> dict[str, str]:
 def _without_imports(name: str, source: str) -> str:
     script = EXPORT.sub("", IMPORT.sub("", source))
     if other := OTHER_FORM.search(script):
-        raise ValueError(f"{name}: the page cannot hold `{other[0]}`: import by name from one line, and export where a name is declared")
+        raise ValueError(f"{name}: the page cannot hold `{other[0]}`: import names on one line, and export a name where it is declared")
     return script
 
 

@@ -1,4 +1,4 @@
-// Everything that is known of an image in a model. Sites, blocks and tokens are counted from 0.
+// All numbers of an image in a model. Layers, blocks and tokens count from 0.
 
 /** @import { Model } from "./model.js" */
 /** @import { ClassLogit, Content, Numbers, Outline, Range, RelevanceMap } from "./types.js" */
@@ -26,7 +26,7 @@ export class ImageNumbers {
     this.ranges = new Map();
   }
 
-  /** Classes with the largest outputs of the model. */
+  /** The classes with the largest outputs of the model, and these outputs. */
   get output() {
     return [...this.arrays.output].map((index, place) => ({ index, logit: this.arrays.output_logit[place] }));
   }
@@ -36,7 +36,7 @@ export class ImageNumbers {
     return [...this.arrays.output].find((index) => index !== this.own) ?? this.own;
   }
 
-  /** Classes whose logits are known at every token. */
+  /** The classes whose logits are known at every token. */
   get interest() {
     return [...this.arrays.interest];
   }
@@ -85,7 +85,7 @@ export class ImageNumbers {
   }
 
   /**
-   * Return the logit of a class at a token; null where it is neither a class of interest nor among the largest.
+   * Return the logit of a class at a token, or null if the class is neither of interest nor among the largest.
    * @param {number} index
    * @param {string} site
    * @param {number} block
@@ -99,7 +99,7 @@ export class ImageNumbers {
   }
 
   /**
-   * Return the smallest and the largest logit of a class over all blocks and tokens of a site; infinite where none is known.
+   * Return the smallest and the largest logit of a class over all blocks and tokens of a site; infinite if no logit is known.
    * @param {number} index
    * @param {string} site
    */
@@ -120,7 +120,7 @@ export class ImageNumbers {
   }
 
   /**
-   * Return the memories that a token uses most.
+   * Return the active memories of a token.
    * @param {number} layer
    * @param {number} block
    * @param {number} token
@@ -136,7 +136,7 @@ export class ImageNumbers {
   }
 
   /**
-   * Return the rank of the true class under a condition: -1 where the token was removed, -2 where the image was not run.
+   * Return the rank of the true class under a condition: -1 for a removed token, -2 for an image that was not run.
    * @param {string} condition
    * @param {number} token
    */
@@ -145,7 +145,7 @@ export class ImageNumbers {
   }
 
   /**
-   * Return whether the output is right under a condition: 1 or 0, or -2 where the image was not run.
+   * Return whether the output is right under a condition: 1 or 0, or -2 for an image that was not run.
    * @param {string} condition
    */
   perturbedRight(condition) {
@@ -153,7 +153,7 @@ export class ImageNumbers {
   }
 
   /**
-   * Relevance maps.
+   * The relevance maps of the image.
    * @returns {RelevanceMap[]}
    */
   get maps() {
@@ -168,7 +168,7 @@ export class ImageNumbers {
 }
 
 /**
- * Return the path between pixels inside and outside of a bit mask.
+ * Return the border between the pixels inside and outside a bit mask.
  * @param {Numbers} bits
  * @param {number} width
  * @returns {Outline}

@@ -10,7 +10,7 @@ export function outlineDrawing() {
 }
 
 /**
- * Draw an outline, where it is known and asked for.
+ * Draw an outline if it is known and switched on.
  * @param {SVGElement} drawing
  * @param {Outline | null} outline
  */

@@ -1,4 +1,4 @@
-// The image with its patches: colours, names of classes, and which token is chosen.
+// The image with its patches: their colours and class names, and the chosen token.
 
 import { ink, legend, rgb, sequential } from "./colours.js";
 import { fixed, h } from "./dom.js";
@@ -24,8 +24,8 @@ export class Patches {
   /**
    * @param {HTMLElement} root
    * @param {object} listeners
-   * @param {(token: number | null) => void} listeners.pointed called with a token that is pointed at, and with null where none is
-   * @param {(token: number) => void} listeners.chosen called with a token that is chosen
+   * @param {(token: number | null) => void} listeners.pointed called with the token under the pointer, or null without one
+   * @param {(token: number) => void} listeners.chosen called with the chosen token
    */
   constructor(root, { pointed, chosen }) {
     this.chosen = chosen;
@@ -47,7 +47,7 @@ export class Patches {
   }
 
   /**
-   * Choose the token that a key leads to.
+   * Move to the token that a key selects, and choose it.
    * @param {KeyboardEvent} event
    */
   step(event) {
@@ -63,7 +63,7 @@ export class Patches {
   }
 
   /**
-   * Make the cells of a model: a row of prefix tokens, where it has any, and the rows of patches.
+   * Make the cells of a model: a row of prefix tokens, if it has any, and the rows of patches.
    * @param {Model} model
    */
   build(model) {
@@ -99,7 +99,7 @@ export class Patches {
 }
 
 /**
- * Make the cells of tokens that follow one another.
+ * Make the cells of consecutive tokens.
  * @param {number} start
  * @param {number} count
  */
@@ -109,7 +109,7 @@ function cellsOf(start, count) {
 }
 
 /**
- * Return the token whose cell holds an element; null for an element outside of the cells.
+ * Return the token whose cell contains an element, or null for an element outside the cells.
  * @param {EventTarget | null} target
  */
 function tokenOf(target) {
@@ -118,7 +118,7 @@ function tokenOf(target) {
 }
 
 /**
- * Return the item at an index, or the first or last one where the index lies outside.
+ * Return the item at an index, or the first or last item if the index is out of range.
  * @template Item
  * @param {Item[]} items
  * @param {number} index
@@ -150,7 +150,7 @@ function renderCell(cell, shown, measure, [low, high]) {
 }
 
 /**
- * Return what stands on a token, and what is said of it.
+ * Return the text on a token, and its label for screen readers.
  * @param {Shown} shown
  * @param {Measure} measure
  * @param {number} token

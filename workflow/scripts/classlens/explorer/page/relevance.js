@@ -1,4 +1,4 @@
-// Relevance maps of every method, side by side, for one class.
+// The panel of relevance maps: one map per method, side by side, for one class.
 
 import { chosenClass, className } from "./classes.js";
 import { fillSelect, h } from "./dom.js";
@@ -41,7 +41,7 @@ export class RelevancePanel {
     this.root.hidden = maps.length === 0;
     fillSelect(this.choice, classes.map((known) => [String(known), className(known, image)]), String(index));
     this.threshold.value = String(state.threshold);
-    this.level.textContent = state.threshold ? `${state.threshold} % of the largest` : "no threshold";
+    this.level.textContent = state.threshold ? `${state.threshold} % of the largest value` : "no threshold";
     const mapOf = (/** @type {string} */ method) => maps.find((map) => map.method === method && isFor(map, index));
     const missing = model.methods.filter((method) => !mapOf(method)).map((method) => METHODS[method]);
     this.cards.replaceChildren(...model.methods.flatMap((method) => mapOf(method) ?? []).map((map) => mapFigure(map, image)));
@@ -51,7 +51,7 @@ export class RelevancePanel {
 }
 
 /**
- * Return whether a map is one for a class.
+ * Return whether a map applies to a class.
  * @param {RelevanceMap} map
  * @param {number} index
  */

@@ -1,4 +1,4 @@
-// What the page knows of the run before it loads any file.
+// The facts about the run that the page has before it loads any file.
 
 import { byId } from "./dom.js";
 /** @import { NamedModel, Option, Run } from "./types.js" */
@@ -22,7 +22,7 @@ export function namedModel(name) {
 }
 
 /**
- * Return models as choices; where two have one label, their names tell them apart.
+ * Return models as options of a select; models that share a label also show their names.
  * @param {NamedModel[]} models
  * @returns {Option[]}
  */

@@ -1,4 +1,4 @@
-// What is shown, all of it in the address: a link brings somebody else to the same view.
+// The state of the page. The address holds all of it, so a link opens the same view.
 
 import { RESIDUAL_STREAM, RUN, SITES } from "./run.js";
 /** @import { State, ViewKeys } from "./types.js" */
@@ -26,7 +26,7 @@ export const VIEW_KEYS = [{ colour: "colour", map: "map" }, { colour: "colour2",
 
 const current = { ...DEFAULTS };
 /**
- * What is shown now; only the functions of this module change it.
+ * The current state; only the functions of this module change it.
  * @type {Readonly<State>}
  */
 export const state = current;
@@ -35,7 +35,7 @@ export const state = current;
 const subscribers = [];
 
 /**
- * Call a function after each change of what is shown.
+ * Call a function after each change of the state.
  * @param {() => void} subscriber
  */
 export function subscribe(subscriber) {
@@ -43,7 +43,7 @@ export function subscribe(subscriber) {
 }
 
 /**
- * Change what is shown, and tell all subscribers.
+ * Change the state, and call all subscribers.
  * @param {Partial<Record<keyof State, string | number>>} changes
  */
 export function change(changes) {
@@ -53,14 +53,14 @@ export function change(changes) {
 }
 
 /**
- * Replace what cannot be shown. Subscribers are not told: one of them does this, before it draws.
+ * Correct values that cannot be shown. This calls no subscribers, because a subscriber itself makes the corrections before it draws.
  * @param {Partial<State>} corrections
  */
 export function correct(corrections) {
   Object.assign(current, corrections);
 }
 
-/** Take over what the address says, with the default for all that it does not say or says wrongly, and tell all subscribers. */
+/** Read the state from the address, with defaults for missing and invalid values, and call all subscribers. */
 export function readAddress() {
   const said = new URLSearchParams(location.hash.slice(1));
   const values = Object.entries(DEFAULTS).map(([key, usual]) => [key, valueSaid(said.get(key), usual)]);
@@ -83,7 +83,7 @@ function valueSaid(text, usual) {
   return Number.isInteger(number) && number >= 0 ? number : usual;
 }
 
-/** Write what is shown into the address. */
+/** Write the state into the address. */
 export function writeAddress() {
   const usual = new Map(Object.entries(DEFAULTS));
   const said = new URLSearchParams();
@@ -91,7 +91,7 @@ export function writeAddress() {
   history.replaceState(null, "", `#${said}`);
 }
 
-/** Return the names of the models side by side, one per view. */
+/** Return the names of the shown models, one per view. */
 export function shownModels() {
   return state.second ? [state.model, state.second] : [state.model];
 }

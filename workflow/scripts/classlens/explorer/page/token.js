@@ -1,4 +1,4 @@
-// One token: its largest classes, its path over blocks, its memories and what they write, and its ranks when something is cut or removed.
+// The panel of one token: its top classes, its path over blocks, its ranks under conditions, and its active memories with their classes.
 
 import { pathChart } from "./chart.js";
 import { fixed, fixedOr, h, messageOf, table } from "./dom.js";
@@ -11,7 +11,7 @@ import { change, state } from "./state.js";
 /** @import { ClassLogit, Line, Numbers, Shown, ViewKeys } from "./types.js" */
 
 export class TokenPanel {
-  /** What is shown, as a text that differs where memories differ. */
+  /** Key of the shown model, image, block and token, which determine the memories. */
   shownKey = "";
 
   /**
@@ -43,7 +43,7 @@ export class TokenPanel {
   }
 
   /**
-   * Make a table of the classes with the largest logits, and a sentence about the true one.
+   * Make a table of the classes with the largest logits, and a sentence about the true class.
    * @param {Shown} shown
    * @param {number} token
    */
@@ -65,7 +65,7 @@ export class TokenPanel {
   }
 
   /**
-   * Add the token's active memories with the classes that they write, once those are loaded.
+   * Load the classes that memories write, and add the token's active memories with their classes.
    * @param {Shown} shown
    * @param {number} token
    */
@@ -85,7 +85,7 @@ export class TokenPanel {
 }
 
 /**
- * Return what makes the style of a logit's bar, which begins at zero and goes to either side.
+ * Return a function that makes the style of a logit's bar. Bars begin at zero and extend to either side.
  * @param {number[]} logits
  * @returns {(logit: number) => string}
  */
@@ -96,7 +96,7 @@ function barStyle(logits) {
 }
 
 /**
- * Say rank, logit and identifiability of the true class.
+ * Return a sentence with the rank, logit and identifiability of the true class.
  * @param {Pick<Shown, "image" | "site" | "block">} shown
  * @param {number} token
  */
@@ -110,7 +110,7 @@ function trueClass({ image, site, block }, token) {
 }
 
 /**
- * Show the path of a token over blocks at every site, as lines and as numbers.
+ * Make the path of a token over blocks at every site, as a chart and as a table.
  * @param {Shown} shown
  * @param {number} token
  */
@@ -124,7 +124,7 @@ function path({ image, choice, block }, token) {
     h("h4", {}, `Path over blocks: ${measure.name}`),
     pathChart(lines, block, measure),
     h("p", { class: "key" }, ...keys, measure.chance === null ? null : h("span", { class: "key-chance" }, "chance")),
-    h("details", { class: "numbers" }, h("summary", {}, "Numbers of the path"), numbers(lines)),
+    h("details", { class: "numbers" }, h("summary", {}, "Path as a table"), numbers(lines)),
   ];
 }
 
@@ -151,7 +151,7 @@ function conditions(image, token) {
 }
 
 /**
- * Say what other models of a run may have, and this one has not: random twins have none of it.
+ * Make a sentence that lists the results that this model lacks. Random twins lack all of them.
  * @param {Model} model
  */
 function absent(model) {
@@ -165,7 +165,7 @@ function absent(model) {
 }
 
 /**
- * Make a table of a token's active memories in a layer of a block.
+ * Make a table of a token's active memories in one layer of a block.
  * @param {ImageNumbers} image
  * @param {{kind: string, layer: number, block: number, token: number}} place
  * @param {Numbers} written classes that each memory of the layer writes
@@ -184,7 +184,7 @@ function memoryTable(image, { kind, layer, block, token }, written) {
 }
 
 /**
- * List classes with the true one marked.
+ * List the names of classes, and mark the true class.
  * @param {number[]} classes
  * @param {ImageNumbers} image
  */

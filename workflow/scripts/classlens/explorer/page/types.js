@@ -1,23 +1,23 @@
-// The types of what modules hand to each other. For the type checker only: the page holds nothing of this file.
+// Types of the values that modules exchange. Only the type checker reads this file; the page does not contain it.
 
 /** @import { Model } from "./model.js" */
 /** @import { ImageNumbers } from "./numbers.js" */
 
 /**
- * What the page knows before it loads any file.
+ * The facts about a run that the page has before it loads any file.
  * @typedef {object} Run
- * @property {string} run its name
+ * @property {string} run name of the run
  * @property {NamedModel[]} models
  * @property {Warning[]} warnings
  * @property {Vocabulary} vocabulary
  */
 
-/** @typedef {{name: string, label: string, dataset: string}} NamedModel a model as the run names it */
+/** @typedef {{name: string, label: string, dataset: string}} NamedModel the names of a model in the run */
 
 /** @typedef {{about: string, message: string, model?: string | null, dataset?: string | null}} Warning */
 
 /**
- * What people read instead of the names in tables.
+ * Texts that the page shows instead of the names in tables.
  * @typedef {object} Vocabulary
  * @property {Record<string, string>} sites
  * @property {Record<string, string>} conditions
@@ -30,16 +30,16 @@
  * @typedef {object} ModelFacts
  * @property {string[]} classes names of classes
  * @property {[number, number]} grid rows and columns of patches
- * @property {number} prefix how many tokens come before the patches
+ * @property {number} prefix number of prefix tokens
  * @property {boolean} cls whether the first token is [CLS]
- * @property {number} depth how many blocks
+ * @property {number} depth number of blocks
  * @property {number} chance identifiability of a random guess
  * @property {string[]} sites
- * @property {string[]} layers kinds of layers whose memories are known
+ * @property {string[]} layers names of the layers with memories
  * @property {string[]} methods
  * @property {string[]} conditions
- * @property {boolean} active whether active memories are known
- * @property {boolean} photographs whether there are photographs
+ * @property {boolean} active whether the files contain active memories
+ * @property {boolean} photographs whether the explorer has the images as photographs
  * @property {ImageList} images
  */
 
@@ -59,12 +59,12 @@
 
 /** @typedef {{index: number, logit: number}} ClassLogit */
 
-/** @typedef {{method: string, index: number, values: number[]}} RelevanceMap `index` is that of the class */
+/** @typedef {{method: string, index: number, values: number[]}} RelevanceMap the map of a method for the class with an index */
 
 /** @typedef {{path: string, width: number, height: number}} Outline an SVG path in pixels, and the size of the image */
 
 /**
- * What is shown. Blocks are counted from 1 here, as everywhere where people see them.
+ * The state of the page. Blocks count from 1 here, as in all texts of the page.
  * @typedef {object} State
  * @property {string} model the first view's model
  * @property {number} image
@@ -72,42 +72,42 @@
  * @property {number} block
  * @property {number} token
  * @property {string} condition
- * @property {string} colour what colours the patches of the first view
- * @property {string} map whose relevance maps the first view shows
+ * @property {string} colour what the colours of the patches show in the first view
+ * @property {string} map for which class the first view shows relevance maps
  * @property {string} second the second view's model, `""` for none
  * @property {string} colour2
  * @property {string} map2
  * @property {number} threshold of relevance maps, percent of the largest value
- * @property {number} strength of colours over a photograph, percent
- * @property {number} labels whether patches carry names, 0 or 1
+ * @property {number} strength opacity of the colours over a photograph, percent
+ * @property {number} labels whether patches carry class names, 0 or 1
  * @property {number} outline whether the outline of the object is drawn, 0 or 1
  */
 
 /** @typedef {{colour: "colour" | "colour2", map: "map" | "map2"}} ViewKeys the keys of the state that belong to a view */
 
 /**
- * What one view shows. Blocks and tokens are counted from 0.
+ * What one view shows. Blocks and tokens count from 0.
  * @typedef {object} Shown
  * @property {ImageNumbers} image
- * @property {string} choice what colours the patches
+ * @property {string} choice what the colours of the patches show
  * @property {string} site
  * @property {number} block
  * @property {number} chosen the chosen token
  */
 
 /**
- * A number that tokens have.
+ * A quantity with one value per token.
  * @typedef {object} Measure
- * @property {(site: string, block: number, token: number) => number | null} value null where it is not known
+ * @property {(site: string, block: number, token: number) => number | null} value null if unknown
  * @property {string} name
- * @property {number | null} chance its chance level, which only identifiability has
+ * @property {number | null} chance its chance level; null except for identifiability
  */
 
 /** @typedef {[number, number]} Range the smallest and the largest value of a scale */
 
 /** @typedef {number[]} Colour red, green and blue from 0 to 255 */
 
-/** @typedef {[value: string, text: string]} Option an entry of a list of choices */
+/** @typedef {[value: string, text: string]} Option an entry of a select */
 
 /** @typedef {{group: string, items: Option[]}} OptionGroup */
 
@@ -117,6 +117,6 @@
 
 /** @typedef {[site: string, values: (number | null)[]]} Line the values of a site over all blocks */
 
-/** @typedef {{first: Model, images: ImageNumbers[], conditions: string[], sites: string[]}} Offer what there is to choose from */
+/** @typedef {{first: Model, images: ImageNumbers[], conditions: string[], sites: string[]}} Offer what the controls offer */
 
 export {};

@@ -1,4 +1,4 @@
-// One model's view of the image: what is asked, the patches, the chosen token, and the relevance maps.
+// One model's view of the image: the output, the patches, the chosen token, and the relevance maps.
 
 import { colourOption, colourOptions } from "./classes.js";
 import { fillSelect, fixed, h } from "./dom.js";
@@ -40,7 +40,7 @@ export class View {
   }
 
   /**
-   * Show a token that is pointed at, or the chosen one again.
+   * Show the token under the pointer, or the chosen token for null.
    * @param {number | null} token
    */
   look(token) {
@@ -48,7 +48,7 @@ export class View {
   }
 
   /**
-   * Choose a token of this model; the state holds the token of the first view that lies there.
+   * Choose a token of this model; the state stores the token of the first view at the same position.
    * @param {number} token
    */
   choose(token) {
@@ -79,7 +79,7 @@ export class View {
   }
 
   /**
-   * Return what this view shows. Conditions were measured in the last block of the residual stream only.
+   * Return what this view shows. Conditions are measured only in the residual stream after the last block.
    * @param {ImageNumbers} image
    * @param {Model} first
    * @returns {Shown}
@@ -96,7 +96,7 @@ export class View {
     };
   }
 
-  /** How many tokens have the true class first, in words. */
+  /** A sentence on the number of tokens at which the true class ranks first. */
   get summary() {
     const { shown } = this;
     if (!shown) return "";
@@ -107,12 +107,12 @@ export class View {
     const count = patches.filter((token) => isFirst(shown, token)).length;
     const name = `${model.label}, ${SITES[site]} of block ${block + 1}: ${model.classes[image.own]}`;
     const atCls = model.cls ? `, and ${isFirst(shown, 0) ? "" : "not "}at [CLS]` : "";
-    return `${name} is first at ${count} of ${patches.length} patches${atCls}.`;
+    return `${name} ranks first at ${count} of ${patches.length} patches${atCls}.`;
   }
 }
 
 /**
- * Say what the model's output is for an image.
+ * Return the text about the model's output for an image.
  * @param {ImageNumbers} image
  */
 function outputOf(image) {
