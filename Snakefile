@@ -42,7 +42,7 @@ include: "rules/explorer.smk"
 include: "rules/report.smk"
 
 
-untime_cached_rules()
+remove_benchmarks_of_cached_rules()
 
 
 rule all:

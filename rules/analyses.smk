@@ -17,7 +17,7 @@ rule identifiability:
         "../envs/classlens.yaml"
     threads: 1
     resources:
-        mem_mb=memory(4),
+        mem_mb=ram(4),
         runtime=60,
     params:
         **program("identifiability.py", plan.step(steps.ProtocolSetting)),
@@ -43,7 +43,7 @@ rule context:
         "../envs/classlens.yaml"
     threads: 1
     resources:
-        mem_mb=memory(4),
+        mem_mb=ram(4),
         runtime=60,
     params:
         **program("context.py", plan.step(steps.ProtocolSetting)),
@@ -70,7 +70,7 @@ rule building:
         "../envs/classlens.yaml"
     threads: 1
     resources:
-        mem_mb=memory(4),
+        mem_mb=ram(4),
         runtime=60,
     params:
         **program("building.py", plan.step(steps.ProtocolSetting)),

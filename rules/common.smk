@@ -23,19 +23,19 @@ SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 # Snakemake's records of earlier runs in this folder, and the workflow's own notes.
 STATE = Path(".snakemake")
 NOTES = STATE.absolute() / "classlens"
-MEMORY = NOTES / "fingerprints.json"
+FINGERPRINT_FILE = NOTES / "fingerprints.json"
 LOCK = sha256(Path(workflow.basedir) / "envs" / "workflow.lock")
 
 try:
     for path in config_files():
         load(path)  # Snakemake silently keeps the last of two equal keys
-    asked = resolve(config)
-    EXPECTED = of_run(Path(workflow.basedir) / "config" / "expected.yaml", asked.run)
-    results = f"results/{asked.run}"
-    run_folder.check(results, asked)
-    plan = Plan(asked, results, memory=MEMORY)
+    run_config = resolve(config)
+    EXPECTED = of_run(Path(workflow.basedir) / "config" / "expected.yaml", run_config.run)
+    results = f"results/{run_config.run}"
+    run_folder.check(results, run_config)
+    plan = Plan(run_config, results, memory=FINGERPRINT_FILE)
     if plan.published:
-        published.check_drawn(results, NOTES)
+        published.check_drawing(results, NOTES)
     elif is_main_process():
         run_record.restore(results, STATE)
 except InputError as error:
@@ -46,7 +46,7 @@ python = "" if jobs_have_environments() else f'PATH={shlex.quote(str(Path(sys.ex
 # Snakemake sets the number of threads for torch, NumPy and pyarrow's CPU pool. polars and pyarrow's I/O pool read variables of their own.
 pools = 'POLARS_MAX_THREADS="$OMP_NUM_THREADS" ARROW_IO_THREADS="$OMP_NUM_THREADS"'
 # The programs' folder is an environment variable, not a parameter, so that a moved checkout makes nothing stale. `code` has the hash.
-place = f"SCRIPTS={shlex.quote(str(SCRIPTS))} {FINGERPRINTS}={shlex.quote(str(MEMORY))}"
+place = f"SCRIPTS={shlex.quote(str(SCRIPTS))} {FINGERPRINTS}={shlex.quote(str(FINGERPRINT_FILE))}"
 # `exec` makes each program a child of Snakemake, so that the program can end when Snakemake ends (cli.STARTED_BY).
 shell.prefix(f"export {python}{pools} {place} CLASSLENS_STARTED_BY={os.getpid()}; exec ".replace("{", "{{").replace("}", "}}"))
 
@@ -88,50 +88,50 @@ def failures():
 def claim_results():
     """Lock this run's results folder until Snakemake ends."""
     try:
-        run_folder.claim(results, asked)
+        run_folder.claim(results, run_config)
         if plan.published:
-            published.note_drawn(results, NOTES)
+            published.record_drawing(results, NOTES)
         else:
-            run_record.begin(results)
+            run_record.discard(results)
     except InputError as error:
         raise WorkflowError(f"error: {error}")
 
 
 def gpu_jobs():
     """Return the number of jobs that may share this machine's GPUs, or 0 without a GPU. On a cluster, the profile requests GPUs."""
-    found = gpus.slots(asked.compute.device, asked.compute.jobs_per_gpu) if runs_here() else 0
-    return found and offer("gpu", found)
+    found = gpus.slots(run_config.compute.device, run_config.compute.jobs_per_gpu) if runs_here() else 0
+    return found and limit_resource("gpu", found)
 
 
 GPU_JOBS = gpu_jobs()
 
 # Resources of rules that run a model, in addition to RAM and run time.
-ON_DEVICE = {**{name: value for name, value in asked.compute if name != "precision"}, **({"gpu": 1} if GPU_JOBS else {})}
+ON_DEVICE = {**{name: value for name, value in run_config.compute if name != "precision"}, **({"gpu": 1} if GPU_JOBS else {})}
 
 
-def at_once(jobs, usual=None):
+def parallel_jobs(jobs, usual=None):
     """Return how many of the given number of model jobs run at once: GPUs set the limit, or `usual` without a GPU."""
     return min(jobs, GPU_JOBS or usual or jobs)
 
 
-def shared(jobs):
+def threads_for(jobs):
     """Return the threads per job if this number of jobs shares all cores."""
     return max(1, all_cores() // max(1, jobs))
 
 
-def paired(jobs):
+def model_threads(jobs):
     """Return the threads per model job, at most 8. Two jobs at a time keep all cores busy while one of them loads libraries or writes."""
-    return min(8, shared(at_once(jobs, 2)))
+    return min(8, threads_for(parallel_jobs(jobs, 2)))
 
 
-def memory(gigabytes):
+def ram(gigabytes):
     """Return a resource function for `mem_mb` that requests more RAM at each retry."""
     return lambda wildcards, attempt: 1024 * gigabytes * attempt
 
 
-def kept(path):
+def temp_unless_kept(path):
     """Return an output path, marked as temporary unless the config keeps hidden states."""
-    return path if asked.hidden_states.keep else temp(path)
+    return path if run_config.hidden_states.keep else temp(path)
 
 
 include: "programs.smk"

@@ -16,7 +16,7 @@ rule shapes:
         "../envs/classlens.yaml"
     threads: 4
     resources:
-        mem_mb=memory(1),
+        mem_mb=ram(1),
         runtime=30,
     params:
         **program("shapes.py", lambda wildcards: of_dataset(wildcards).shapes_step()),
@@ -40,7 +40,7 @@ rule cifar:
         "../envs/classlens.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2),
+        mem_mb=ram(2),
         runtime=60,
     params:
         **program(
@@ -69,7 +69,7 @@ rule manifest:
         "../envs/classlens.yaml"
     threads: 4
     resources:
-        mem_mb=memory(2),
+        mem_mb=ram(2),
         runtime=120,
     params:
         **program(
@@ -98,7 +98,7 @@ rule classes:
         "../envs/classlens.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2),
+        mem_mb=ram(2),
         runtime=10,
     params:
         **program(

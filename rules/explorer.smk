@@ -25,14 +25,14 @@ rule explorer_model:
         model=one_of(plan.explored),
     conda:
         "../envs/classlens.yaml"
-    threads: shared(len(plan.explored))
+    threads: threads_for(len(plan.explored))
     resources:
-        mem_mb=memory(4),
+        mem_mb=ram(4),
         runtime=240,
     params:
         **program(
             "explorer_model.py",
-            lambda wildcards: plan.step(steps.ExploredStep, name=wildcards.model),
+            lambda wildcards: plan.step(steps.ExplorerModelStep, name=wildcards.model),
             places=lambda wildcards: {"root": "" if plan.published else plan.datasets[plan.models[wildcards.model].dataset].root},
         ),
     message:
@@ -56,7 +56,7 @@ rule explorer:
         "../envs/classlens.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1),
+        mem_mb=ram(1),
         runtime=10,
     params:
         **program("explorer.py", plan.explorer_step()),

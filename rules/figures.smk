@@ -18,7 +18,7 @@ for figure in FIGURES:
             "../envs/classlens.yaml"
         threads: 1
         resources:
-            mem_mb=memory(2),
+            mem_mb=ram(2),
             runtime=30,
         params:
             **program(
@@ -26,7 +26,7 @@ for figure in FIGURES:
                 step_of(figure, plan.figure_step),
                 name=figure.name,
                 modules=[f"classlens.figures.{figure.name}"],
-                places=lambda wildcards: {"style": asked.figures.style},
+                places=lambda wildcards: {"style": run_config.figures.style},
                 drawn_as=[plan.style_hash(), *plan.formats],
             ),
         message:

@@ -9,7 +9,7 @@ rule extract:
         weights="<results>/models/{model}/model.safetensors",
         card="<results>/models/{model}/model.json",
     output:
-        states=kept("<results>/hidden_states/{model}/{dataset}/{split}/{shard}.parquet"),
+        states=temp_unless_kept("<results>/hidden_states/{model}/{dataset}/{split}/{shard}.parquet"),
         predictions="<results>/predictions/{model}/{dataset}/{split}/{shard}.parquet",
     log:
         "<logs>/extract/{model}/{dataset}/{split}/{shard}.log",
@@ -18,15 +18,15 @@ rule extract:
     cache: shares_results()
     conda:
         "../envs/classlens.yaml"
-    threads: paired(SHARDS)
+    threads: model_threads(SHARDS)
     resources:
         **ON_DEVICE,
-        mem_mb=memory(8),
+        mem_mb=ram(8),
         runtime=240,
     params:
         **program(
             "extract.py",
-            lambda wildcards: plan.step(steps.ExtractionStep, asked.hidden_states, shard=wildcards.shard),
+            lambda wildcards: plan.step(steps.ExtractionStep, run_config.hidden_states, shard=wildcards.shard),
             places=root,
         ),
     message:
@@ -38,7 +38,7 @@ rule extract:
 use rule extract as extract_with_memory_keys with:
     """Hidden states, predictions and the active memories of each token of a shard"""
     output:
-        states=kept("<results>/hidden_states/{model}/{dataset}/{split}/{shard}.parquet"),
+        states=temp_unless_kept("<results>/hidden_states/{model}/{dataset}/{split}/{shard}.parquet"),
         predictions="<results>/predictions/{model}/{dataset}/{split}/{shard}.parquet",
         memory_keys="<results>/memory_keys/{model}/{dataset}/{split}/{shard}.parquet",
     wildcard_constraints:
@@ -60,7 +60,7 @@ rule predictions:
         "../envs/classlens.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1),
+        mem_mb=ram(1),
         runtime=10,
     params:
         **program("predictions.py", plan.step(steps.ProtocolSetting)),

@@ -126,7 +126,7 @@ def archive(wildcards):
 
 def hub():
     """Return the hub's cache folder, and whether the program must stay offline."""
-    return {"cache": asked.hub.cache, "offline": "true" if asked.hub.offline else ""}
+    return {"cache": run_config.hub.cache, "offline": "true" if run_config.hub.offline else ""}
 
 
 def benchmarks_of_run(wildcards):

@@ -25,7 +25,7 @@ rule memories:
         "../envs/classlens.yaml"
     threads: 1
     resources:
-        mem_mb=memory(6),
+        mem_mb=ram(6),
         runtime=120,
     params:
         **program("memories.py", plan.step(steps.ProtocolSetting)),

@@ -18,7 +18,7 @@ rule model:
         "../envs/classlens.yaml"
     threads: 1
     resources:
-        mem_mb=memory(4),
+        mem_mb=ram(4),
         runtime=60,
     params:
         **program(
@@ -48,10 +48,10 @@ rule train:
         model=one_of(plan.trained()),
     conda:
         "../envs/classlens.yaml"
-    threads: shared(at_once(len(plan.trained())))
+    threads: threads_for(parallel_jobs(len(plan.trained())))
     resources:
         **ON_DEVICE,
-        mem_mb=memory(6),
+        mem_mb=ram(6),
         runtime=720,
     params:
         **program(

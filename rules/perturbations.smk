@@ -18,10 +18,10 @@ rule perturbations:
     cache: shares_results()
     conda:
         "../envs/classlens.yaml"
-    threads: paired(len(set(plan.models_with("attention")) | set(plan.models_with("tokens"))))
+    threads: model_threads(len(set(plan.models_with("attention")) | set(plan.models_with("tokens"))))
     resources:
         **ON_DEVICE,
-        mem_mb=memory(8),
+        mem_mb=ram(8),
         runtime=240,
     params:
         **program("perturb.py", lambda wildcards: plan.perturbation_step(wildcards.model), places=root),

@@ -19,9 +19,9 @@ rule probes:
     cache: shares_results()
     conda:
         "../envs/classlens.yaml"
-    threads: paired(len(plan.models_with("probes")))
+    threads: model_threads(len(plan.models_with("probes")))
     resources:
-        mem_mb=memory(8),
+        mem_mb=ram(8),
         runtime=240,
     params:
         **program("probe.py", lambda wildcards: plan.probe_step(wildcards.dataset)),

@@ -19,13 +19,13 @@ rule project:
     cache: shares_results()
     conda:
         "../envs/classlens.yaml"
-    threads: paired(SHARDS)
+    threads: model_threads(SHARDS)
     resources:
         **ON_DEVICE,
-        mem_mb=memory(8),
+        mem_mb=ram(8),
         runtime=240,
     params:
-        **program("project.py", lambda wildcards: plan.step(steps.ProjectionStep, asked.projection, shard=wildcards.shard)),
+        **program("project.py", lambda wildcards: plan.step(steps.ProjectionStep, run_config.projection, shard=wildcards.shard)),
     message:
         "Projecting hidden states of {wildcards.model} on {wildcards.dataset}, {wildcards.split}, shard {wildcards.shard}"
     shell:
@@ -47,7 +47,7 @@ rule tokens:
         "../envs/classlens.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2),
+        mem_mb=ram(2),
         runtime=60,
     params:
         **program("tokens.py", plan.step(steps.ProtocolSetting), places=root),

@@ -19,13 +19,13 @@ rule relevance:
     cache: shares_results()
     conda:
         "../envs/classlens.yaml"
-    threads: paired(len(plan.models_with("relevance")))
+    threads: model_threads(len(plan.models_with("relevance")))
     resources:
         **ON_DEVICE,
-        mem_mb=memory(8),
+        mem_mb=ram(8),
         runtime=240,
     params:
-        **program("relevance.py", plan.step(steps.RelevanceStep, asked.relevance), places=root),
+        **program("relevance.py", plan.step(steps.RelevanceStep, run_config.relevance), places=root),
     message:
         "Making relevance maps of {wildcards.model} on {wildcards.dataset}"
     shell:
@@ -48,13 +48,13 @@ rule deletion:
     cache: shares_results()
     conda:
         "../envs/classlens.yaml"
-    threads: paired(len(plan.models_with("deletion")))
+    threads: model_threads(len(plan.models_with("deletion")))
     resources:
         **ON_DEVICE,
-        mem_mb=memory(8),
+        mem_mb=ram(8),
         runtime=1440,
     params:
-        **program("deletion.py", plan.step(steps.DeletionStep, asked.deletion), places=root),
+        **program("deletion.py", plan.step(steps.DeletionStep, run_config.deletion), places=root),
     message:
         "Removing tokens of {wildcards.model} on {wildcards.dataset} in order of relevance"
     shell:
@@ -76,7 +76,7 @@ rule deletion_curves:
         "../envs/classlens.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2),
+        mem_mb=ram(2),
         runtime=30,
     params:
         **program("deletion_curves.py", plan.step(steps.StatisticsStep)),
@@ -102,7 +102,7 @@ rule segmentation:
         "../envs/classlens.yaml"
     threads: 1
     resources:
-        mem_mb=memory(4),
+        mem_mb=ram(4),
         runtime=120,
     params:
         **program("segmentation.py", plan.step(steps.ProtocolSetting), places=root),

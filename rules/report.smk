@@ -38,7 +38,7 @@ rule report_pages:
         "../envs/classlens.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2),
+        mem_mb=ram(2),
         runtime=30,
     params:
         **program("report_pages.py", plan.report_step(REPORTED, WITHOUT_MASKS, CODE, LOCK), places=benchmarks_of_run),
@@ -50,7 +50,7 @@ rule report_pages:
 
 onsuccess:
     if not plan.published:
-        run_record.keep(results, STATE)
+        run_record.save(results, STATE)
     made = {
         kind: [name for names in items.values() for name in names]
         for kind, items in (("figures", plan.figures()), ("tables", plan.tables()))
@@ -69,7 +69,7 @@ onsuccess:
 
 onerror:
     if not plan.published:
-        run_record.keep(results, STATE)
+        run_record.save(results, STATE)
     print("The run has stopped. Above, `Error in rule` names each failed job and its log. The same command continues the run.")
     for reason in failures():
         print(f"What went wrong: {reason}")

@@ -31,7 +31,7 @@ def all_cores():
     return workflow.global_resources["_cores"].value or 1
 
 
-def offer(resource, count):
+def limit_resource(resource, count):
     """Limit a resource on this machine to `count`, unless the profile sets another limit. Return the limit."""
     if resource not in workflow.global_resources:
         workflow.register_resource(resource, count)  # without a total, Snakemake assumes an unlimited resource
@@ -43,7 +43,7 @@ def runs_here():
     return workflow.local_exec
 
 
-def untime_cached_rules():
+def remove_benchmarks_of_cached_rules():
     """Remove the benchmarks of rules with cached results, because Snakemake caches no rule that has a benchmark."""
     for item in workflow.rules:
         if item.cache and item.cache.output:

@@ -22,7 +22,7 @@ for table in TABLES:
             "../envs/classlens.yaml"
         threads: 1
         resources:
-            mem_mb=memory(2),
+            mem_mb=ram(2),
             runtime=30,
         params:
             **program("table.py", step_of(table, plan.table_step), name=table.name, modules=[f"classlens.tables.{table.name}"]),
@@ -46,7 +46,7 @@ rule reproduction:
         "../envs/classlens.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1),
+        mem_mb=ram(1),
         runtime=10,
     params:
         **program("reproduction.py", steps.ReproductionStep(expected=EXPECTED)),
@@ -77,7 +77,7 @@ rule sanity:
         "../envs/classlens.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2),
+        mem_mb=ram(2),
         runtime=30,
     params:
         **program("sanity.py", plan.sanity_step(ANSWERING)),

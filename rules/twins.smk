@@ -46,10 +46,10 @@ for model, twins in plan.measured_together.items():
             f"<benchmarks>/twins/{model}.tsv"
         conda:
             "../envs/classlens.yaml"
-        threads: paired(len(plan.measured_together))
+        threads: model_threads(len(plan.measured_together))
         resources:
             **ON_DEVICE,
-            mem_mb=memory(8 + len(twins)),
+            mem_mb=ram(8 + len(twins)),
             runtime=480,
         params:
             **program("twins.py", plan.twins_step(model), places=places_of_twins(model), content=plan.hashes_of_model(twins[0])),

@@ -18,7 +18,7 @@ from planned_jobs import planned_jobs
 from classlens.archive import publication
 from classlens.archive.adoption import adopt
 from classlens.config import published, settings
-from classlens.config.paths import literal
+from classlens.config.paths import escaped
 from classlens.config.plan import Plan
 from classlens.config.reading import resolve, sections_of
 from classlens.errors import InputError
@@ -282,7 +282,7 @@ def test_folders_with_any_name_travel_by_that_name(tmp_path: Path, name: str) ->
     for split in ("validation", "test"):
         (root / split / "a").mkdir(parents=True)
         (root / split / "a" / "1.png").touch()
-    data = {"kind": "imagefolder", "root": literal(str(root)), "images_per_class": None, "probe_images_per_class": None}
+    data = {"kind": "imagefolder", "root": escaped(str(root)), "images_per_class": None, "probe_images_per_class": None}
     archive = archives.publish(tmp_path / "published", datasets={"d": data})
     folder = adopted(archive, tmp_path / "results")
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
@@ -334,14 +334,14 @@ def test_a_damaged_folder_of_adopted_results(archive: Path, tmp_path: Path, what
 
 def test_pages_in_adopted_results_are_drawn_here(archive: Path, tmp_path: Path) -> None:
     folder, notes = adopted(archive, tmp_path / "results"), tmp_path / "notes"
-    published.check_drawn(str(folder), notes)  # there are none yet
+    published.check_drawing(str(folder), notes)  # there are none yet
     (folder / "explorer").mkdir()
     with pytest.raises(InputError, match=r"its pages and figures were not drawn here: remove .*/small/explorer, and run again"):
-        published.check_drawn(str(folder), notes)
-    published.note_drawn(str(folder), notes)
-    published.check_drawn(str(folder), notes)
+        published.check_drawing(str(folder), notes)
+    published.record_drawing(str(folder), notes)
+    published.check_drawing(str(folder), notes)
     folder.rename(tmp_path / "mine")
     prepared = adopted(archive, tmp_path / "results")
     (prepared / "report").mkdir()
     with pytest.raises(InputError, match=r"remove .*/small/report"):  # another folder in the place of the first
-        published.check_drawn(str(prepared), notes)
+        published.check_drawing(str(prepared), notes)

@@ -8,7 +8,7 @@ import pytest
 from conftest import Run, small_config
 
 from classlens.config.files import check_plain, load
-from classlens.config.paths import expanded, literal
+from classlens.config.paths import escaped, expanded
 from classlens.config.plan import Plan
 from classlens.config.reading import resolve
 from classlens.data.layouts import shard_names
@@ -141,7 +141,7 @@ def test_paths_begin_at_home_and_hold_variables(monkeypatch: pytest.MonkeyPatch,
     }.items():
         assert expanded(path) == wanted
     for path in ("~/x", "$HOME", "a$$b", "$$", "plain", "é b"):
-        assert expanded(literal(path)).removeprefix("./") == path
+        assert expanded(escaped(path)).removeprefix("./") == path
     model = {"arch": "x", "weights": "~/w.pt", "class_embedding": "$DATA/e.safetensors"}
     config = small_config(
         datasets={"d": {"kind": "imagefolder", "root": "~/images", "masks": "$DATA/masks", "classes": "${DATA}/c.txt"}},

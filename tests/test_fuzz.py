@@ -469,7 +469,7 @@ def test_checkpoints(pytestconfig: pytest.Config, tmp_path: Path, note_fault: Ca
         try:
             checkpoint = checkpoints.read(path)
             checkpoints.load(MODEL, checkpoint.weights, str(path), prefix, ["optimizer*"])
-            labels.arrange(MODEL, labels.of_model(Architecture("x"), checkpoint, False), CLASSES, order, "m")
+            labels.reorder_head(MODEL, labels.of_model(Architecture("x"), checkpoint, False), CLASSES, order, "m")
         except InputError as error:
             one_line(error)
             return

@@ -115,7 +115,7 @@ def memory_flags(golden: Run) -> dict[str, dict[str, np.ndarray]]:
 
 def flags_of(results: Path, model: str) -> dict[str, np.ndarray]:
     vit, card = load_model(results / "models" / model)
-    layers, parts = agreement.of_model(vit), []
+    layers, parts = agreement.layer_memories(vit), []
     classes = pl.read_parquet(results / f"predictions/{model}/golden/validation.parquet")["class_index"].to_numpy()
     for shard in sorted((results / f"memory_keys/{model}/golden/validation").glob("*.parquet")):
         _, active = memory_table.read(shard, card)

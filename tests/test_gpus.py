@@ -127,7 +127,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return chosen
 
 
-taken = partial(Compute.taken, batch_size="auto", workers="auto", precision="float32", jobs_per_gpu=1, threads=1)
+taken = partial(Compute.from_settings, batch_size="auto", workers="auto", precision="float32", jobs_per_gpu=1, threads=1)
 
 
 @pytest.mark.parametrize(("device", "index"), [("auto", 0), ("cuda", 0), ("cuda:1", 1), ("cuda:0", 0)])

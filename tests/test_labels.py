@@ -70,7 +70,7 @@ def test_rows_of_every_head_are_put_in_the_data_sets_order(arch: str, caplog: py
     model, images = build(arch), torch.randn(2, 3, 32, 32)
     before = model(images).detach()
     with caplog.at_level(logging.INFO, "classlens"):
-        said = labels.arrange(model, found({"classes": THEIRS}), CLASSES, UNSETTLED, "m")
+        said = labels.reorder_head(model, found({"classes": THEIRS}), CLASSES, UNSETTLED, "m")
     assert said == "put in the data set's order, by `classes` of f.pt"
     assert "put in the data set's order, by `classes` of f.pt" in caplog.text
     torch.testing.assert_close(model(images), before[:, ROWS])
@@ -79,7 +79,7 @@ def test_rows_of_every_head_are_put_in_the_data_sets_order(arch: str, caplog: py
 def test_rows_in_order_stay_as_they_are() -> None:
     model = build()
     before = model.head.weight.clone()
-    assert labels.arrange(model, found({"classes": [name for _, name in CLASSES]}), CLASSES, NATURAL, "m") is not None
+    assert labels.reorder_head(model, found({"classes": [name for _, name in CLASSES]}), CLASSES, NATURAL, "m") is not None
     assert torch.equal(model.head.weight, before)
 
 
@@ -108,7 +108,7 @@ def test_a_row_is_one_class() -> None:
 def test_labels_that_contradict_or_name_some_are_refused(facts: dict[str, Any], message: str) -> None:
     model = build()
     with pytest.raises(InputError, match=message) as caught:
-        labels.arrange(model, found(facts), CLASSES, NATURAL, "m")
+        labels.reorder_head(model, found(facts), CLASSES, NATURAL, "m")
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -126,18 +126,18 @@ def test_weights_without_names_need_an_order_that_is_settled(facts: dict[str, An
     model = build()
     before = model.head.weight.clone()
     with pytest.raises(InputError, match="class 2 is 2 for timm and 10 for torchvision: set the data set's `class_order`"):
-        labels.arrange(model, found(facts), CLASSES, UNSETTLED, "m")
+        labels.reorder_head(model, found(facts), CLASSES, UNSETTLED, "m")
     for order in (NATURAL, ClassOrder("timm", (2, "2", "10")), ClassOrder("list")):
-        assert labels.arrange(model, found(facts), CLASSES, order, "m") is None
+        assert labels.reorder_head(model, found(facts), CLASSES, order, "m") is None
     assert torch.equal(model.head.weight, before)
 
 
 def test_an_order_that_people_gave_goes_before_labels_that_name_some(caplog: pytest.LogCaptureFixture) -> None:
     given = ClassOrder("list")
-    assert labels.arrange(build(), found({"classes": ["ant", "w", "x", "y"]}), CLASSES, given, "m") is None
+    assert labels.reorder_head(build(), found({"classes": ["ant", "w", "x", "y"]}), CLASSES, given, "m") is None
     assert "names only 1 of the data set's 4 classes: using the data set's order" in caplog.text
     with pytest.raises(InputError, match="names no row for 3"):
-        labels.arrange(build(), found({"classes": ["w", "ant", "x", "y"]}), CLASSES, given, "m")
+        labels.reorder_head(build(), found({"classes": ["w", "ant", "x", "y"]}), CLASSES, given, "m")
 
 
 def test_what_a_manifest_says_of_its_order() -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from conftest import REPOSITORY
 
-from classlens.compute import free_memory, out_of_memory
+from classlens.compute import free_ram, out_of_memory
 from classlens.compute.device import Compute
 from classlens.config.settings import TrainingSettings
 from classlens.config.steps import RunSettings, TrainingStep
@@ -33,8 +33,8 @@ VERSIONS = {
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The root of a machine with 1000 MiB free, on which this process has 100."""
-    monkeypatch.setattr(free_memory, "ROOT", tmp_path)
-    monkeypatch.setattr(free_memory, "_resident", lambda: 100 * MB)
+    monkeypatch.setattr(free_ram, "ROOT", tmp_path)
+    monkeypatch.setattr(free_ram, "_resident", lambda: 100 * MB)
     (tmp_path / "proc" / "self").mkdir(parents=True)
     (tmp_path / "proc" / "meminfo").write_text(f"MemTotal: {9000 * 1024} kB\nMemAvailable:   {1000 * 1024} kB\nHugePages_Total: 0\n")
     return tmp_path
@@ -52,37 +52,37 @@ def limit(machine: Path, version: str, path: str, limit: str, used: int, droppab
 
 
 def test_free_memory_of_a_machine_and_of_a_job(machine: Path) -> None:
-    assert free_memory.free() == 1000 * MB
-    assert free_memory.free(job_mb=700) == 600 * MB
-    assert free_memory.free(job_mb=50) == 0
+    assert free_ram.free_bytes() == 1000 * MB
+    assert free_ram.free_bytes(job_mb=700) == 600 * MB
+    assert free_ram.free_bytes(job_mb=50) == 0
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_control_groups_limit_it(machine: Path, version: str) -> None:
     limit(machine, version, "user/job", str(800 * MB), 500 * MB, 50 * MB)
-    assert free_memory.free() == 350 * MB
+    assert free_ram.free_bytes() == 350 * MB
     limit(machine, version, "user", str(600 * MB), 500 * MB, 100 * MB)
-    assert free_memory.free() == 200 * MB
+    assert free_ram.free_bytes() == 200 * MB
 
 
 def test_a_group_without_a_limit_and_one_that_is_not_shown(machine: Path) -> None:
     limit(machine, "unified", "user/job", "max", 500 * MB, 50 * MB)
-    assert free_memory.free() == 1000 * MB
+    assert free_ram.free_bytes() == 1000 * MB
     (machine / "proc" / "self" / "cgroup").write_text("0::/elsewhere\n")
     limit_of_all = machine / "sys" / "fs" / "cgroup"
     (limit_of_all / "memory.max").write_text(str(300 * MB))
     (limit_of_all / "memory.current").write_text("0")
     (limit_of_all / "memory.stat").write_text("inactive_file 0\n")
-    assert free_memory.free() == 300 * MB
+    assert free_ram.free_bytes() == 300 * MB
 
 
 def test_a_machine_that_does_not_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(free_memory, "ROOT", tmp_path)
-    assert free_memory.free() > 2**40
+    monkeypatch.setattr(free_ram, "ROOT", tmp_path)
+    assert free_ram.free_bytes() > 2**40
 
 
 def freeing(monkeypatch: pytest.MonkeyPatch, megabytes: int) -> None:
-    monkeypatch.setattr(free_memory, "free", lambda job_mb=None: megabytes * MB)
+    monkeypatch.setattr(free_ram, "free_bytes", lambda job_mb=None: megabytes * MB)
 
 
 VIT_B32 = 36 * 50 * 768 * 2  # hidden states of an image
@@ -120,7 +120,7 @@ def test_batches_on_a_gpu_fit_both_memories(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(("free", "workers"), [(20000, 8), (2000, 3), (10, 1)])
 def test_workers_fit_threads_and_memory(monkeypatch: pytest.MonkeyPatch, free: int, workers: int) -> None:
     freeing(monkeypatch, free)
-    taken = partial(Compute.taken, device="cpu", jobs_per_gpu=1, batch_size="auto", precision="float32", threads=8)
+    taken = partial(Compute.from_settings, device="cpu", jobs_per_gpu=1, batch_size="auto", precision="float32", threads=8)
     assert taken(workers="auto").workers == workers
     assert taken(workers=5).workers == 5
 
@@ -141,7 +141,7 @@ def test_batches_are_halved_and_stay_small_and_nothing_is_lost(caplog: pytest.Lo
     attempts: list[list[int]] = []
     written: list[int] = []
     with caplog.at_level(logging.INFO):
-        out_of_memory.each([list(range(7)), list(range(7, 14)), [14]], failing_above(2, attempts), written.extend)
+        out_of_memory.process_batches([list(range(7)), list(range(7, 14)), [14]], failing_above(2, attempts), written.extend)
     assert written == [10 * item for item in range(15)]
     assert [len(part) for part in attempts] == [7, 4, 2, 2, 2, 1, 2, 2, 2, 1, 1]
     assert [record.getMessage().split(": ")[1] for record in caplog.records] == ["continuing with 4", "continuing with 2"]
@@ -150,16 +150,16 @@ def test_batches_are_halved_and_stay_small_and_nothing_is_lost(caplog: pytest.Lo
 def test_work_is_done_once_where_memory_suffices() -> None:
     attempts: list[list[int]] = []
     written: list[list[int]] = []
-    out_of_memory.each([[1, 2, 3], [4]], failing_above(3, attempts), written.append)
+    out_of_memory.process_batches([[1, 2, 3], [4]], failing_above(3, attempts), written.append)
     assert attempts == [[1, 2, 3], [4]]
     assert written == [[10, 20, 30], [40]]
-    out_of_memory.each([[1, 2, 3]], failing_above(3, attempts), written.append, most=2)
+    out_of_memory.process_batches([[1, 2, 3]], failing_above(3, attempts), written.append, most=2)
     assert attempts[2:] == [[1, 2], [3]]
 
 
 def test_one_image_that_does_not_fit_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(InputError, match=r"VRAM is too small: set `compute\.device` to cpu"):
-        out_of_memory.each([[1, 2]], failing_above(0, []), print)
+        out_of_memory.process_batches([[1, 2]], failing_above(0, []), print)
 
 
 class Large(torch.nn.Module):

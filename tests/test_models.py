@@ -185,7 +185,7 @@ def test_a_head_of_zeros_is_accepted_and_said(tmp_path: Path, caplog: pytest.Log
     assert "all classes have the same logit, so ranks mean nothing" in caplog.text
 
 
-FOREIGN = {
+FOREIGN_NAMES = {
     "vit.encoder.layer.0.attention.attention.query.weight": "Hugging Face transformers",
     "vision_model.encoder.layers.0.self_attn.q_proj.weight": "Hugging Face transformers",
     "layer.0.attention.q_proj.weight": "Hugging Face transformers",
@@ -194,12 +194,12 @@ FOREIGN = {
 }
 
 
-@pytest.mark.parametrize("key", FOREIGN)
+@pytest.mark.parametrize("key", FOREIGN_NAMES)
 def test_names_of_other_libraries_are_known(tmp_path: Path, key: str, note_fault: Callable[..., None]) -> None:
     save_file({key: torch.zeros(2, 2), "classifier.weight": torch.zeros(7, 2)}, tmp_path / "m.safetensors")
-    with pytest.raises(InputError, match=f"these are the names of {FOREIGN[key]}: give timm's version of the model") as caught:
+    with pytest.raises(InputError, match=f"these are the names of {FOREIGN_NAMES[key]}: give timm's version of the model") as caught:
         load(tmp_path / "m.safetensors")
-    note_fault(f"a checkpoint of {FOREIGN[key]}", str(caught.value))
+    note_fault(f"a checkpoint of {FOREIGN_NAMES[key]}", str(caught.value))
 
 
 def test_the_foreign_names_are_not_timms(state: dict[str, torch.Tensor]) -> None:

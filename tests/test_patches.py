@@ -19,7 +19,7 @@ def axes() -> Axes:
 def test_relevance_has_the_hue_of_its_sign_and_the_opacity_of_its_size(axes: Axes) -> None:
     patches.relevance(axes, PIXELS, VALUES)
     colours = axes.images[1].get_array()
-    np.testing.assert_allclose(colours[..., 3], patches.STRONGEST * np.abs(VALUES) / 4)
+    np.testing.assert_allclose(colours[..., 3], patches.MAX_OPACITY * np.abs(VALUES) / 4)
     red, blue = colours[..., 0], colours[..., 2]
     assert ((red > blue) == (VALUES > 0))[VALUES != 0].all()
 

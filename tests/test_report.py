@@ -259,7 +259,7 @@ def test_an_interval_goes_behind_what_it_is_of() -> None:
     frame = pl.DataFrame(
         {"x": [1.23456, 2.0], "x_low": [1.0, None], "x_high": [2.0, None], "y": [0.5, 0.25], "low": [0.0, 0.1], "n": [3, 4]}
     )
-    assert pages.compact(frame).to_dict(as_series=False) == {
+    assert pages.merge_intervals(frame).to_dict(as_series=False) == {
         "x": ["1.235 [1,\N{NO-BREAK SPACE}2]", "2"],
         "y": [0.5, 0.25],
         "low": [0.0, 0.1],

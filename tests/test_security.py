@@ -30,7 +30,7 @@ from snakemake.sourcecache import LocalSourceFile
 
 import cli
 from classlens.config import reading as configs
-from classlens.config.paths import literal
+from classlens.config.paths import escaped
 from classlens.config.steps import RunSettings
 from classlens.errors import InputError
 from classlens.explorer import page
@@ -237,7 +237,7 @@ def user_files(home: Path, name: str) -> None:
 
 def harmful_config(name: str) -> dict[str, Any]:
     """A full config in which every leaf that may hold a name does."""
-    config = full_config(literal(name))
+    config = full_config(escaped(name))
     model = config["models"]["m"]
     model |= {"label": name, "key_prefix": name, "ignore_keys": [name], "kwargs": {**model["kwargs"], "key": name, name: [name]}}
     config["projection"] = {"classes": [name]}
@@ -326,8 +326,8 @@ def test_a_run_with_harmful_names_everywhere(tmp_path: Path) -> None:
 @pytest.mark.parametrize("label", ["/* scripts */", "/* facts */ /* style */", "</script><script>alert(1)</script>", r"\g<0> \1 \\"])
 def test_a_label_cannot_change_the_page_of_the_explorer(label: str) -> None:
     model = {"name": "m", "label": label, "dataset": "d", "twin_of": None}
-    text = page.complete({"run": "r", "protocol": "corrected", "models": [model]})
-    harmless = page.complete({"run": "r", "protocol": "corrected", "models": [{**model, "label": "label"}]})
+    text = page.page_html({"run": "r", "protocol": "corrected", "models": [model]})
+    harmless = page.page_html({"run": "r", "protocol": "corrected", "models": [{**model, "label": "label"}]})
     written = json.dumps(label).replace("<", "\\u003c")
     assert text == harmless.replace('"label":"label"', f'"label":{written}')
     assert text.count("</script>") == 2
@@ -367,10 +367,10 @@ def test_tables_of_others_are_escaped_in_their_pages(title: str) -> None:
 
 def test_templates_escape_what_they_are_given_and_know_every_name() -> None:
     assert (
-        templates.filled("{{ text }} {{ made }}\n", text='<b a="b">\'&', made=Markup("<b>")) == "&lt;b a=&quot;b&quot;&gt;&#x27;&amp; <b>\n"
+        templates.render("{{ text }} {{ made }}\n", text='<b a="b">\'&', made=Markup("<b>")) == "&lt;b a=&quot;b&quot;&gt;&#x27;&amp; <b>\n"
     )
     with pytest.raises(jinja2.UndefinedError):
-        templates.filled("{{ text }}")
+        templates.render("{{ text }}")
 
 
 def test_errors_move_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:

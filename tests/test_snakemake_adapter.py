@@ -52,11 +52,11 @@ for name in ("a", "b"):
 
 
 describe("made_a", "the first")
-untime_cached_rules()
+remove_benchmarks_of_cached_rules()
 facts["described"] = description("made_a")
 facts["timed"] = [rule.name for rule in workflow.rules if rule.benchmark]
-facts["offered"] = offer("gpu", 3)
-facts["offered again"] = offer("gpu", 5)
+facts["offered"] = limit_resource("gpu", 3)
+facts["offered again"] = limit_resource("gpu", 5)
 if is_main_process():
     Path("facts.json").write_text(json.dumps(facts))
 

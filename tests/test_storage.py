@@ -270,7 +270,7 @@ def test_every_script_imports_what_its_hash_covers(monkeypatch: pytest.MonkeyPat
     assert set(loaded) == {script.name for script in SCRIPTS.glob("*.py")}
     settings = set((SCRIPTS / "classlens" / "config").iterdir())
     hashed = {name: _imported_files(SCRIPTS / name) for name in loaded}
-    monkeypatch.setattr(provenance, "SETTINGS", "nothing")
+    monkeypatch.setattr(provenance, "UNHASHED_PACKAGE", "nothing")
     provenance._direct_imports.cache_clear()
     for name, files in loaded.items():
         walked = _imported_files(SCRIPTS / name)

@@ -181,7 +181,7 @@ def test_all_twins_at_once_give_what_each_gives_step_by_step(
         twin_in(tmp_path / f"{number}", number, arch, protocol)
         model, card = loading.load_model(tmp_path / f"{number}")
         paths = [tmp_path / f"{name}.{number}" for name in ("p", "q0", "q1", "c0", "c1")]
-        use = MemoryUse(agreement.of_model(model), card, of_image, protocol)
+        use = MemoryUse(agreement.layer_memories(model), card, of_image, protocol)
         together.append(twins.Twin(model, card, paths[0], paths[1:3], [] if number else paths[3:], use, {"model_sha256": card.sha256}))
         apart.append(step_by_step(tmp_path / f"steps{number}", tmp_path / f"{number}", manifest, tmp_path, run, dtype, classes, protocol))
     twins.measure(together, manifest, tmp_path, twins.Settings(dtype, 5, classes, protocol), run)
@@ -215,7 +215,7 @@ def step_by_step(
 ) -> dict[str, Any]:
     """What extraction, projection and memories make of a model."""
     model, card = loading.load_model(model_folder)
-    layers = agreement.of_model(model)
+    layers = agreement.layer_memories(model)
     found: dict[str, Any] = {"predictions": [], "projections": [], "class_logits": []}
     shards = []
     for shard in ("00000", "00001"):

@@ -191,7 +191,7 @@ def memory_agreement(model: Model, protocol: Protocol) -> float:
     classes, reads = model.images.classes.numpy(), memories.reads(model.model, protocol)
     with torch.inference_mode(), Trace(model.model, reads) as trace:
         model.model(model.images.images)
-    site, layers = memories.sites(model.model, protocol)["mlp"], agreement.of_model(model.model)
+    site, layers = memories.sites(model.model, protocol)["mlp"], agreement.layer_memories(model.model)
     blocks = range(model.card.depth)
     used = [trace[f"{site}.{block}"][0].numpy() for block in blocks]
     return 100 * float(np.mean([layers["mlp", block].key_value_agreement(used[block], classes, protocol).mean() for block in blocks]))

@@ -89,7 +89,7 @@ def main(args: Namespace, _: cli.NoSettings) -> None:
     plan = Plan(config, str(args.results / config.run))
     left, everything = jobs(args), jobs(args, "--forceall")
     cores = len(os.sched_getaffinity(0))
-    run = Compute.taken(**dict(config.compute), threads=cores)
+    run = Compute.from_settings(**dict(config.compute), threads=cores)
     libraries = loading_times()
     found = stages.stages(plan, calibrations(plan, run), left, everything)
     total = stages.totals(found, libraries, cores)

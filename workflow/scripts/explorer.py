@@ -19,7 +19,7 @@ def main(args: Namespace, settings: ExplorerStep) -> None:
     warnings = run_facts.warnings(args.warnings)
     facts = {"run": settings.run, "protocol": settings.protocol, "models": settings.models, "warnings": warnings}
     with atomic_write(args.page) as draft:
-        draft.write_text(page.complete(facts), encoding="utf-8")
+        draft.write_text(page.page_html(facts), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,12 +3,12 @@
 from argparse import Namespace
 
 import cli
-from classlens.config.steps import ExploredStep
+from classlens.config.steps import ExplorerModelStep
 from classlens.explorer.model_files import ModelFiles, Sources
 
 
 def arguments() -> cli.Parser:
-    parser = cli.Parser(__doc__, ExploredStep).maybe(root="folder of the data set, if its images are available")
+    parser = cli.Parser(__doc__, ExplorerModelStep).maybe(root="folder of the data set, if its images are available")
     parser.one(manifest="manifest of the split", card="model.json of the model", predictions="predictions")
     parser.many(projections="shards of projections, in order", class_logits="the same shards of logits of classes of interest")
     parser.many(memory_keys="the same shards of active memories, if available")
@@ -17,7 +17,7 @@ def arguments() -> cli.Parser:
     return parser.one(folder="folder to write")
 
 
-def main(args: Namespace, settings: ExploredStep) -> None:
+def main(args: Namespace, settings: ExplorerModelStep) -> None:
     sources = Sources(**{name: getattr(args, name) for name in Sources.__dataclass_fields__})
     ModelFiles(sources, settings.name, args.root).write(args.folder, args.threads)
 

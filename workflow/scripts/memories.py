@@ -25,7 +25,7 @@ def main(args: Namespace, settings: ProtocolSetting) -> None:
     model, card = loading.load_model(args.card.parent)
     predictions = pl.DataFrame(parquet.read_table(args.predictions))
     names = [name for _, name in classes_of(parquet.read_table(args.manifest))]
-    layers = agreement.of_model(model)
+    layers = agreement.layer_memories(model)
     shards = [
         (keys, projection_table.read([projections], card)) for keys, projections in zip(args.memory_keys, args.projections, strict=True)
     ]

@@ -19,7 +19,7 @@ def arguments() -> cli.Parser:
 def main(args: Namespace, settings: ModelStep) -> None:
     files = {name: getattr(args, name) for name in ("checkpoint", "class_embedding", "class_list")}
     hub = Hub(args.hub.cache, args.hub.offline)
-    new_model.make(new_model.Wanted.of(settings.model_dump(), files), hub, settings.seed, args.weights_file, args.card)
+    new_model.make(new_model.ModelDescription.of(settings.model_dump(), files), hub, settings.seed, args.weights_file, args.card)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def compute(args: Namespace, precision: str = "float32") -> Compute:
     Raises:
         InputError: the device does not exist.
     """
-    return Compute.taken(**dict(args.run), precision=precision, threads=args.threads)
+    return Compute.from_settings(**dict(args.run), precision=precision, threads=args.threads)
 
 
 def model_run(args: Namespace) -> ModelRun:

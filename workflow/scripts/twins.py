@@ -32,24 +32,24 @@ def arguments() -> cli.Parser:
     return parser.many(**dict.fromkeys(tables, "table of each twin to write, if its memories are compared"))
 
 
-def made(args: Namespace, settings: TwinsStep, number: int, manifest: pa.Table, run: Compute) -> Twin:
+def make_twin(args: Namespace, settings: TwinsStep, number: int, manifest: pa.Table, run: Compute) -> Twin:
     """Make the twin of one seed, and measure its weights without images."""
     weights, card_path = args.weights_files[number], args.cards[number]
-    wanted = new_model.Wanted.of(settings.model_dump(), {"class_embedding": args.class_embedding, "class_list": args.manifest})
+    wanted = new_model.ModelDescription.of(settings.model_dump(), {"class_embedding": args.class_embedding, "class_list": args.manifest})
     new_model.make(wanted, Hub(args.hub.cache, args.hub.offline), settings.seeds[number], weights, card_path)
     model, card = loading.load_model(weights.parent)
     provenance, use = cli.provenance(settings, card.sha256), None
     if args.class_value_agreement:
         parquet.write_table(args.class_value_agreement[number], agreement.class_value_table(model).to_arrow(), provenance)
         classes = dict(zip(manifest["image_id"].to_pylist(), manifest["class_index"].to_pylist(), strict=True))
-        use = MemoryUse(agreement.of_model(model), card, classes, Protocol.named(settings.protocol))
+        use = MemoryUse(agreement.layer_memories(model), card, classes, Protocol.named(settings.protocol))
     shards = len(args.class_logits)
     projections = args.projections[number * shards : (number + 1) * shards]
     class_logits = [] if number else args.class_logits
     return Twin(run.place(model), card, args.predictions[number], projections, class_logits, use, provenance)
 
 
-def sum_up(args: Namespace, number: int, twin: Twin, protocol: Protocol) -> None:
+def write_measures(args: Namespace, number: int, twin: Twin, protocol: Protocol) -> None:
     """Write a twin's measures per image."""
     card = twin.card
     metadata = {**twin.provenance, **card.metadata}
@@ -67,10 +67,10 @@ def main(args: Namespace, settings: TwinsStep) -> None:
     run, manifest = model_cli.compute(args, settings.precision), parquet.read_table(args.manifest)
     protocol = Protocol.named(settings.protocol)
     further = [class_index(item, classes_of(manifest), "projection.classes") for item in settings.classes]
-    found = [made(args, settings, number, manifest, run) for number in range(len(settings.seeds))]
+    found = [make_twin(args, settings, number, manifest, run) for number in range(len(settings.seeds))]
     twins.measure(found, manifest, args.root, Settings(settings.dtype, settings.top_k, further, protocol), run)
     for number, twin in enumerate(found):
-        sum_up(args, number, twin, protocol)
+        write_measures(args, number, twin, protocol)
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ class LayerMemories:
         """
         return (self.classes[active, 0] == top[..., None]).any(axis=2)
 
-    def tokens_that_agree(self, active: np.ndarray, num_classes: int, protocol: Protocol) -> np.ndarray:
+    def agreement_counts(self, active: np.ndarray, num_classes: int, protocol: Protocol) -> np.ndarray:
         """Return, for each class, the number of tokens with key-value agreement if it were the image's class, [class].
 
         Args:
@@ -114,7 +114,7 @@ class LayerMemories:
             return np.array([used[:, wanted].any(axis=1).sum() for wanted in self.memories])
         return _tokens_with(self.classes[active].reshape(len(active), -1), num_classes)
 
-    def tokens_that_compose(self, active: np.ndarray, num_classes: int) -> np.ndarray:
+    def compositionality_counts(self, active: np.ndarray, num_classes: int) -> np.ndarray:
         """Return, for each class, the number of tokens with compositionality if it were the layer's top class, [class].
 
         Args:
@@ -136,7 +136,7 @@ Layers = dict[tuple[str, int], LayerMemories]
 """Memories of each layer of a model, by layer (`attn` or `mlp`) and block."""
 
 
-def of_model(model: ViT) -> Layers:
+def layer_memories(model: ViT) -> Layers:
     """Return the memories of each layer of a model."""
     keys = [(layer, block) for layer in SUBLAYERS for block in range(len(model.blocks))]
     with torch.inference_mode():
@@ -222,7 +222,7 @@ class MemoryUse:
     def _marginal(self, memories: LayerMemories, active: np.ndarray, top: np.ndarray) -> np.ndarray:
         """Return numbers of tokens by class, [3, class]: tokens that would agree, that would compose, and that have it as top class."""
         classes = self._card.classes
-        agree, compose = memories.tokens_that_agree(active, classes, self._protocol), memories.tokens_that_compose(active, classes)
+        agree, compose = memories.agreement_counts(active, classes, self._protocol), memories.compositionality_counts(active, classes)
         return np.stack([agree, compose, np.bincount(top, minlength=classes)])
 
     def tables(self, predictions: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -139,7 +139,7 @@ def extract(run: ModelRun, dtype: str, outputs: Outputs) -> None:
         if outputs.memory_keys:
             writers.append(files.enter_context(parquet.table_writer(outputs.memory_keys, memory_table.SCHEMA, run.provenance)))
         images = progress(run.batches(compute.batch_for(on_host=bytes_per_image)), len(run.manifest), "hidden states", size=len)
-        out_of_memory.each(images, work, partial(parquet.write_all, writers))
+        out_of_memory.process_batches(images, work, partial(parquet.write_all, writers))
 
 
 def states(batch: Batch, trace: Trace, card: Card, schema: pa.Schema) -> pa.RecordBatch:

@@ -86,7 +86,7 @@ class ModelRun:
         return batches(self.manifest, self.root, self.transform, size=size, workers=compute.workers, device=compute.device)
 
     def each(self, what: str, bytes_per_image: int, work: Callable[[Batch], Result], write: Callable[[Result], None]) -> None:
-        """Process the images in batches and write the results in order, with progress (`out_of_memory.each`).
+        """Process the images in batches and write the results in order, with progress (`out_of_memory.process_batches`).
 
         Args:
             what: description of the work, for people.
@@ -96,4 +96,4 @@ class ModelRun:
         """
         found = self.batches(self.compute.batch_for(on_device=bytes_per_image))
         with self.compute.autocast():
-            out_of_memory.each(progress(found, len(self.manifest), what, size=len), work, write)
+            out_of_memory.process_batches(progress(found, len(self.manifest), what, size=len), work, write)

@@ -103,7 +103,7 @@ class Projector:
             parquet.table_writer(outputs.class_logits, class_schema(card.tokens), provenance) as last,
         ):
             groups = progress(_groups(path, card), len(interest), "projections", size=len)
-            out_of_memory.each(groups, work, partial(parquet.write_all, (first, last)), most)
+            out_of_memory.process_batches(groups, work, partial(parquet.write_all, (first, last)), most)
 
     def __call__(
         self, states: States, interest: list[list[int]], sites: tuple[str, ...] = PROJECTED_SITES

@@ -137,7 +137,7 @@ def _measure_shard(
 
     transform, size = Transform(twins[0].card.transform), _batch_size(twins, settings, compute)
     images = batches(manifest, root, transform, size=size, workers=compute.workers, device=compute.device)
-    out_of_memory.each(progress(images, len(manifest), "random twins", size=len), work, write)
+    out_of_memory.process_batches(progress(images, len(manifest), "random twins", size=len), work, write)
 
 
 def _batch_size(twins: list[Twin], settings: Settings, compute: Compute) -> int:

@@ -7,7 +7,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from classlens.compute import free_memory, gpus, out_of_memory
+from classlens.compute import free_ram, gpus, out_of_memory
 from classlens.errors import InputError
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -41,7 +41,7 @@ class Compute:
     mem_mb: int | None = None
 
     @classmethod
-    def taken(
+    def from_settings(
         cls,
         *,
         device: str,
@@ -87,7 +87,7 @@ class Compute:
         return max(1, min(LARGEST_BATCH[self.device.type], *(room() // size for size, room in kept if size)))
 
     def _on_host(self) -> int:
-        return min(LARGEST_ON_HOST, int(SHARE_OF_FREE * free_memory.free(self.mem_mb)))
+        return min(LARGEST_ON_HOST, int(SHARE_OF_FREE * free_ram.free_bytes(self.mem_mb)))
 
     def _on_device(self) -> int:
         if self.device.type == "cpu":
@@ -112,7 +112,7 @@ class Compute:
 
 def _workers(threads: int, mem_mb: int | None) -> int:
     """Return the number of threads that decode images: all threads of the program, or fewer if a share of the free RAM is too small."""
-    return max(1, min(threads, int(SHARE_OF_FREE * free_memory.free(mem_mb)) // BYTES_PER_WORKER))
+    return max(1, min(threads, int(SHARE_OF_FREE * free_ram.free_bytes(mem_mb)) // BYTES_PER_WORKER))
 
 
 def _device(name: str, jobs_per_gpu: int) -> torch.device:

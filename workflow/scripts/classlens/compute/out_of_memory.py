@@ -25,7 +25,9 @@ Part = TypeVar("Part", bound=Divisible)
 Result = TypeVar("Result")
 
 
-def each(batches: Iterable[Part], work: Callable[[Part], Result], write: Callable[[Result], None], most: int = sys.maxsize) -> None:
+def process_batches(
+    batches: Iterable[Part], work: Callable[[Part], Result], write: Callable[[Result], None], most: int = sys.maxsize
+) -> None:
     """Compute the result of every batch and write it, once and in order.
 
     If the VRAM is too small for a batch, the batch is split in two, and later batches are split into parts of at most this size. Each

@@ -22,7 +22,7 @@ def expanded(path: str) -> str:
     return os.path.abspath(filled) if filled.startswith("-") else filled
 
 
-def literal(path: str) -> str:
+def escaped(path: str) -> str:
     """Return a path as a config must write it, the inverse of `expanded`."""
     return f"{'./' if path.startswith('~') else ''}{path.replace('$', '$$')}"
 

@@ -21,7 +21,7 @@ from classlens.config.steps import Step
 from classlens.errors import InputError, printable
 from classlens.protocol import Protocol
 from classlens.storage.fingerprints import Fingerprints
-from classlens.storage.provenance import different, sha256_of
+from classlens.storage.provenance import sha256_of, wrong_sha256
 
 NEED_MASKS = ("context", "tokens")
 WEIGHTS = ("pretrained", "random", "trained")
@@ -238,7 +238,7 @@ class Plan:
                 f"config key `models.{name}.weights`: there is no file {path}; give a checkpoint, pretrained, random or trained"
             )
         if model.sha256 and (found := self.fingerprints.of([path])[0]) != model.sha256.lower():
-            raise different(path, str(found), model.sha256)
+            raise wrong_sha256(path, str(found), model.sha256)
         return path
 
     def _class_embedding(self, name: str) -> Path | None:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from classlens.config.files import unique
-from classlens.config.paths import literal
+from classlens.config.paths import escaped
 from classlens.config.reading import dataset_of, validated
 from classlens.config.settings import Config, DatasetSettings, Section
 from classlens.errors import InputError, first_line, printable
@@ -22,9 +22,9 @@ MANIFEST = "published.json"
 CONFIG = "config.yaml"
 
 # Sections that may differ from the publisher's config, because they change only how figures look and how computations run.
-FREE = ("compute", "figures", "hub")
+MAY_DIFFER = ("compute", "figures", "hub")
 
-DRAWN = ("explorer", "figures", "report")
+BROWSER_FOLDERS = ("explorer", "figures", "report")
 """Folders with files that a browser opens, and that may contain scripts."""
 
 
@@ -114,7 +114,7 @@ def portable(config: Config) -> dict[str, Any]:
 
 def _base(path: str | None) -> str | None:
     """Return the last part of a path, as a config must write it."""
-    return path and literal(os.path.basename(os.path.normpath(path)) or ".")
+    return path and escaped(os.path.basename(os.path.normpath(path)) or ".")
 
 
 def check(config: Config, known: Published) -> None:
@@ -124,9 +124,9 @@ def check(config: Config, known: Published) -> None:
         config: the config of the run.
         known: content of `published.json` in the results.
     """
-    asked = {key: value for key, value in portable(config).items() if key not in FREE}
+    asked = {key: value for key, value in portable(config).items() if key not in MAY_DIFFER}
     folder = f"results/{config.run}"
-    if asked != {key: value for key, value in known.config.items() if key not in FREE}:
+    if asked != {key: value for key, value in known.config.items() if key not in MAY_DIFFER}:
         raise InputError(
             f"{folder} holds published results of another config: use --configfile {folder}/{CONFIG}, or another `run` for yours"
         )
@@ -141,14 +141,14 @@ def _describes(known: DatasetFacts, dataset: DatasetSettings) -> bool:
     return {analysed} <= known.images.keys() <= {analysed, dataset.probe_split_name, dataset.train_split}
 
 
-def check_drawn(results: str, notes: Path) -> None:
+def check_drawing(results: str, notes: Path) -> None:
     """Raise an InputError if adopted results contain pages or figures that were not drawn here, because a browser runs scripts in them.
 
     Args:
         results: folder of adopted results.
-        notes: folder of the notes that `note_drawn` writes.
+        notes: folder of the notes that `record_drawing` writes.
     """
-    there = [name for name in DRAWN if (Path(results) / name).exists()]
+    there = [name for name in BROWSER_FOLDERS if (Path(results) / name).exists()]
     note = _note(results, notes)
     if there and not (note.is_file() and note.read_text(encoding="utf-8") == _identity(results)):
         folders = " and ".join(f"{results}/{name}" for name in there)
@@ -157,7 +157,7 @@ def check_drawn(results: str, notes: Path) -> None:
         )
 
 
-def note_drawn(results: str, notes: Path) -> None:
+def record_drawing(results: str, notes: Path) -> None:
     """Record that the pages and figures of adopted results are drawn here from now on.
 
     Args:

@@ -244,9 +244,9 @@ def _check_dataset(name: str, dataset: DatasetSettings) -> None:
 
 def _check_model(name: str, model: ModelSettings, config: Config) -> None:
     key = f"config key `models.{name}"
-    if problem := arguments.refused(model.kwargs):
+    if problem := arguments.refusal(model.kwargs):
         raise InputError(f"{key}.kwargs`: {problem}")
-    if arguments.is_a_place(model.arch):
+    if arguments.is_path_or_url(model.arch):
         raise InputError(
             f"{key}.arch` is {model.arch!r}: give a name in timm, or `hf-hub:OWNER/NAME`; set `weights` for weights in a local folder"
         )

@@ -21,12 +21,12 @@ path of an output and Snakemake's record of it."""
 DATA = (".parquet", ".csv", ".safetensors")
 
 
-def begin(results: str | Path) -> None:
+def discard(results: str | Path) -> None:
     """Remove a run's record before files are written, because the record would be wrong if the run is killed."""
     (Path(results) / RECORD).unlink(missing_ok=True)
 
 
-def keep(results: str | Path, state: Path) -> None:
+def save(results: str | Path, state: Path) -> None:
     """Copy Snakemake's records of a run's files into the run's folder.
 
     Args:

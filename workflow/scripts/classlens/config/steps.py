@@ -220,7 +220,7 @@ class ExplorerStep(ModelsSetting, ProtocolSetting):
     """Name of the run."""
 
 
-class ExploredStep(ProtocolSetting):
+class ExplorerModelStep(ProtocolSetting):
     """The explorer's files of a model."""
 
     name: str

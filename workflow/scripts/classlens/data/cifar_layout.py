@@ -51,7 +51,8 @@ class Archive:
         held = self.per_class[split]
         if per_class is not None and per_class > held:
             raise InputError(
-                f"{self.folder} has {held} images of each class in {split}, but the config needs {per_class}: lower images_per_class"
+                f"{self.folder} has {held} images of each class in {split}, but the config needs {per_class}: "
+                "lower images_per_class (probe split: probe_images_per_class)"
             )
         return self.classes * (held if per_class is None else per_class)
 

@@ -183,8 +183,8 @@ class Dataset:
         if self._skips_small_classes:
             return []
         raise InputError(
-            f"class folder {folder} has {len(names)} images, but the config needs {per_class}: set images_per_class to a smaller number, "
-            "or to null for all; add images; or set on_bad_image: skip to leave such classes out"
+            f"class folder {folder} has {len(names)} images, but the config needs {per_class}: set images_per_class (probe split: "
+            "probe_images_per_class) to a smaller number, or null for all; add images; or set on_bad_image: skip to leave these classes out"
         )
 
     def _no_folder(self, folder: Path) -> str:

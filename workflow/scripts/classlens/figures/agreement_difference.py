@@ -13,10 +13,10 @@ from classlens.presentation.series import Inputs, Series, labelled
 from classlens.protocol import Protocol
 from classlens.vocabulary import SUBLAYERS
 
-FEW = 30
+FEW_WRONG_IMAGES = 30
 """With fewer wrong images, the title is bold, because their mean is uncertain."""
 
-APART = (pl.col("low") > 0) | (pl.col("high") < 0)
+EXCLUDES_ZERO = (pl.col("low") > 0) | (pl.col("high") < 0)
 """Whether the interval excludes 0."""
 
 
@@ -49,11 +49,11 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
         for height, layer in zip((0.97, 0.92), SUBLAYERS, strict=True):
             part = rows.filter(layer=layer).rename({"difference": "mean"})
             canvas.band(axes, part["block"] + 1, part, canvas.COLOURS[layer], label=canvas.NAMES[layer])
-            canvas.stars(axes, part.filter(pl.col("p") < statistics.SIGNIFICANT, APART)["block"] + 1, height, canvas.COLOURS[layer])
+            canvas.stars(axes, part.filter(pl.col("p") < statistics.SIGNIFICANT, EXCLUDES_ZERO)["block"] + 1, height, canvas.COLOURS[layer])
         canvas.reference_line(axes, 0, "no difference")
         wrong = rows["images_wrong"][0]
         axes.set_title(f"{rows['label'][0]}: {wrong} wrong of {wrong + rows['images_right'][0]} images")
-        axes.title.set_fontweight("bold" if wrong < FEW else "normal")
+        axes.title.set_fontweight("bold" if wrong < FEW_WRONG_IMAGES else "normal")
     panels[0].set_ylabel("agreement, right \N{MINUS SIGN} wrong (%)")
     canvas.legend_below(figure, panels[-1])
     return figure

@@ -29,7 +29,7 @@ from classlens.vocabulary import METHOD_NAMES, SUBLAYER_NAMES, TOKEN_NAMES
 WIDTHS = {"single": 3.5, "double": 7.0}
 """Widths of figures that fill one or two columns of a page, inches."""
 
-LEAST_WIDTH = 2.2
+MIN_PANEL_WIDTH = 2.2
 """Minimum width of a panel with its own axis, inches."""
 
 DIVERGING = "RdBu_r"
@@ -168,7 +168,7 @@ def legend_below(figure: Figure, axes: Axes, columns: int = 4) -> None:
         line = Line2D([], [], color=COLOURS["random"], linestyle="--")
         entries[RANDOM_TWINS] = (Patch(facecolor="none", edgecolor=COLOURS["random"], **HATCHED), line)
         names.append(RANDOM_TWINS)
-    for name, handle in explained(figure).items():
+    for name, handle in mark_entries(figure).items():
         entries[name] = handle
         names.append(name)
     for count in range(min(columns, len(names)), 0, -1):
@@ -178,7 +178,7 @@ def legend_below(figure: Figure, axes: Axes, columns: int = 4) -> None:
         legend.remove()
 
 
-def explained(figure: Figure) -> dict[str, Any]:
+def mark_entries(figure: Figure) -> dict[str, Any]:
     """Return legend entries for intervals and stars, if any panel shows them."""
     marks = {artist.get_gid() for axes in figure.axes for artist in (*axes.collections, *axes.lines)}
     entries: dict[str, Any] = {}
@@ -189,7 +189,7 @@ def explained(figure: Figure) -> dict[str, Any]:
     return entries
 
 
-def abreast(panels: int, width: float, least: float = LEAST_WIDTH) -> int:
+def panels_per_row(panels: int, width: float, least: float = MIN_PANEL_WIDTH) -> int:
     """Return how many panels fit side by side in a figure of a width, if each needs at least `least` inches."""
     return max(1, min(panels, int(width / least)))
 
@@ -212,10 +212,10 @@ def _wrap(text: Text, side: float) -> None:
 
 
 def grid_of_panels(
-    count: int, width: float, height: float, columns: int, *, share_x: bool = True, least: float = LEAST_WIDTH
+    count: int, width: float, height: float, columns: int, *, share_x: bool = True, least: float = MIN_PANEL_WIDTH
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure and its `count` panels, which share their axes, in as many of the columns as fit; spare places stay empty."""
-    columns = abreast(min(columns, count), width, least)
+    columns = panels_per_row(min(columns, count), width, least)
     rows = -(-count // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(width, height * rows), sharex=share_x, sharey=True, squeeze=False)
     for spare in axes.ravel()[count:]:

@@ -39,7 +39,7 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
 def draw(frame: pl.DataFrame, width: float) -> Figure:
     """Draw change rates by position, change rates by mask if there are masks, and residual composition."""
     panels = [panel for panel in TITLES if panel in frame["panel"]]
-    columns = canvas.abreast(len(panels), width)
+    columns = canvas.panels_per_row(len(panels), width)
     deep = -(-len(panels) // columns)
     figure, grid = plt.subplots(deep, columns, figsize=(width, 3.3 * deep), squeeze=False)
     for axes, panel in zip(grid.ravel(), panels, strict=False):

@@ -18,7 +18,7 @@ from classlens.protocol import Protocol
 OFFSETS = {"cls": -0.2, "image": 0.2}
 STARS = {"cls": 0.93, "image": 0.97}
 KEYS = ["tokens", "block"]
-ABREAST = 24
+MAX_BESIDE = 24
 """Maximum number of blocks with two panels per row; for deeper models, each panel has its own row."""
 MOST_TICKS = 12
 """Maximum number of block labels; with more blocks, only every second or third block is labelled, and so on."""
@@ -100,7 +100,7 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
     """Draw a box per block and group of tokens, the random twins dashed, their range hatched, and stars where p < 0.05."""
     models = frame["model"].unique(maintain_order=True)
     deepest = int(frame["block"].to_numpy().max()) + 1
-    figure, panels = canvas.grid_of_panels(len(models), width, 2.6, 1 if deepest > ABREAST else 2, share_x=curves.same_depth(frame))
+    figure, panels = canvas.grid_of_panels(len(models), width, 2.6, 1 if deepest > MAX_BESIDE else 2, share_x=curves.same_depth(frame))
     for axes, model in zip(panels, models, strict=True):
         rows = frame.filter(model=model)
         for tokens, group in ((name, rows.filter(tokens=name)) for name in OFFSETS):

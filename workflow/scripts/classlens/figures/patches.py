@@ -9,10 +9,10 @@ from matplotlib.patheffects import withStroke
 
 from classlens.figures import canvas
 
-STRONGEST = 0.8
+MAX_OPACITY = 0.8
 """Opacity of the largest relevance."""
 
-VEIL = 0.65
+OVERLAY_OPACITY = 0.65
 """Opacity of unsigned values, the same for all of them."""
 
 EDGE = withStroke(linewidth=1.2, foreground="white")
@@ -28,7 +28,7 @@ def relevance(axes: Axes, pixels: np.ndarray, values: np.ndarray) -> None:
     """
     values = values / max(np.abs(values).max(), np.finfo(np.float32).tiny)
     colours = colormaps[canvas.DIVERGING](Normalize(-1, 1)(values))
-    colours[..., 3] = STRONGEST * np.abs(values)
+    colours[..., 3] = MAX_OPACITY * np.abs(values)
     axes.imshow(pixels)
     axes.imshow(colours, extent=_extent(pixels), interpolation="nearest")
 
@@ -47,7 +47,7 @@ def shade(axes: Axes, pixels: np.ndarray, values: np.ndarray, low: float, high: 
         the overlay, for a colour bar.
     """
     axes.imshow(pixels.mean(axis=-1), cmap="gray", vmin=0, vmax=255)
-    return axes.imshow(values, cmap="cividis", vmin=low, vmax=high, alpha=VEIL, extent=_extent(pixels), interpolation="nearest")
+    return axes.imshow(values, cmap="cividis", vmin=low, vmax=high, alpha=OVERLAY_OPACITY, extent=_extent(pixels), interpolation="nearest")
 
 
 def write(axes: Axes, pixels: np.ndarray, words: np.ndarray, size: float) -> None:

@@ -72,7 +72,7 @@ def _panel(panel: str, method: str, frame: pl.DataFrame, item: Series) -> pl.Dat
 def draw(frame: pl.DataFrame, width: float) -> Figure:
     """Draw a row per model: accuracy over blocks, and deletion curves if present; in a narrow figure these go below."""
     models, panels = frame["model"].unique(maintain_order=True), frame["panel"].unique(maintain_order=True)
-    beside = canvas.abreast(len(panels), width) == len(panels)
+    beside = canvas.panels_per_row(len(panels), width) == len(panels)
     deep, across = (len(models), len(panels)) if beside else (len(models) * len(panels), 1)
     size = (width, 0.4 + 2.4 * deep)
     figure, grid = plt.subplots(deep, across, figsize=size, squeeze=False, sharex="col" if beside else False)

@@ -25,11 +25,11 @@ REFUSED = {
 HUB = "hf-hub:"
 
 
-def is_a_place(arch: str) -> bool:
+def is_path_or_url(arch: str) -> bool:
     """Return whether timm would load an architecture from a place other than its registry or the hub, such as a path."""
     return not arch.startswith(HUB) and any(mark in arch for mark in ":/\\")
 
 
-def refused(names: Iterable[str]) -> str | None:
+def refusal(names: Iterable[str]) -> str | None:
     """Return an error text for the first refused argument among names, or None."""
     return next((f"`{name}` is not allowed ({REFUSED[name]}): remove it" for name in names if name in REFUSED), None)

@@ -28,7 +28,7 @@ class Card:
         transform: image transform (`transforms`).
         source: source of the weights, with the sha256 of their file if there is one.
         sha256: sha256 of model.safetensors.
-        class_embedding: settings for `class_embedding.restored`; None for a model with its own head.
+        class_embedding: settings for `class_embedding.attach_empty`; None for a model with its own head.
         labels: how the class of each row of the head is known; None if only the data set's class order says so.
     """
 

@@ -25,11 +25,11 @@ from classlens.trace import ViT
 
 NESTS = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict")
 """Keys under which training programs store the parameters, in timm's order of preference (`timm.models.load_state_dict`)."""
-DEEPEST = 3
+MAX_DEPTH = 3
 """Maximum depth of nested keys."""
 
 # Patterns of parameter names in other libraries, for models that timm has too.
-FOREIGN = {
+FOREIGN_NAMES = {
     r"(^|\.)encoder\.layers\.encoder_layer_\d+\.": "torchvision",
     r"(^|\.)transformer\.resblocks\.\d+\.": "OpenAI's CLIP or OpenCLIP",
     r"(^|\.)(encoder\.)?layers?\.\d+\.(attention|self_attn|layernorm_before|layer_norm1|norm1|mlp)\.": "Hugging Face transformers",
@@ -89,7 +89,7 @@ def _pickled(path: Path) -> tuple[dict[str, Tensor], str, dict[str, Any]]:
     content = _unpickled(path)
     nests: list[str] = []
     facts: dict[str, Any] = {}
-    while nest := _nest(content) if len(nests) < DEEPEST else None:
+    while nest := _nest(content) if len(nests) < MAX_DEPTH else None:
         facts |= _facts(content)
         _log_choice(path, content, nest)
         content = content[nest]
@@ -225,7 +225,7 @@ def _advice(missing: list[str], extra: list[str], weights: dict[str, Tensor], ke
 
 
 def _library(weights: dict[str, Tensor]) -> str | None:
-    return next((library for pattern, library in FOREIGN.items() if any(re.search(pattern, key) for key in weights)), None)
+    return next((library for pattern, library in FOREIGN_NAMES.items() if any(re.search(pattern, key) for key in weights)), None)
 
 
 def _common_prefix(missing: list[str], extra: list[str]) -> str | None:

@@ -183,9 +183,13 @@ def _projection(model: ViT, width: int, comparison: Comparison, name: str) -> nn
         )
     if fits_output if keep else fits_model:
         return own if keep else None
-    widths = f"{model.num_features}" + (f" (or {own.out_features} after its head)" if own is not None else "")
-    kept = "" if comparison.projection is None else f", with `projection: {'keep' if keep else 'drop'}`"
-    raise InputError(f"class embedding {name} has vectors of width {width}, but the model needs {widths}{kept}")
+    asked = comparison.projection
+    if asked and own is None:
+        raise InputError(f"class embedding {name}: with `projection: keep`, the model needs a head: set `projection: drop`")
+    after = f"{own.out_features} after its head" if own is not None else ""
+    either = f"{model.num_features} (or {after})" if after else f"{model.num_features}"
+    needed = {None: either, True: after, False: f"{model.num_features} before its head"}[asked]
+    raise InputError(f"class embedding {name} has vectors of width {width}, but the model needs {needed}")
 
 
 def is_projection(arch: str, facts: dict[str, Any]) -> bool | None:
@@ -203,8 +207,8 @@ def is_projection(arch: str, facts: dict[str, Any]) -> bool | None:
     return True if "clip" in arch else None
 
 
-def described(model: ViT) -> dict[str, Any] | None:
-    """Return the settings that `restored` needs from model.json, or None for a model with its own head."""
+def settings_of(model: ViT) -> dict[str, Any] | None:
+    """Return the settings that `attach_empty` needs from model.json, or None for a model with its own head."""
     head = model.head
     if not isinstance(head, ClassEmbedding):
         return None
@@ -212,7 +216,7 @@ def described(model: ViT) -> dict[str, Any] | None:
     return {"width": head.vectors.shape[1], "bias": head.bias is not None, **settings}
 
 
-def restored(model: ViT, classes: int, settings: dict[str, Any]) -> None:
+def attach_empty(model: ViT, classes: int, settings: dict[str, Any]) -> None:
     """Give a model an empty class embedding with the settings from `described`; the caller loads its weights."""
     bias = torch.zeros(classes) if settings["bias"] else None
     comparison = Comparison(**{key: settings[key] for key in ("cosine", "temperature", "projection")})

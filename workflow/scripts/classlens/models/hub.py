@@ -72,7 +72,7 @@ class Hub:
             architecture = Architecture(name, {**classes, **size, **kwargs}, {**cfg, "source": "", "file": None}, repository, facts)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(f"config.json of {arch} does not describe a timm model ({_not_timm(folder, error)})") from None
-        if problem := arguments.refused(architecture.kwargs):
+        if problem := arguments.refusal(architecture.kwargs):
             raise InputError(f"config.json of {arch}: `model_args`: {problem}")
         return architecture
 

@@ -138,7 +138,7 @@ def _of_imagenet(architecture: Architecture) -> list[Labels]:
     return [Labels(f"{subset} in timm", [[name, info.label_name_to_description(name)] for name in info.label_names()])]
 
 
-def arrange(model: ViT, found: list[Labels], classes: list[Class], order: ClassOrder, name: str) -> str | None:
+def reorder_head(model: ViT, found: list[Labels], classes: list[Class], order: ClassOrder, name: str) -> str | None:
     """Put the rows of a model's heads in the data set's class order.
 
     Args:

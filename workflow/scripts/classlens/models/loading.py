@@ -53,7 +53,7 @@ def build(
     Raises:
         InputError: timm has no such architecture or argument, an argument is not allowed, or the weights do not fit.
     """
-    if problem := arguments.refused(kwargs):
+    if problem := arguments.refusal(kwargs):
         raise InputError(f"arch {arch!r} with kwargs {json.dumps(kwargs, default=str)}: {problem}")
     options = kwargs if num_classes is None or "num_classes" in kwargs else {**kwargs, "num_classes": num_classes}
     try:
@@ -164,7 +164,7 @@ def describe(
         transform: the config's transform, or None for the default.
         protocol: determines the default transform.
         weights: file with the weights.
-        labels: how the class of each row of the head is known (`labels.arrange`).
+        labels: how the class of each row of the head is known (`labels.reorder_head`).
 
     Raises:
         InputError: the model has only one block, or the transform's output does not have the size of the model's input.
@@ -186,7 +186,7 @@ def describe(
         transform=transform_of(model, arch, transform, protocol),
         source=source,
         sha256=sha256(weights),
-        class_embedding=class_embedding.described(model),
+        class_embedding=class_embedding.settings_of(model),
         labels=labels,
     )
 
@@ -217,7 +217,7 @@ def load_model(folder: Path | str) -> tuple[ViT, Card]:
         raise InputError(f"{weights} is not the file that model.json describes: delete both and run the workflow again")
     model = build(card.arch, card.kwargs, None if card.class_embedding else card.classes)
     if card.class_embedding:
-        class_embedding.restored(model, card.classes, card.class_embedding)
+        class_embedding.attach_empty(model, card.classes, card.class_embedding)
     lens.check(model, card.arch)
     checkpoints.load(model, load_file(weights), str(weights))
     log.info("model %s, sha256 %s", card.arch, card.sha256)

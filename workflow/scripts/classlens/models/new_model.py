@@ -17,7 +17,7 @@ from classlens.trace import ViT
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ModelDescription:
     """A model as a config describes it.
 
     Attributes:
@@ -55,13 +55,13 @@ class Wanted:
     class_list: Path | None = None
 
     @classmethod
-    def of(cls, settings: dict[str, Any], files: dict[str, Path | None]) -> "Wanted":
+    def of(cls, settings: dict[str, Any], files: dict[str, Path | None]) -> "ModelDescription":
         """Return the model that settings (`steps.ModelStep`, `steps.TwinsStep`) and files describe."""
         known = {name: value for name, value in settings.items() if name in cls.__dataclass_fields__}
         return cls(**{**known, **files, "protocol": Protocol.named(settings["protocol"])})
 
 
-def make(wanted: Wanted, hub: Hub, seed: int, weights: Path, card: Path) -> None:
+def make(wanted: ModelDescription, hub: Hub, seed: int, weights: Path, card: Path) -> None:
     """Make a model, check that it meets the method's assumptions, and write it.
 
     Args:
@@ -97,7 +97,7 @@ def make(wanted: Wanted, hub: Hub, seed: int, weights: Path, card: Path) -> None
     described.write(card)
 
 
-def _read(wanted: Wanted, file: Path | None) -> tuple[Checkpoint | None, str]:
+def _read(wanted: ModelDescription, file: Path | None) -> tuple[Checkpoint | None, str]:
     """Check the sha256 of a file, and return its weights (None without a file) and their source for model.json."""
     name = wanted.checkpoint.name if wanted.checkpoint else wanted.weights
     if file is None:
@@ -108,7 +108,7 @@ def _read(wanted: Wanted, file: Path | None) -> tuple[Checkpoint | None, str]:
     return checkpoint, f"{name}{nest}, sha256 {digest}"
 
 
-def _give_head(model: ViT, wanted: Wanted, architecture: Architecture) -> None:
+def _give_head(model: ViT, wanted: ModelDescription, architecture: Architecture) -> None:
     """Replace a model's head by the class embedding that the config names."""
     assert wanted.class_embedding and wanted.class_list
     vectors = class_embedding.read(wanted.class_embedding, classes_of(parquet.read_table(wanted.class_list)))
@@ -119,9 +119,9 @@ def _give_head(model: ViT, wanted: Wanted, architecture: Architecture) -> None:
     class_embedding.attach(model, vectors, comparison, str(wanted.class_embedding))
 
 
-def _arrange(model: ViT, wanted: Wanted, architecture: Architecture, checkpoint: Checkpoint) -> str | None:
+def _arrange(model: ViT, wanted: ModelDescription, architecture: Architecture, checkpoint: Checkpoint) -> str | None:
     """Put the rows of a model's own head in the data set's class order, and return how this order is known."""
     assert wanted.class_list
     listed = parquet.read_table(wanted.class_list)
     found = labels.of_model(architecture, checkpoint, wanted.weights == "pretrained")
-    return labels.arrange(model, found, classes_of(listed), order_of(listed), wanted.arch)
+    return labels.reorder_head(model, found, classes_of(listed), order_of(listed), wanted.arch)

@@ -7,8 +7,8 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 
-def filled(template: str, **values: Any) -> str:
-    """Return a jinja2 template filled in with values."""
+def render(template: str, **values: Any) -> str:
+    """Return a jinja2 template render in with values."""
     return ENVIRONMENT.from_string(template).render(values)
 
 

@@ -13,10 +13,10 @@ import polars as pl
 
 from classlens.errors import printable
 from classlens.models.card import Card
-from classlens.presentation.templates import filled
+from classlens.presentation.templates import render
 from classlens.report import run_facts
 
-TOLD_ELSEWHERE = ("random", "permutations", "resamples", "seed", "protocol", "source")
+OMITTED_COLUMNS = ("random", "permutations", "resamples", "seed", "protocol", "source")
 """Columns that a page omits, because the caption or another column has the same information."""
 
 TABLE_PAGE = r"""<!doctype html>
@@ -53,12 +53,12 @@ def page(title: str, frame: pl.DataFrame) -> str:
 
     Args:
         title: its heading.
-        frame: the table; `compact` merges each column with the columns of its interval.
+        frame: the table; `merge_intervals` merges each column with the columns of its interval.
     """
     named = frame.drop("model").rename({"label": "model"}) if "label" in frame.columns else frame
-    shown = compact(named.drop(TOLD_ELSEWHERE, strict=False))
+    shown = merge_intervals(named.drop(OMITTED_COLUMNS, strict=False))
     heads = [name.replace("_", " ") for name in shown.columns]
-    return filled(TABLE_PAGE, title=title, heads=heads, rows=[[_cell(value) for value in row] for row in shown.iter_rows()])
+    return render(TABLE_PAGE, title=title, heads=heads, rows=[[_cell(value) for value in row] for row in shown.iter_rows()])
 
 
 def _cell(value: object) -> tuple[str, bool]:
@@ -73,7 +73,7 @@ def _text(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def compact(frame: pl.DataFrame) -> pl.DataFrame:
+def merge_intervals(frame: pl.DataFrame) -> pl.DataFrame:
     """Return the table with intervals in brackets after their values: columns `x`, `x_low`, `x_high`, or `x`, `low`, `high`, become `x`."""
     names, columns = frame.columns, []
     while names:
@@ -113,7 +113,7 @@ def _counts(frame: pl.DataFrame, cards: dict[str, Card]) -> str:
     for (model, label), rows in frame.group_by("model", "label", maintain_order=True):
         if count := _count(rows, cards[str(model)]):
             models.setdefault(count, []).append(str(label))
-    return "**n**: " + ". ".join(f"{count} ({literal('; '.join(labels))})" for count, labels in models.items()) + "." if models else ""
+    return "**n**: " + ". ".join(f"{count} ({escaped('; '.join(labels))})" for count, labels in models.items()) + "." if models else ""
 
 
 def _count(rows: pl.DataFrame, card: Card) -> str | None:
@@ -126,14 +126,14 @@ def _count(rows: pl.DataFrame, card: Card) -> str | None:
         images = rows["image_id"].n_unique()
     if images:
         tokens = f"{card.image_tokens} image tokens" + (r" and \[CLS\]" if card.cls_token else "")
-        return f"1 image with {tokens}" if images == 1 else f"{literal(str(images))} images with {tokens} each"
+        return f"1 image with {tokens}" if images == 1 else f"{escaped(str(images))} images with {tokens} each"
     return f"{rows['classes'][0]} classes" if rows.schema.get("classes") == pl.Int64 else None
 
 
 def _settings(frame: pl.DataFrame) -> str:
     """Return protocol, seed, and the numbers of permutations and resamples."""
-    draws = [f"{literal(str(frame[name][0]))} {name}" for name in ("permutations", "resamples") if name in frame.columns]
-    return f"**Protocol**: {', '.join([literal(frame['protocol'][0]), 'seed ' + literal(str(frame['seed'][0])), *draws])}."
+    draws = [f"{escaped(str(frame[name][0]))} {name}" for name in ("permutations", "resamples") if name in frame.columns]
+    return f"**Protocol**: {', '.join([escaped(frame['protocol'][0]), 'seed ' + escaped(str(frame['seed'][0])), *draws])}."
 
 
 def _expected(frame: pl.DataFrame, rows: list[dict[str, str]]) -> str:
@@ -142,16 +142,16 @@ def _expected(frame: pl.DataFrame, rows: list[dict[str, str]]) -> str:
     parts = []
     for source in dict.fromkeys(row["source"] for row in rows):
         items = [
-            f"- {literal(row['quantity'])}, {literal(labels.get(row['model'], row['model']))}:"
+            f"- {escaped(row['quantity'])}, {escaped(labels.get(row['model'], row['model']))}:"
             f" {float(row['expected']):g}, here {_text(float(row['ours'])) if row['ours'] else 'not run'}"
             for row in rows
             if row["source"] == source
         ]
-        parts.append("\n".join([f"**Expected** ({literal(source)}):", "", *items]))
+        parts.append("\n".join([f"**Expected** ({escaped(source)}):", "", *items]))
     return "\n\n".join(parts)
 
 
-def literal(text: str) -> str:
+def escaped(text: str) -> str:
     """Return text escaped for reStructuredText, so that no part of it is markup."""
     return re.sub(r"([^A-Za-z0-9\s])", r"\\\1", printable(text))
 

@@ -20,13 +20,13 @@ LEVEL = 0.95
 SIGNIFICANT = 0.001
 """Level of the test for another assignment of classes: every model is tested, and a false alarm costs more than a late one."""
 
-LEAST_GAIN = 0.1
+MIN_GAIN = 0.1
 """Minimum gain in accuracy from another assignment of classes: a model that confuses two similar classes shows a small gain."""
 
-FEWEST_IMAGES = 5
+MIN_IMAGES = 5
 """Minimum number of images of a class that is reported if none of them is classified correctly."""
 
-MOST_CLASSES = 4096
+MAX_CLASSES = 4096
 """Maximum number of classes in the search for another assignment; its time grows with their cube."""
 
 MASKS = {
@@ -35,7 +35,7 @@ MASKS = {
 }
 """Message for masks with this share of object pixels: what is wrong, and what to do."""
 
-NAMED = 3
+MAX_EXAMPLES = 3
 """Maximum number of examples in a warning."""
 
 
@@ -87,11 +87,11 @@ def of_model(answers: Answers, manifest: pa.Table) -> Iterator[str]:
     reassigned = _reassigned(answers)
     if reassigned is not None:
         changed = [index for index in np.unique(answers.true) if reassigned[index] != index]
-        shown = ", ".join(f"{names[reassigned[index]]} for {names[index]}" for index in changed[:NAMED])
+        shown = ", ".join(f"{names[reassigned[index]]} for {names[index]}" for index in changed[:MAX_EXAMPLES])
         share = (answers.predicted == reassigned[answers.true]).mean()
         yield (
             f"{right}, and {100 * share:.3g} % would be if {len(changed)} classes were assigned otherwise (it answers {shown}"
-            f"{', ...' if len(changed) > NAMED else ''}): the classes probably have another order than the model's;"
+            f"{', ...' if len(changed) > MAX_EXAMPLES else ''}): the classes probably have another order than the model's;"
             " list them in the model's order in a file that the data set's `classes` names"
         )
     elif answers.accuracy <= binom.ppf((1 + LEVEL) / 2, images, 1 / answers.classes) / images:
@@ -105,7 +105,7 @@ def of_model(answers: Answers, manifest: pa.Table) -> Iterator[str]:
 
 def _reassigned(answers: Answers) -> np.ndarray | None:
     """Return the best assignment if it is clearly better than the current one in two-fold cross-validation; otherwise None."""
-    if answers.classes > MOST_CLASSES:
+    if answers.classes > MAX_CLASSES:
         return None
     halves = _halves(answers.true)
     right = answers.true == answers.predicted
@@ -114,7 +114,7 @@ def _reassigned(answers: Answers) -> np.ndarray | None:
         assignment = answers.best_assignment(halves != half)
         assigned[halves == half] = (answers.predicted == assignment[answers.true])[halves == half]
     better, worse = int((assigned & ~right).sum()), int((right & ~assigned).sum())
-    if assigned.mean() - right.mean() < LEAST_GAIN or binomtest(better, better + worse, alternative="greater").pvalue > SIGNIFICANT:
+    if assigned.mean() - right.mean() < MIN_GAIN or binomtest(better, better + worse, alternative="greater").pvalue > SIGNIFICANT:
         return None
     return answers.best_assignment()
 
@@ -132,7 +132,7 @@ def _never_right(answers: Answers, names: Sequence[str]) -> Iterator[str]:
     """Yield a warning about the classes that have images but no right answer."""
     images = np.bincount(answers.true, minlength=answers.classes)
     right = np.bincount(answers.true[answers.true == answers.predicted], minlength=answers.classes)
-    never = [names[index] for index in np.flatnonzero((images >= FEWEST_IMAGES) & (right == 0)).tolist()]
+    never = [names[index] for index in np.flatnonzero((images >= MIN_IMAGES) & (right == 0)).tolist()]
     if never:
         yield f"no image of {_listed(never, 'class', 'classes')} is classified correctly: check that the model was trained on these classes"
 
@@ -169,5 +169,5 @@ def of_both(analysed: pa.Table, fitted: pa.Table, split: str) -> Iterator[str]:
 
 def _listed(items: Sequence[str], one: str, many: str) -> str:
     """Return a count with the first few items in brackets: `2 images (a.png, b.png)`."""
-    shown = ", ".join(items[:NAMED]) + (", ..." if len(items) > NAMED else "")
+    shown = ", ".join(items[:MAX_EXAMPLES]) + (", ..." if len(items) > MAX_EXAMPLES else "")
     return f"{len(items)} {one if len(items) == 1 else many} ({shown})"

@@ -15,7 +15,7 @@ from pathlib import Path
 from classlens.errors import InputError
 
 SCRIPTS = Path(__file__).resolve().parents[2]
-SETTINGS = "classlens.config"
+UNHASHED_PACKAGE = "classlens.config"
 """Package that reads the settings of programs. Its code makes no result stale, because rules have the settings as parameters."""
 ASSETS = (".html", ".css", ".js", ".mplstyle")
 """Endings of files in a package that its modules use, and that count as code."""
@@ -32,11 +32,11 @@ def check_sha256(path: Path, wanted: str | None) -> str:
     """Return the sha256 of a file, and raise an InputError if it differs from `wanted` (None: any)."""
     found = sha256(path)
     if wanted and found != wanted.lower():
-        raise different(path, found, wanted)
+        raise wrong_sha256(path, found, wanted)
     return found
 
 
-def different(path: Path, found: str, wanted: str) -> InputError:
+def wrong_sha256(path: Path, found: str, wanted: str) -> InputError:
     """Return the error for a file whose sha256 differs from the one in the config."""
     return InputError(f"{path} has the sha256 {found}, but the config pins {wanted}: get the right file, or correct `sha256`")
 
@@ -96,7 +96,7 @@ def _statements(tree: ast.AST) -> Iterator[ast.stmt]:
 
 def _module_files(name: str) -> Iterator[Path]:
     """Yield the files in the folder of programs that importing `name` executes. `name` may end in an attribute of a module."""
-    if f"{name}.".startswith(f"{SETTINGS}."):
+    if f"{name}.".startswith(f"{UNHASHED_PACKAGE}."):
         return
     folder = SCRIPTS
     for part in name.split("."):

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from classlens import vocabulary
 from classlens.explorer.page.modules import one_script
 from classlens.explorer.payload import script_json
-from classlens.presentation.templates import filled
+from classlens.presentation.templates import render
 
 HERE = Path(__file__).parent
 VOCABULARY = {
@@ -20,13 +20,13 @@ VOCABULARY = {
 """Texts that the page shows instead of the names in tables."""
 
 
-def complete(facts: dict[str, Any]) -> str:
+def page_html(facts: dict[str, Any]) -> str:
     """Return the page of a run as HTML.
 
     Args:
         facts: what the page needs before it loads any file: run, protocol, warnings, and name, label, dataset and twin_of of each model.
     """
-    return filled(
+    return render(
         _asset("index.html"),
         style=Markup(_asset("style.css")),
         facts=Markup(script_json({**facts, "vocabulary": VOCABULARY})),

@@ -13,7 +13,7 @@ UNIFIED = ("memory.max", "memory.current", "inactive_file")
 LEGACY = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 
 
-def free(job_mb: int | None = None) -> int:
+def free_bytes(job_mb: int | None = None) -> int:
     """Return the free bytes of RAM: the minimum of the machine's free RAM, the headroom of the cgroups, and the job's unused mem_mb.
 
     Args:
