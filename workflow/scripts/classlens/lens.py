@@ -4,6 +4,7 @@ Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 3. See docs/concepts.
 """
 
 import torch
+from timm.layers import DiffAttention
 from torch import Tensor, nn
 
 from classlens.errors import InputError
@@ -108,7 +109,7 @@ def refusal(model: nn.Module) -> str | None:
             found.blocks[0].get_submodule(part)
         except AttributeError:
             return f"its blocks have no {part}: they do not add an attention and an MLP contribution to the residual stream"
-    if type(found.blocks[0].attn).__name__ == "DiffAttention":
+    if isinstance(found.blocks[0].attn, DiffAttention):
         return "it has differential attention, whose output is not a weighted sum of values"
     return None
 

@@ -4,9 +4,11 @@
 the tokens once; BEiT and EVA-02 use positions in the attention of every block.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from timm.models import Beit, Eva, VisionTransformer, VisionTransformerDistilled
 from torch import Tensor
 from torch.nn import functional
 
@@ -32,18 +34,23 @@ def _shared_bias(model: ViT) -> list[dict[str, Any]]:
     return [{"shared_rel_pos_bias": bias} for _ in model.blocks]
 
 
-# Functions that return each block's arguments besides the states, by model class.
-_POSITIONS = {"VisionTransformer": _none, "VisionTransformerDistilled": _none, "Eva": _rotations, "Beit": _shared_bias}
+# Functions that return each block's arguments besides the states, by exact class: a subclass may change attention.
+_POSITIONS: dict[type, Callable[[Any], list[dict[str, Any]]]] = {
+    VisionTransformer: _none,
+    VisionTransformerDistilled: _none,
+    Eva: _rotations,
+    Beit: _shared_bias,
+}
 
 
 def takes_masks(model: ViT) -> bool:
     """Return whether classlens can give the model's attention a mask."""
-    return type(model).__name__ in _POSITIONS
+    return type(model) in _POSITIONS
 
 
 def attends_by_position(model: ViT) -> bool:
     """Return whether attention depends on token positions, so that no token can be removed from the sequence."""
-    return type(model).__name__ == "Beit" or getattr(model, "rope", None) is not None
+    return isinstance(model, Beit) or getattr(model, "rope", None) is not None
 
 
 def block_arguments(model: ViT, mask: Tensor | None) -> list[dict[str, Any]]:
@@ -54,10 +61,10 @@ def block_arguments(model: ViT, mask: Tensor | None) -> list[dict[str, Any]]:
         mask: which tokens (last axis) each token (second to last axis) may attend to, bool, broadcastable to [image, head, token, token];
             None for all.
     """
-    given = _POSITIONS[type(model).__name__](model)
+    given = _POSITIONS[type(model)](model)
     if mask is None:
         return given
-    if type(model).__name__ != "Beit":
+    if not isinstance(model, Beit):
         return [{**arguments, "attn_mask": mask} for arguments in given]
     forbidden = torch.zeros_like(mask, dtype=torch.float32).masked_fill(~mask, -torch.inf)  # BEiT's attention takes an additive bias
     shared = given[0]["shared_rel_pos_bias"]

@@ -14,7 +14,7 @@ import timm
 from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from huggingface_hub.constants import HF_HUB_CACHE
 from huggingface_hub.errors import RemoteEntryNotFoundError
-from timm.models._hub import load_model_config_from_path
+from timm.models import load_model_config_from_hf
 
 from classlens.errors import InputError, first_line, printable
 from classlens.models import arguments
@@ -65,11 +65,12 @@ class Hub:
         repository = arch.removeprefix(arguments.HUB)
         folder = self.file(repository, "config.json").parent
         try:
-            cfg, name, kwargs = load_model_config_from_path(folder)
+            # A cached file named by its commit is read without asking the network.
+            cfg, name, kwargs = load_model_config_from_hf(f"{repository.partition('@')[0]}@{folder.name}", self.cache)
             classes = {"num_classes": cfg["num_classes"]} if "num_classes" in cfg else {}
             size = {"img_size": cfg["input_size"][1:]} if cfg.get("fixed_input_size") else {}
             facts = {**_known(f"{name}.{cfg.get('tag')}"), **cfg}
-            architecture = Architecture(name, {**classes, **size, **kwargs}, {**cfg, "source": "", "file": None}, repository, facts)
+            architecture = Architecture(name, {**classes, **size, **kwargs}, {**cfg, "source": "", "hf_hub_id": None}, repository, facts)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(f"config.json of {arch} does not describe a timm model ({_not_timm(folder, error)})") from None
         if problem := arguments.refusal(architecture.kwargs):

@@ -14,6 +14,7 @@ from typing import Any
 import timm
 import torch
 from safetensors.torch import load_file, save_file
+from timm.layers import QuickGELU
 from torch import Tensor
 
 from classlens import lens
@@ -275,7 +276,7 @@ def make_model(
 def _check_activation(model: ViT, architecture: Architecture, weights: str) -> None:
     """Raise an InputError if timm notes that the weights were trained with another activation than the model's; warn for a checkpoint."""
     notes = architecture.facts.get("notes") or ()
-    if not any("quickgelu" in str(note).lower() for note in notes) or type(model.blocks[0].mlp.act).__name__ == "QuickGELU":
+    if not any("quickgelu" in str(note).lower() for note in notes) or isinstance(model.blocks[0].mlp.act, QuickGELU):
         return
     variant = architecture.name.replace("_clip_", "_clip_quickgelu_")
     problem = f"the weights of {architecture.name} were trained with QuickGELU, but the model has GELU"
