@@ -19,6 +19,7 @@ from classlens.analyses import agreement, extraction, identifiability, projectio
 from classlens.analyses.agreement import MemoryUse
 from classlens.analyses.model_run import ModelRun
 from classlens.compute.device import Compute
+from classlens.config.catalogue import FIGURES, TABLES
 from classlens.config.plan import Plan, twin_seed
 from classlens.config.reading import resolve
 from classlens.data.manifest import SCHEMA as MANIFEST
@@ -97,8 +98,6 @@ def test_twins_need_memories_where_a_model_that_they_are_compared_with_has_them(
 
 
 def f6() -> Any:
-    from classlens.config.catalogue import FIGURES
-
     return next(item for item in FIGURES if item.name == "class_value_agreement")
 
 
@@ -315,10 +314,7 @@ def test_the_table_has_one_row_for_all_twins_of_a_model(run: Run) -> None:
     assert table.filter(model="two")["seeds"].to_list() == [None]
 
 
-AGAINST_TWINS = {
-    *("figure_identifiability_evolution", "figure_mean_evolution", "figure_change_rate", "figure_class_value_agreement"),
-    *("figure_key_value_agreement", "figure_memory_comparison", "figure_compositionality", "table_identifiability"),
-}
+AGAINST_TWINS = {f"{kind}_{item.name}" for kind, items in (("figure", FIGURES), ("table", TABLES)) for item in items if item.against_twins}
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ class Modules(SphinxDirective):
 
 def prepare(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     """Mark code, and stop napoleon from reading the text before a colon in a constant's first line as its type."""
-    if what in ("attribute", "data"):
+    if what in ("attribute", "data", "property"):
         lines[:1] = lines[0].split(" ", 1)
     lines[:] = as_code(lines)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, NoReturn
 
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
@@ -44,7 +44,7 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, description: str | None, settings: type[Section] = NoSettings, **further: type[Section]):
-        super().__init__(description=description)
+        super().__init__(description=description, allow_abbrev=False)
         self._sections = {"settings": settings, **further}
         self.add_argument("--log", type=Path, help="file for plain progress lines")
         self.add_argument("--threads", type=int, default=1, help="number of CPU threads (default: 1)")
@@ -139,10 +139,14 @@ def run_named(items: tuple[Item, ...], arguments: Callable[[Item], Parser], main
         main: function that does the work, called with the figure or table, the parsed arguments and the settings.
     """
     first = argparse.ArgumentParser(add_help=len(sys.argv) < 3)
-    first.add_argument("name", choices=[item.name for item in items], help="figure or table to make")
+    first.add_argument("name", metavar="NAME", help=f"what to make: {', '.join(item.name for item in items)}")
     known, rest = first.parse_known_args()
     sys.argv[1:] = rest
-    item = named(items, known.name)
+    try:
+        item = named(items, known.name)
+    except InputError as error:
+        _start_logging(None)
+        _fail(str(error))
     run(partial(main, item), arguments(item))
 
 
@@ -153,7 +157,7 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _fail(message: str) -> None:
+def _fail(message: str) -> NoReturn:
     log.error("error: %s", printable(" ".join(message.split())))
     sys.exit(1)
 
@@ -162,6 +166,7 @@ def _start_logging(file: Path | None) -> None:
     """Log everything to the file and errors to the terminal; without a file, log everything to the terminal."""
     logging.captureWarnings(True)
     logging.getLogger().setLevel(logging.INFO)
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells every table of every font
     terminal = logging.StreamHandler()
     terminal.setLevel(logging.ERROR if file else logging.INFO)
     handlers: list[logging.Handler] = [terminal]

@@ -22,7 +22,8 @@ def arguments(figure: Item) -> cli.Parser:
 
 def main(figure: Item, args: Namespace, settings: FigureStep) -> None:
     module = import_module(f"classlens.figures.{figure.name}")
-    frame = numbers(module.data, {name: getattr(args, name) for name in figure.inputs}, settings.models, settings.protocol, settings.seed)
+    inputs = {name: getattr(args, name) for name in figure.inputs}
+    frame = numbers(module.data, inputs, [model.model_dump() for model in settings.models], settings.protocol, settings.seed)
     drawings = {form: getattr(args, form) for form in canvas.FORMATS if getattr(args, form)}
     canvas.save(frame, module.draw, args.csv, drawings, width=settings.width, style=args.style)
 

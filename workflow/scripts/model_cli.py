@@ -7,6 +7,7 @@ from classlens.analyses.model_run import ModelRun
 from classlens.compute.device import Compute
 from classlens.config.settings import Section
 from classlens.config.steps import RunSettings
+from classlens.errors import InputError
 from classlens.protocol import Protocol
 
 
@@ -36,9 +37,11 @@ def model_run(args: Namespace) -> ModelRun:
     """Load the model and the manifest that a program received (`ModelParser.of_images`).
 
     Raises:
-        InputError: a file is damaged, or the device does not exist.
+        InputError: a file is missing or damaged, weights and card are not those of one folder, or the device does not exist.
     """
     settings = args.settings
+    if (args.weights, args.card.name) != (args.card.with_name("model.safetensors"), "model.json"):
+        raise InputError(f"{args.weights} and {args.card} must be model.safetensors and model.json of one folder")
     return ModelRun.load(
         model=args.card.parent,
         manifest=args.manifest,

@@ -21,7 +21,9 @@ def arguments(table: Item) -> cli.Parser:
 def main(table: Item, args: Namespace, settings: TableStep) -> None:
     module = import_module(f"classlens.tables.{table.name}")
     inputs = {name: getattr(args, name) for name in table.inputs}
-    parquet.write_csv(numbers(module.data, inputs, settings.models, settings.protocol, settings.seed), args.csv)
+    parquet.write_csv(
+        numbers(module.data, inputs, [model.model_dump() for model in settings.models], settings.protocol, settings.seed), args.csv
+    )
 
 
 if __name__ == "__main__":

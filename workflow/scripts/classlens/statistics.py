@@ -185,7 +185,7 @@ def resampled_means(values: np.ndarray, weights: np.ndarray, seed: int) -> tuple
         return products.sum(axis=0) / weights.sum(axis=0), np.concatenate(draws)
 
 
-def by_block(frame: pl.DataFrame, measure: str, seed: int, kind: str = "share", tokens_weigh_alike: bool = False) -> pl.DataFrame:
+def by_block(frame: pl.DataFrame, measure: str, seed: int, kind: str, tokens_weigh_alike: bool = False) -> pl.DataFrame:
     """Return the mean of a measure for each token group and block, with its interval over images.
 
     Args:

@@ -6,9 +6,10 @@ neither torch nor a table library.
 Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, and its notebooks.
 """
 
+import difflib
 from dataclasses import dataclass, field
 
-from classlens.errors import InputError
+from classlens.errors import InputError, printable
 
 CATEGORIES = {
     "identifiability": "1 Class identifiability",
@@ -48,8 +49,9 @@ class Item:
         name: name of its files, of its module, and of its caption in `workflow/report`.
         title: its title in the report.
         analysis: the analysis whose models it shows.
-        inputs: its input files by name: a file of each model, relative to the results folder. `tables` are the measures themselves. An
-            input named like an analysis is left out unless all models have that analysis.
+        inputs: its input files by name: a file of each model, relative to the results folder, with `{model}`, `{dataset}` and `{split}`;
+            no shards, because a figure must not read what grows with the images. `tables` are the measures themselves. An input named like
+            an analysis is left out unless all models have that analysis.
         per_model: whether each model has its own, called `{name}_{model}`.
         masks: whether it shows only models whose images have masks.
         against_twins: whether it compares models with their random twins.
@@ -69,6 +71,7 @@ class Item:
         return [f"{self.name}_{model}" for model in models] if self.per_model else [self.name]
 
 
+# In the order of their letters, which is that of the paper. A further figure takes the letter of the figure that it completes, or the next.
 FIGURES = (
     Item(
         "F1",
@@ -236,4 +239,6 @@ def named(items: tuple[Item, ...], name: str) -> Item:
     for item in items:
         if item.name == name:
             return item
-    raise InputError(f"there is no {name}: choose one of {', '.join(item.name for item in items)}")
+    near = difflib.get_close_matches(name, [item.name for item in items], n=1)
+    advice = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(item.name for item in items)}"
+    raise InputError(f"there is no {printable(name)}: {advice}")

@@ -62,7 +62,7 @@ def from_flags(kind: type[Step], texts: Mapping[str, str | None]) -> Step:
     Raises:
         InputError: a text does not fit its setting.
     """
-    return validated({name: _value(kind, name, text) for name, text in texts.items() if text is not None}, kind)
+    return validated({name: _value(kind, name, text) for name, text in texts.items() if text is not None}, kind, what="option")
 
 
 def _value(kind: type[Section], name: str, text: str) -> Any:
@@ -89,8 +89,28 @@ class ClassNumberSetting(Section):
     """Number of classes of the data set."""
 
 
-class ModelsSetting(Section):
+class ShownModel(Section):
+    """A model in a table, figure or page."""
+
+    name: str
+    """Name in the config."""
+    label: str
+    """Name in figures and tables."""
+    twin_of: str | None = None
+    """Name of the model that this is a random twin of."""
+    twins: list[str] = Field(default_factory=list)
+    """Names of the random twins to compare the model with."""
+
+
+class ShownModelsSetting(Section):
     """The models in a table, figure or page."""
+
+    models: list[ShownModel]
+    """Models in the order of their files, as JSON: `[{"name": "a", "label": "A"}]`, and for random twins `twin_of`, for others `twins`."""
+
+
+class ModelsSetting(Section):
+    """Models and facts about them."""
 
     models: list[dict[str, Any]]
     """Name, label and further facts of each model."""
@@ -205,7 +225,7 @@ class StatisticsStep(SeedSetting, ProtocolSetting):
     """Measures with intervals and tests."""
 
 
-class TableStep(ModelsSetting, StatisticsStep):
+class TableStep(ShownModelsSetting, StatisticsStep):
     """A table over some models."""
 
 

@@ -19,7 +19,7 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
     frames = []
     for item in models_only(series):
         mine, *theirs = (one.frame.filter(tokens="image") for one in (item, *twins(item, series)))
-        means = statistics.by_block(mine, "change_rate", seed)
+        means = statistics.by_block(mine, "change_rate", seed, "share")
         means = beside_twins(means, [block_means(frame, "change_rate") for frame in theirs], ["tokens", "block"])
         percent = means.with_columns(pl.col("mean", "low", "high", "^twins_.*$") * 100)
         x = (pl.col("block") + 1) / (item.depth if relative else 1)

@@ -24,13 +24,13 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
     (item,), composition = series, pl.DataFrame(inputs["composition"][0])
     frames = []
     for layer in SUBLAYERS:
-        means = statistics.by_block(item.frame, f"{layer}_change", seed, tokens_weigh_alike=protocol.tokens_weigh_alike)
+        means = statistics.by_block(item.frame, f"{layer}_change", seed, "share", tokens_weigh_alike=protocol.tokens_weigh_alike)
         for panel, groups in PANELS.items():
             frames.append(
                 means.filter(pl.col("tokens").is_in(groups)).select(pl.lit(panel).alias("panel"), pl.lit(layer).alias("quantity"), pl.all())
             )
     for source in SOURCES:
-        means = statistics.by_block(composition, source, seed)
+        means = statistics.by_block(composition, source, seed, "share")
         frames.append(means.select(pl.lit("composition").alias("panel"), pl.lit(source).alias("quantity"), pl.all()))
     percent = pl.concat(frames).with_columns(pl.col("mean", "low", "high") * 100)
     return labelled(percent, item)

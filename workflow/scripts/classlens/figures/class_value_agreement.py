@@ -25,7 +25,7 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
     frames = []
     for item in models_only(series):
         mine, *theirs = (by_class(one) for one in (item, *twins(item, series)))
-        means = statistics.by_block(mine, "agreement", seed, kind="mean").rename({"images": "classes"})
+        means = statistics.by_block(mine, "agreement", seed, "mean").rename({"images": "classes"})
         means = beside_twins(means, [block_means(frame, "agreement") for frame in theirs], ["tokens", "block"])
         tested = means.join(_tests(mine, theirs, protocol), on=["tokens", "block"], how="left").rename({"tokens": "layer"})
         frames.append(labelled(tested.sort("layer", "block"), item))

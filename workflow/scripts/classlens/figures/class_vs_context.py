@@ -21,7 +21,7 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
     """
     (item,) = series
     both = item.frame if protocol.tokens_weigh_alike else with_both(item.frame)
-    means = statistics.by_block(both, "identifiability", seed, tokens_weigh_alike=protocol.tokens_weigh_alike)
+    means = statistics.by_block(both, "identifiability", seed, "share", tokens_weigh_alike=protocol.tokens_weigh_alike)
     gap = statistics.difference_by_block(item.frame, "identifiability", ("class", "context"), seed, protocol)
     gap = gap.select(pl.lit("difference").alias("tokens"), "block", pl.col("difference").alias("mean"), "low", "high", "images")
     frame = pl.concat([means.cast({"images": pl.Int64}), gap.cast({"images": pl.Int64})]).rename({"tokens": "quantity"})

@@ -74,7 +74,7 @@ def layer_rates(series: list[Series], chances: list[pa.Table], measure: str, see
     frames = []
     for item in models_only(series):
         for layer in SUBLAYERS:
-            means = statistics.by_block(item.frame, layer, seed)
+            means = statistics.by_block(item.frame, layer, seed, "share")
             means = beside_twins(means, [block_means(other.frame, layer) for other in twins(item, series)], ["tokens", "block"])
             chance = chance_of[item.name].filter(layer=layer).select("tokens", "block", pl.col(measure).alias("chance"))
             means = means.join(chance, on=["tokens", "block"], how="left", maintain_order="left")

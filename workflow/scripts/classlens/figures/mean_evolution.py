@@ -22,7 +22,7 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
     frames = []
     for item in models_only(series):
         mine, *theirs = (_averaged(one.frame, protocol) for one in (item, *twins(item, series)))
-        means = statistics.by_block(mine, "identifiability", seed)
+        means = statistics.by_block(mine, "identifiability", seed, "share")
         means = beside_twins(means, [block_means(frame, "identifiability") for frame in theirs], ["tokens", "block"])
         depth = (pl.col("block") + 1) / pl.col("block").max().add(1)
         x = depth if relative else pl.col("block") + 1

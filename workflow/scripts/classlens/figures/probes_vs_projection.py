@@ -33,7 +33,7 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
         if inputs["identifiability"]:
             measured["ours"] = pl.DataFrame(inputs["identifiability"][index])
         for method, frame in measured.items():
-            means = statistics.by_block(frame, "first", seed).rename({"tokens": "group", "block": "x"})
+            means = statistics.by_block(frame, "first", seed, "share").rename({"tokens": "group", "block": "x"})
             frames.append(_panel("accuracy", method, means, item))
         if inputs["deletion"]:
             curves = (

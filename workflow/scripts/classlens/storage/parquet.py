@@ -90,7 +90,9 @@ def _check_origin(path: Path | str, metadata: dict[bytes, bytes], wanted: dict[b
 
 
 def unreadable(path: Path | str, error: Exception) -> InputError:
-    """Return the error for a file of this workflow that was damaged after it was written."""
+    """Return the error for a file of this workflow that is missing, or that was damaged after it was written."""
+    if isinstance(error, FileNotFoundError):
+        return InputError(f"there is no file {path}: correct the path, or run the workflow, which makes it")
     return InputError(f"{path} cannot be read ({first_line(error)}): delete it and run the workflow again")
 
 
