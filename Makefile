@@ -51,7 +51,7 @@ adopt-dates: env  ## Restore the dates of a copied run's files: make adopt-dates
 
 ##@ Check
 check: lint  ## Check style, types and all tests without a workflow run (two minutes)
-	$(BIN)/python -m pytest -m "not cluster and not workflow" --numprocesses logical --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not cluster and not workflow and not slow" --numprocesses logical --dist loadgroup --no-loadscope-reorder
 
 lint: env $(PAGE_STAMP)  ## Check style, types and rules
 	$(BIN)/ruff check $(CODE)

@@ -195,6 +195,7 @@ def test_a_kept_model_keeps_its_projection(tmp_path: Path, keep: bool) -> None:
     torch.testing.assert_close(again(IMAGES), model(IMAGES))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", ["pretrained", "random"])
 def test_vectors_of_clip_stay_behind_its_projection_of_the_same_width(tmp_path: Path, weights: str) -> None:
     """Of the model, and of its random twin: both have a head from 512 to 512, which is no classifier."""

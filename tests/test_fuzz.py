@@ -34,6 +34,8 @@ from classlens.errors import InputError, printable
 from classlens.models import checkpoints, labels, loading
 from classlens.models.hub import Architecture
 
+pytestmark = pytest.mark.slow
+
 ANSWER = "a result, or what is wrong in one line; never a traceback"
 VALID = [
     small_config(),

@@ -15,6 +15,8 @@ from classlens.compute import gpus
 from classlens.compute.device import Compute
 from classlens.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 HOLD = """
 import logging, sys
 from classlens.compute import gpus

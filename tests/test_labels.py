@@ -158,6 +158,7 @@ def test_imagenet_models_of_timm_have_labels() -> None:
     assert labels.of_model(architecture, Checkpoint(Path("/nowhere/x"), {}), False) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["hub", "metadata", "beside"])
 def test_a_models_own_labels_are_used(tmp_path: Path, source: str) -> None:
     known = build()
@@ -200,6 +201,7 @@ def test_a_models_own_labels_are_used(tmp_path: Path, source: str) -> None:
     assert all(torch.equal(value, known.state_dict()[key]) for key, value in model.state_dict().items() if not key.startswith("head"))
 
 
+@pytest.mark.slow
 def test_weights_without_labels_are_refused_on_folders_of_numbers(tmp_path: Path) -> None:
     save_file(build().state_dict(), tmp_path / "m.safetensors")
     classes = [("1", "1"), ("2", "2"), ("3", "3"), ("10", "10")]
@@ -211,6 +213,7 @@ def test_weights_without_labels_are_refused_on_folders_of_numbers(tmp_path: Path
     assert not (tmp_path / "out" / "model.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_averaged_weights_are_timms_choice_and_said(tmp_path: Path) -> None:
     raw, average = build().state_dict(), build(classes=4).state_dict()
     average = {key: value + 1 for key, value in average.items()}

@@ -257,7 +257,7 @@ def test_other_weights_in_the_file_are_told(tmp_path: Path, state: dict[str, tor
 
 
 def test_loading_what_is_no_model_of_a_run(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match=r"there is no file .*model.json: correct the path, or run the workflow"):
         loading.load_model(tmp_path)
     facts = {"classes": 5, "depth": 1, "width": 1, "heads": 1, "grid": (7, 7), "prefix_tokens": 0, "cls_token": False, "pooling": "mean"}
     model = loading.build("resnet18", {}, 5)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ADAPTER = Path(__file__).resolve().parent.parent / "rules" / "snakemake_adapter.smk"
 WORKFLOW = f"""
 import json

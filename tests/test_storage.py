@@ -108,6 +108,7 @@ def shard(path: Path, compression: str = "zstd") -> pa.Table:
     return pq.read_table(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", ["zstd", "none"])
 def test_every_flipped_bit_is_found(tmp_path: Path, compression: str) -> None:
     path = tmp_path / "s.parquet"
@@ -250,6 +251,7 @@ def test_code_hash_follows_imports_and_nothing_else(tmp_path: Path) -> None:
     assert digest() != before
 
 
+@pytest.mark.slow
 def test_every_script_imports_what_its_hash_covers(monkeypatch: pytest.MonkeyPatch) -> None:
     """The walk over imports that the hash follows sees every module of the library that a script really loads.
 
