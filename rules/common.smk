@@ -13,7 +13,7 @@ from classlens.config.expected import of_run
 from classlens.config.files import load
 from classlens.config.plan import Plan
 from classlens.config.reading import resolve
-from classlens.config.steps import RunSettings, flags
+from classlens.config.steps import RunSettings, flag, flags
 from classlens.errors import InputError
 from classlens.storage.fingerprints import FINGERPRINTS
 from classlens.storage.provenance import code_sha256, sha256

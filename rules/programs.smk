@@ -34,14 +34,14 @@ def files_of_job(input, output):
 
 def arguments_of(named):
     """Return named lists of paths as program arguments."""
-    return [part for name, paths in named.items() for part in (f"--{name.replace('_', '-')}", *paths)]
+    return [part for name, paths in named.items() for part in (flag(name), *paths)]
 
 
 def flags_of(places):
     """Return named texts as program arguments, without empty ones."""
-    return [f"--{name.replace('_', '-')}={text}" for name, text in places.items() if text]
+    return [f"{flag(name)}={text}" for name, text in places.items() if text]
 
 
 # The shell command of a rule, and that of a rule that runs a model on a device.
 COMMAND = 'python "$SCRIPTS"/{params.program:q} --log {log:q} --threads {threads} {params.settings:q} {params.files}'
-ON_DEVICE_COMMAND = " ".join([COMMAND, *(f"--{name.replace('_', '-')}={{resources.{name}:q}}" for name in RunSettings.settings())])
+ON_DEVICE_COMMAND = " ".join([COMMAND, *(f"{flag(name)}={{resources.{name}:q}}" for name in RunSettings.settings())])

@@ -291,7 +291,7 @@ def test_folders_with_any_name_travel_by_that_name(tmp_path: Path, name: str) ->
 
 
 def paths_of(section: type[settings.Section]) -> int:
-    """How many settings of a section, and of those in it, are paths."""
+    """Return the number of settings that are paths, in a section and the sections in it."""
     fields = section.model_fields.values()
     inner = [kind for field in fields for kind in sections_of(field.annotation)]
     return sum("PathMark" in f"{field.annotation} {field.metadata}" for field in fields) + sum(map(paths_of, inner))

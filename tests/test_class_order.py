@@ -195,7 +195,7 @@ def test_the_workflow_hands_all_of_it_to_the_manifest(tmp_path: Path) -> None:
 
 
 def manifest_depends_on(plan: Plan) -> Any:
-    """What makes the manifest of the analysed split stale."""
+    """Return the settings and files that make the manifest of the analysed split stale."""
     dataset = plan.datasets["d"]
     return dataset.manifest_step("validation"), dataset.manifest_content("validation")
 

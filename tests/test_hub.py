@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from classlens.errors import InputError
 from classlens.models import checkpoints, loading
+from classlens.models.card import Card
 from classlens.models.hub import Hub
 from classlens.storage.provenance import check_sha256, sha256
 from classlens.trace import ViT
@@ -53,28 +54,29 @@ def test_weights_by_the_full_name_in_timm(tmp_path: Path, name: str) -> None:
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
 
 
-def test_a_repository_by_its_own_name(tmp_path: Path) -> None:
-    known = small(num_classes=7, img_size=48)
-    folder = cached(tmp_path, REPOSITORY)
-    (folder / "config.json").write_text(json.dumps(CONFIG))
-    save_file(known.state_dict(), folder / "model.safetensors")
-    hub = Hub(tmp_path, offline=True)
+def kept(folder: Path, known: ViT, config: dict[str, Any]) -> tuple[ViT, Card]:
+    """Return a model that was loaded from a repository with these weights and this config.json, and its card, after writing both."""
+    repository = cached(folder, REPOSITORY)
+    (repository / "config.json").write_text(json.dumps(config))
+    save_file(known.state_dict(), repository / "model.safetensors")
+    hub = Hub(folder, offline=True)
     architecture = hub.architecture(f"hf-hub:{REPOSITORY}")
     model = loading.make_model(architecture, "pretrained", {}, 7, seed=0, checkpoint=checkpoints.read(hub.weights(architecture)))
+    weights = folder / "model.safetensors"
+    loading.save(model, weights)
+    card = loading.describe(
+        model, architecture.name, architecture.kwargs, "pretrained", transform=None, protocol=loading.Protocol(), weights=weights
+    )
+    card.write(folder / "model.json")
+    return model, card
+
+
+def test_a_repository_by_its_own_name(tmp_path: Path) -> None:
+    known = small(num_classes=7, img_size=48)
+    model, card = kept(tmp_path, known, CONFIG)
     images = torch.randn(2, 3, 48, 48)
     torch.testing.assert_close(model(images), known(images))
-    loading.save(model, tmp_path / "model.safetensors")
-    card = loading.describe(
-        model,
-        architecture.name,
-        architecture.kwargs,
-        "pretrained",
-        transform=None,
-        protocol=loading.Protocol(),
-        weights=tmp_path / "model.safetensors",
-    )
     assert card.transform["mean"] == [0.1, 0.2, 0.3]
-    card.write(tmp_path / "model.json")
     again, _ = loading.load_model(tmp_path)  # no hub is asked any more
     torch.testing.assert_close(again(images), known(images))
 
@@ -117,23 +119,7 @@ def test_a_pinned_hash_is_checked(tmp_path: Path) -> None:
 def test_what_a_repository_says_of_its_input_is_kept(tmp_path: Path) -> None:
     """An older config.json has the image size beside the weights' description only, and a model without it would have another grid."""
     known = small(num_classes=7, img_size=48)
-    folder = cached(tmp_path, REPOSITORY)
-    (folder / "config.json").write_text(json.dumps({**CONFIG, "model_args": SMALL}))
-    save_file(known.state_dict(), folder / "model.safetensors")
-    hub = Hub(tmp_path, offline=True)
-    architecture = hub.architecture(f"hf-hub:{REPOSITORY}")
-    model = loading.make_model(architecture, "pretrained", {}, 7, seed=0, checkpoint=checkpoints.read(hub.weights(architecture)))
-    loading.save(model, tmp_path / "model.safetensors")
-    card = loading.describe(
-        model,
-        architecture.name,
-        architecture.kwargs,
-        "x",
-        transform=None,
-        protocol=loading.Protocol(),
-        weights=tmp_path / "model.safetensors",
-    )
-    card.write(tmp_path / "model.json")
+    kept(tmp_path, known, {**CONFIG, "model_args": SMALL})
     images = torch.randn(2, 3, 48, 48)
     torch.testing.assert_close(loading.load_model(tmp_path)[0](images), known(images))
 

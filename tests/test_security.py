@@ -31,7 +31,7 @@ from snakemake.sourcecache import LocalSourceFile
 import cli
 from classlens.config import reading as configs
 from classlens.config.paths import escaped
-from classlens.config.steps import RunSettings
+from classlens.config.steps import RunSettings, flag
 from classlens.errors import InputError
 from classlens.explorer import page
 from classlens.models.loading import build
@@ -41,7 +41,7 @@ from classlens.storage import parquet
 
 RULES = [REPOSITORY / "Snakefile", *sorted((REPOSITORY / "rules").glob("*.smk"))]
 HARMLESS = {"threads", "seconds", "params.files"}
-"""What a shell text may hold without quotes: numbers, and `UnhashedArguments` of the Snakemake adapter, which quotes itself."""
+"""Fields that a shell text may hold without quotes: numbers, and `UnhashedArguments` of the Snakemake adapter, which quotes itself."""
 
 HARMFUL = [
     "$(touch OWNED)",
@@ -71,7 +71,7 @@ def commands() -> dict[str, str]:
     """The commands that rules share, by name."""
     code = (REPOSITORY / "rules" / "programs.smk").read_text(encoding="utf-8")
     lines = [line for line in code.splitlines() if re.match(r"[A-Z_]*COMMAND = ", line)]
-    known: dict[str, Any] = {"RunSettings": RunSettings}
+    known: dict[str, Any] = {"RunSettings": RunSettings, "flag": flag}
     exec("\n".join(lines), known)
     return {name: value for name, value in known.items() if name.endswith("COMMAND")}
 

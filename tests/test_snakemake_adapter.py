@@ -1,4 +1,4 @@
-"""What the workflow takes from Snakemake without its documentation, each part in a workflow of a few lines.
+"""Test the workflow's uses of Snakemake's undocumented interfaces, each in a workflow of a few lines.
 
 `make test-snakemake` runs this with the oldest and the newest version of Snakemake that are allowed.
 """

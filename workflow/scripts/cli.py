@@ -18,7 +18,7 @@ from pydantic_core import to_jsonable_python
 
 from classlens.config.catalogue import Item, named
 from classlens.config.settings import Section
-from classlens.config.steps import from_flags
+from classlens.config.steps import flag, from_flags
 from classlens.errors import InputError, printable
 from classlens.progress import log
 from classlens.storage.parquet import reading
@@ -50,33 +50,33 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--threads", type=int, default=1, help="number of CPU threads (default: 1)")
         for section in self._sections.values():
             for name, field in section.settings().items():
-                self.add_argument(_flag(name), required=field.is_required(), metavar="VALUE", help=_help(field))
+                self.add_argument(flag(name), required=field.is_required(), metavar="VALUE", help=_help(field))
 
     def one(self, **paths: str) -> "Parser":
         """Add required arguments that take one path each, with their help texts."""
         for name, help_text in paths.items():
-            self.add_argument(_flag(name), type=Path, required=True, metavar="PATH", help=help_text)
+            self.add_argument(flag(name), type=Path, required=True, metavar="PATH", help=help_text)
         return self
 
     def maybe(self, **paths: str) -> "Parser":
         """Add optional arguments that take one path each."""
         for name, help_text in paths.items():
-            self.add_argument(_flag(name), type=Path, metavar="PATH", help=help_text)
+            self.add_argument(flag(name), type=Path, metavar="PATH", help=help_text)
         return self
 
     def many(self, **paths: str) -> "Parser":
         """Add arguments that take any number of paths."""
         for name, help_text in paths.items():
-            self.add_argument(_flag(name), type=Path, nargs="*", default=[], metavar="PATH", help=help_text)
+            self.add_argument(flag(name), type=Path, nargs="*", default=[], metavar="PATH", help=help_text)
         return self
 
-    def parsed(self, arguments: Sequence[str] | None = None) -> argparse.Namespace:
-        """Parse the given arguments, or those of this process. Each class of settings becomes one attribute.
+    def with_settings(self, parsed: argparse.Namespace) -> argparse.Namespace:
+        """Return parsed arguments in which each class of settings is one attribute.
 
         Raises:
             InputError: a setting has a value of the wrong type.
         """
-        args = vars(self.parse_args(arguments))
+        args = vars(parsed)
         found = {key: from_flags(kind, {name: args.get(name) for name in kind.settings()}) for key, kind in self._sections.items()}
         names = {name for kind in self._sections.values() for name in kind.settings()}
         return argparse.Namespace(**{name: value for name, value in args.items() if name not in names}, **found)
@@ -87,10 +87,6 @@ def _help(field: FieldInfo) -> str:
     text = " ".join((field.description or "").split()).replace("%", "%%")
     default = None if field.is_required() else field.get_default(call_default_factory=True)
     return text if default is None else f"{text} (default: {json.dumps(to_jsonable_python(default))})"
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
 
 
 def provenance(settings: Section, model_sha256: str | None = None) -> dict[str, str]:
@@ -114,11 +110,12 @@ def run(main: Callable[[argparse.Namespace, Any], None], parser: Parser, argumen
         arguments: command line; by default that of this process.
     """
     gc.enable()
-    _start_logging(parser.parse_args(arguments).log)
+    parsed = parser.parse_args(arguments)
+    _start_logging(parsed.log)
     if STARTED_BY in os.environ:
         Thread(target=_end_with, args=(int(os.environ[STARTED_BY]),), daemon=True).start()
     try:
-        args = parser.parsed(arguments)
+        args = parser.with_settings(parsed)
         with reading(getattr(args.settings, "protocol", None)):
             main(args, args.settings)
     except InputError as error:

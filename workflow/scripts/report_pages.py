@@ -26,7 +26,7 @@ def arguments() -> cli.Parser:
 
 
 def main(args: Namespace, settings: ReportStep) -> None:
-    labels = {model["name"]: model["label"] for model in settings.models}
+    labels = {model.name: model.label for model in settings.models}
     cards = {name: Card.read(path) for name, path in zip(labels, args.cards, strict=True)}
     figures, tables = ({path.stem: pl.read_csv(path, infer_schema_length=None) for path in paths} for paths in (args.figures, args.tables))
     expected = run_facts.comparison(args.reproduction) if args.reproduction else []

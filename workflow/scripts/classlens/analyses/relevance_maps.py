@@ -21,8 +21,6 @@ from classlens.lens import Lens
 from classlens.protocol import Protocol
 from classlens.trace import ViT
 
-CHOICES = ("own", "predicted", "rival")
-
 
 class Explainer:
     """Computes the relevance maps of batches of images.
@@ -30,8 +28,8 @@ class Explainer:
     Args:
         model: a model that `token_pruning.check` accepts.
         lens: the model's lens.
-        choices: classes to explain in every image, from `CHOICES`: the true class, the predicted class, and the rival, which has
-            the largest logit apart from the true class.
+        choices: classes to explain in every image: `own` (the true class), `predicted`, or `rival`, which has the largest logit apart
+            from the true class.
         named: further classes to explain, by image id.
         seed: seed of random maps.
         protocol: chooses the definition of our maps.

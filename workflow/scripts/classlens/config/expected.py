@@ -28,7 +28,7 @@ class Group(Section):
     """Expected numbers of one kind."""
 
     what: str
-    """What the numbers are, with their unit."""
+    """Quantity that the numbers measure, with its unit."""
     table: str
     """Table of the run with which the numbers are compared."""
     column: str
@@ -36,7 +36,7 @@ class Group(Section):
     tolerance: Annotated[float, Field(ge=0)]
     """Largest accepted difference, in the unit of the column."""
     source: str
-    """Where the expected numbers come from."""
+    """Origin of the expected numbers."""
     rows: list[Row]
     """Rows of the table with their expected numbers."""
 

@@ -39,13 +39,18 @@ from classlens.config.settings import (
 Step = TypeVar("Step", bound=Section)
 
 
+def flag(name: str) -> str:
+    """Return the command-line flag of a setting or file."""
+    return f"--{name.replace('_', '-')}"
+
+
 def flags(settings: Section) -> list[str]:
     """Return settings as command-line arguments: texts unchanged, other values as JSON, without settings that are null.
 
     `<` is escaped in JSON, because Snakemake's report shows parameters as HTML.
     """
     values = {name: getattr(settings, name) for name in type(settings).settings()}
-    return [f"--{name.replace('_', '-')}={_text(value)}" for name, value in values.items() if value is not None]
+    return [f"{flag(name)}={_text(value)}" for name, value in values.items() if value is not None]
 
 
 def _text(value: Any) -> str:
@@ -254,7 +259,7 @@ class SanityStep(ModelsSetting, ProtocolSetting):
     """Names of the data sets, in the order of their manifests."""
 
 
-class ReportStep(ModelsSetting, SeedSetting):
+class ReportStep(ShownModelsSetting, SeedSetting):
     """The report's pages of tables, and the facts in its captions and on its front page."""
 
     titles: list[str]

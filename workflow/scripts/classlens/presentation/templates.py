@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 
 def render(template: str, **values: Any) -> str:
-    """Return a jinja2 template render in with values."""
+    """Return a jinja2 template with its values filled in."""
     return ENVIRONMENT.from_string(template).render(values)
 
 
