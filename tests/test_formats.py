@@ -208,6 +208,17 @@ def test_a_folder_without_image_processor_needs_a_transform(tmp_path: Path) -> N
         Plan(resolve(config_of(tmp_path)), "results/x")
 
 
+@pytest.mark.parametrize("name", ["transformers, DINOv2", "transformers, CLIP", "transformers, SigLIP"])
+def test_a_folder_without_a_classifier_needs_a_class_embedding(tmp_path: Path, name: str) -> None:
+    path, _ = BY_NAME[name].make(tmp_path)
+    PROCESSORS["ViT"].save_pretrained(path)
+    with pytest.raises(
+        InputError, match=r"`models.m.class_embedding` is missing: .* has no classifier; set it, for example to \{fit: linear"
+    ):
+        Plan(resolve(config_of(path)), "results/x")
+    assert Plan(resolve(config_of(path, class_embedding={"fit": "linear"})), "results/x").models["m"].settings.arch
+
+
 def test_a_run_on_a_folder(folder: Path, tmp_path: Path) -> None:
     run = Run(tmp_path)
     config = run.configure(config_of(folder))

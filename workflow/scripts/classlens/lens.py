@@ -104,7 +104,7 @@ def refusal(model: nn.Module) -> str | None:
             "tokens (such as `vit_base_patch16_siglip_gap_224`) with a class embedding"
         )
     if isinstance(getattr(model, "head", None), nn.Identity):
-        return "it has no head: give it a class embedding (`class_embedding` in a config)"
+        return "it has no head: give it a class embedding (in a config, `class_embedding: {fit: linear}` fits one)"
     if not isinstance(getattr(model, "head", None), nn.Linear | ClassHead):
         return "its head is not one linear map (class embedding)"
     if found.global_pool not in ("token", "avg"):

@@ -253,6 +253,8 @@ def _accuracy(text: str, compute: Compute) -> Accuracy | None:
 def _model(given: Given) -> Iterator[str]:
     if given.is_transformers:
         yield _key(1, "weights", escaped(str(given.weights)), "the folder describes architecture and transform")
+        if not transformers_config.read(given.weights).has_classifier:
+            yield _class_embedding(given)
         return
     shape = recognition.shape_of(given.checkpoint)
     network = yield from _architecture(given, shape)
@@ -262,14 +264,16 @@ def _model(given: Given) -> Iterator[str]:
     if network and network.kwargs:
         yield _key(1, "kwargs", network.kwargs, "by the parameters and the settings beside them")
     if not shape.classes:
-        train = [name for name in given.folders.places if name.lower() in splits.TRAIN]
-        fit = (
-            _key(1, "class_embedding", {"fit": "linear", "split": train[0]}, "the checkpoint has no head, so one is fitted")
-            if train
-            else ""
-        )
-        yield fit or "    # class_embedding: FILE.safetensors  # choose: the checkpoint has no head, so class vectors must replace it"
+        yield _class_embedding(given)
     yield from _transform(given, shape, network)
+
+
+def _class_embedding(given: Given) -> str:
+    """Return the class embedding of a model without a classifier: one that is fitted to a train split, or a comment if there is none."""
+    train = [name for name in given.folders.places if name.lower() in splits.TRAIN]
+    if train:
+        return _key(1, "class_embedding", {"fit": "linear", "split": train[0]}, "the model has no classifier, so one is fitted")
+    return "    # class_embedding: FILE.safetensors  # choose: the model has no classifier, so class vectors must replace it"
 
 
 def _architecture(given: Given, shape: Shape) -> Generator[str, None, Network | None]:

@@ -254,6 +254,11 @@ class Plan:
         if model.arch:
             raise InputError(f"{key}: the folder {folder} describes the architecture: remove `arch`")
         found = transformers_config.read(folder)
+        if not (found.has_classifier or model.class_embedding):
+            raise InputError(
+                f"config key `models.{name}.class_embedding` is missing: the model in {folder} has no classifier; set it, for example to "
+                "{fit: linear}"
+            )
         transform = model.transform or (TransformSettings(**found.transform) if found.transform else None)
         if transform is None:
             raise InputError(f"{folder} has no {transformers_config.PREPROCESSOR}: give the model a `transform` in the config")

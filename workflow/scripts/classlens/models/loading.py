@@ -283,8 +283,9 @@ def make_model(
         _check_activation(model, architecture, weights)
     classes = model.head.out_features
     if classes != num_classes:
+        hint = ", or the model's `class_embedding` if its head is a projection" if "clip" in architecture.name else ""
         raise InputError(
-            f"model {architecture.name} has {classes} classes, but its data set has {num_classes}: set the data set's `classes`"
+            f"model {architecture.name} has {classes} classes, but its data set has {num_classes}: set the data set's `classes`{hint}"
         )
     return model
 

@@ -58,11 +58,13 @@ class Description:
         arch: the timm architecture.
         kwargs: arguments of `loading.build` that override those of the architecture.
         transform: the image transform, as in a config; None if the folder has no preprocessor.
+        has_classifier: whether the model has a classifier, and not only features or a projection to text embeddings.
     """
 
     arch: str
     kwargs: Settings
     transform: Settings | None
+    has_classifier: bool = True
 
 
 def is_transformers(content: Any) -> bool:
@@ -130,7 +132,9 @@ def describe(content: Settings, preprocessor: Settings | None, name: str) -> Des
     transform = None if preprocessor is None else _transform(preprocessor, name)
     if kind in ANY_SIZE and transform and isinstance(size := transform["crop"] or transform["resize"], list):
         kwargs = {**kwargs, "img_size": size}
-    return Description(arch, kwargs, transform)
+    return Description(
+        arch, kwargs, transform, has_classifier=kwargs["num_classes"] > 0 and kwargs["num_classes"] == _classes(content, class_name)
+    )
 
 
 class _Unsupported(Exception):
