@@ -26,7 +26,6 @@ include: "rules/common.smk"
 if not plan.published:
 
     include: "rules/data.smk"
-    include: "rules/class_embeddings.smk"
     include: "rules/models.smk"
     include: "rules/hidden_states.smk"
     include: "rules/projections.smk"

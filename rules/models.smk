@@ -67,4 +67,5 @@ rule train:
         ON_DEVICE_COMMAND
 
 
+include: "class_embeddings.smk"
 include: "twins.smk"

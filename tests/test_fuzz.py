@@ -470,7 +470,8 @@ def test_checkpoints(pytestconfig: pytest.Config, tmp_path: Path, note_fault: Ca
         order = ClassOrder("list") if settled else ClassOrder("natural", (0, "1", "cat"))
         try:
             checkpoint = checkpoints.read(path)
-            checkpoints.load(MODEL, checkpoint.weights, str(path), prefix, ["optimizer*"])
+            weights = checkpoints.without_prefix(checkpoint.weights, str(path), prefix)
+            checkpoints.load(MODEL, weights, str(path), ["optimizer*"])
             labels.reorder_head(MODEL, labels.of_model(Architecture("x"), checkpoint, False), CLASSES, order, "m")
         except InputError as error:
             one_line(error)

@@ -27,7 +27,7 @@ class Folders:
 
     @property
     def is_split(self) -> bool:
-        """Whether the folder has splits. A folder without them is one split, of which only the classes are folders."""
+        """Return whether the folder has splits. A folder without them is one split, of which only the classes are folders."""
         return self.analysed != splits.WHOLE
 
     @cached_property

@@ -30,7 +30,7 @@ from classlens.data.layouts import imagenet_id
 from classlens.errors import InputError
 from classlens.models import checkpoints, labels, recognition, transformers_config, transformers_weights
 from classlens.models.checkpoints import Checkpoint
-from classlens.models.hub import Architecture
+from classlens.models.hub import Architecture, json_of
 from classlens.models.labels import Labels, settings_in
 from classlens.models.recognition import Network, Shape
 from classlens.report import pages
@@ -47,7 +47,7 @@ COLUMN = 44
 
 @dataclass(frozen=True)
 class Given:
-    """What a user has: a checkpoint, or a folder of transformers, and images.
+    """A user's checkpoint or folder of transformers, and images.
 
     Attributes:
         weights: the file or folder.
@@ -63,7 +63,7 @@ class Given:
 
     @property
     def is_transformers(self) -> bool:
-        """Whether the weights are a folder of transformers, which describes its model completely."""
+        """Return whether the weights are a folder of transformers, which describes its model completely."""
         return self.weights.is_dir()
 
     @property
@@ -87,7 +87,7 @@ def read(weights: Path, images: Path) -> Given:
     if not weights.exists():
         raise InputError(f"checkpoint {weights} does not exist: give a checkpoint, or a folder of Hugging Face transformers")
     file = transformers_config.weights_file(weights) if weights.is_dir() else weights
-    beside = labels.json_of(file.with_name("config.json"))
+    beside = json_of(file.with_name("config.json"))
     described = weights.is_dir() and transformers_config.is_transformers(beside)
     checkpoint = checkpoints.read(file)
     facts = {**checkpoint.facts, **({"config": beside} if isinstance(beside, dict) else {})}

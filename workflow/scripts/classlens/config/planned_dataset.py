@@ -125,12 +125,12 @@ class PlannedDataset:
 
     @property
     def is_stored(self) -> bool:
-        """Whether tables store the images, which the workflow then unpacks."""
+        """Return whether tables store the images, which the workflow then unpacks."""
         return self.settings.kind == "table" and not self._facts and self._tables.stores_images
 
     @property
     def is_photos(self) -> bool:
-        """Whether the images are the photographs that come with installed packages."""
+        """Return whether the images are the photographs that come with installed packages."""
         return self.settings.kind == "photos"
 
     @property

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from classlens.errors import InputError
+from classlens.progress import log
 from classlens.storage.fingerprints import forget
 
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "AVIF", "PPM", "JPEG2000")
@@ -95,15 +96,38 @@ def check_range(image: Image.Image, path: Path) -> None:
         raise InputError(f"{path} holds values outside of the 16-bit range: save it with 8 or 16 bits per channel")
 
 
+def leave_out(error: InputError, skip: bool, what: str = "left out") -> None:
+    """Log why an image is not used if bad images may be left out (`on_bad_image: skip`), or else raise the error.
+
+    Args:
+        error: why it is not used.
+        skip: whether bad images may be left out.
+        what: what the log says of it.
+    """
+    if not skip:
+        raise error
+    log.warning("%s: %s", what, error)
+
+
+def decode_exact(data: bytes, path: Path) -> Image.Image:
+    """Return the image in the bytes of a mask file, decoded in its own mode.
+
+    Raises:
+        InputError: the bytes are not an image, or its format does not keep pixel values.
+    """
+    image = decode(data, path)
+    if image.format in LOSSY:
+        raise InputError(f"mask {path} is a {image.format} file, and this format changes pixel values: create the mask again as PNG")
+    return image
+
+
 def decode_mask(data: bytes, path: Path, binary: bool) -> np.ndarray:
     """Return the class ids of the pixels of a mask file (`mask_ids`).
 
     Raises:
         InputError: the bytes are not a mask, or the object in it is ambiguous.
     """
-    image = decode(data, path)
-    if image.format in LOSSY:
-        raise InputError(f"mask {path} is a {image.format} file, and this format changes pixel values: create the mask again as PNG")
+    image = decode_exact(data, path)
     try:
         return mask_ids(image, binary)
     except ValueError as error:

@@ -78,14 +78,19 @@ class Dataset:
     protocol: Protocol = field(default=CORRECTED)
 
     @property
+    def has_imagenet_s_layout(self) -> bool:
+        """Return whether the files lie as those of ImageNet-S do."""
+        return self.kind in ("imagenet_s", "shapes")
+
+    @property
     def home(self) -> Path:
         """The folder that contains the splits."""
-        return self.root if self.kind == "imagefolder" else self.root / f"ImageNetS{self.subset}"
+        return self.root / f"ImageNetS{self.subset}" if self.has_imagenet_s_layout else self.root
 
     @property
     def binary_masks(self) -> bool:
         """Whether masks mark only the object, instead of coding class ids as R + 256 G."""
-        return self.kind == "imagefolder" and self.mask_root is None
+        return not self.has_imagenet_s_layout and self.mask_root is None
 
     def folder(self, split: str) -> Path:
         """Return the folder of a split."""
@@ -241,7 +246,7 @@ class Dataset:
 
     def class_files(self) -> list[Path]:
         """Return the files that define class indices or class ids in masks. They need not exist."""
-        if self.kind != "imagefolder":
+        if self.has_imagenet_s_layout:
             return [self._category_file()]
         return [Path(self.classes)] if self.classes not in (None, "imagenet") else []
 

@@ -15,12 +15,12 @@ from PIL import Image as Picture
 
 from classlens.data.boxes import Box
 from classlens.data.class_order import normal
-from classlens.data.images import IGNORED_ID, LOSSY, decode, read_bytes
+from classlens.data.images import IGNORED_ID, decode, decode_exact, leave_out, read_bytes
 from classlens.data.layouts import Dataset, Image
 from classlens.data.table_files import parsed
 from classlens.data.text_files import read_text
 from classlens.errors import InputError
-from classlens.progress import log, progress
+from classlens.progress import progress
 
 OBJECT = 1
 """Id of the image's class in a mask that the workflow makes."""
@@ -35,7 +35,7 @@ Painted = np.ndarray
 
 @dataclass(frozen=True)
 class MaskSource:
-    """What masks are made from: boxes if `box_format` is set, segments if `coco` is set, otherwise the pixel values of other masks.
+    """The source of masks: boxes if `box_format` is set, segments if `coco` is set, otherwise the pixel values of other masks.
 
     Attributes:
         box_format: order of the numbers of a box, `xywh` or `xyxy`.
@@ -98,10 +98,8 @@ def write(images: Sequence[Image], dataset: Dataset, source: MaskSource, folder:
 
     with ThreadPoolExecutor(threads) as pool:
         for error in progress(pool.map(made, range(len(images))), len(images), "masks"):
-            if error and not dataset.skip:
-                raise error
             if error:
-                log.warning("no mask: %s", error)
+                leave_out(error, dataset.skip, "no mask")
 
 
 def file_name(number: int) -> str:
@@ -178,10 +176,7 @@ def class_numbers(data: bytes, path: Path) -> np.ndarray:
     Raises:
         InputError: the bytes are not a mask, or its pixels have colours.
     """
-    image = decode(data, path)
-    if image.format in LOSSY:
-        raise InputError(f"mask {path} is a {image.format} file, and this format changes pixel values: create the mask again as PNG")
-    pixels = np.asarray(image)
+    pixels = np.asarray(decode_exact(data, path))
     if pixels.ndim == 3 and not (pixels[..., :1] == pixels[..., :3]).all():
         raise InputError(f"mask {path} has colours, but `mask_ids` needs palette indices or grey values: create the mask again")
     return pixels if pixels.ndim == 2 else pixels[..., 0]

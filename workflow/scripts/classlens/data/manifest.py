@@ -16,7 +16,7 @@ import pyarrow as pa
 from classlens.data.class_names import class_names
 from classlens.data.class_order import normal
 from classlens.data.dataset_classes import class_ids, order_of
-from classlens.data.images import IGNORED_ID, check_range, decode, decode_mask, read_bytes
+from classlens.data.images import IGNORED_ID, check_range, decode, decode_mask, leave_out, read_bytes
 from classlens.data.layouts import Dataset, Image, imagenet_id
 from classlens.data.made_masks import OBJECT, file_name
 from classlens.data.manifest_classes import order_of as order_of_manifest
@@ -75,7 +75,7 @@ def of_images(dataset: Dataset, split: str, images: list[Image], shard_size: int
         checked = pool.map(lambda image: _checked(image, dataset, mask_ids), images)
         for image_id, facts in enumerate(progress(checked, len(images), f"checking {split}")):
             if isinstance(facts, InputError):
-                _leave_out(facts, dataset.skip)
+                leave_out(facts, dataset.skip)
                 continue
             class_id = images[image_id].class_id
             index = _index(class_id, indices, dataset, split)
@@ -115,12 +115,6 @@ def _say(table: pa.Table) -> None:
         )
     for count, why, example in json.loads(table.schema.metadata[b"left_out"]):
         log.info("left out: %d %s, such as %s", count, why, printable(example))
-
-
-def _leave_out(error: InputError, skip: bool) -> None:
-    if not skip:
-        raise error
-    log.warning("left out: %s", error)
 
 
 def _checked(image: Image, dataset: Dataset, mask_ids: dict[str, int]) -> dict[str, Any] | InputError:

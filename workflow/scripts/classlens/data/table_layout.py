@@ -28,16 +28,6 @@ class TableDataset(Dataset):
 
     tables: Tables
 
-    @property
-    def home(self) -> Path:
-        """The folder of the images."""
-        return self.root
-
-    @property
-    def binary_masks(self) -> bool:
-        """Whether masks mark only the object."""
-        return self.mask_root is None
-
     def folder(self, split: str) -> Path:
         """Return the place that error messages about a split name: its table."""
         return self.tables.place
@@ -49,10 +39,6 @@ class TableDataset(Dataset):
     def class_folders(self, split: str) -> list[str]:
         """Return the labels of a split, in text order."""
         return sorted({row.label for row in self.tables.rows(split) if row.label is not None})
-
-    def class_files(self) -> list[Path]:
-        """Return the files that define class indices. They need not exist."""
-        return [Path(self.classes)] if self.classes not in (None, "imagenet") else []
 
     def given_order(self, split: str) -> list[str] | None:
         """Return the classes in the order of their integer labels, or None if labels are names that the tables do not number."""

@@ -166,7 +166,10 @@ class Tables:
             InputError: the split does not exist, or a file has no column of images or labels, or a label that cannot be a class.
         """
         if split not in self._rows:
-            self._rows[split] = [row for row, of_split in self._read(split) if of_split in (None, split)]
+            found: dict[str, list[Row]] = {split: []}
+            for row, of_split in self._read(split):  # of a column of splits, the rows of all of them
+                found.setdefault(split if of_split is None else of_split, []).append(row)
+            self._rows |= found
         return self._rows[split]
 
     def stored(self, split: str) -> Iterator[tuple[bytes | None, bytes | None]]:

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from classlens.data.images import leave_out
 from classlens.data.table_layout import TableDataset
 from classlens.errors import InputError
-from classlens.progress import log, progress
+from classlens.progress import progress
 
 
 def unpack(dataset: TableDataset, split: str, per_class: int | None, folder: Path) -> None:
@@ -27,10 +28,5 @@ def unpack(dataset: TableDataset, split: str, per_class: int | None, folder: Pat
             if path and content:
                 (dataset.root / path).write_bytes(content)
             elif path:
-                _leave_out(InputError(f"{row.place} stores no bytes for {path}: correct it, or set on_bad_image: skip"), dataset.skip)
-
-
-def _leave_out(error: InputError, skip: bool) -> None:
-    if not skip:
-        raise error
-    log.warning("no image: %s", error)
+                missing = InputError(f"{row.place} stores no bytes for {path}: correct it, or set on_bad_image: skip")
+                leave_out(missing, dataset.skip, "no image")

@@ -39,7 +39,6 @@ MAX_DEPTH = 3
 
 # Patterns of parameter names in other libraries, for models that timm has too.
 FOREIGN_NAMES = {
-    r"(^|\.)encoder\.layers\.encoder_layer_\d+\.": "torchvision",
     r"(^|\.)transformer\.resblocks\.\d+\.": "OpenAI's CLIP or OpenCLIP",
     r"(^|\.)(encoder\.)?layers?\.\d+\.(attention|self_attn|layernorm_before|layer_norm1|norm1|mlp)\.": "Hugging Face transformers",
 }
@@ -192,21 +191,19 @@ def unwrapped(weights: dict[str, Tensor], name: str) -> dict[str, Tensor]:
     return weights
 
 
-def load(model: ViT, weights: dict[str, Tensor], name: str, key_prefix: str = "", ignore_keys: list[str] | None = None) -> None:
+def load(model: ViT, weights: dict[str, Tensor], name: str, ignore_keys: list[str] | None = None) -> None:
     """Load parameters into a model; every parameter must be present, have the right shape and be finite.
 
     Args:
         model: the model, changed in place.
         weights: parameters by name.
         name: name of the checkpoint in errors.
-        key_prefix: prefix to remove from the names that have it.
         ignore_keys: name patterns of checkpoint parameters that the model does not need.
 
     Raises:
         InputError: parameters are missing, left over, duplicated or of another shape; values are not finite numbers; or the head has
             another number of classes.
     """
-    weights = without_prefix(weights, name, key_prefix)
     own = model.state_dict()
     extra = sorted(key for key in weights.keys() - own.keys() if not any(fnmatch.fnmatch(key, pattern) for pattern in ignore_keys or []))
     missing = sorted(own.keys() - weights.keys())
@@ -221,7 +218,7 @@ def load(model: ViT, weights: dict[str, Tensor], name: str, key_prefix: str = ""
     complaints = [_count("missing", missing), _count("left over", extra), _count("of another shape", misshapen)]
     if any(complaints):
         problem = f"checkpoint {name} does not fit the model: {'; '.join(filter(None, complaints))}"
-        raise InputError(f"{problem}: {_advice(missing, extra, weights, key_prefix)}")
+        raise InputError(f"{problem}: {_advice(missing, extra, weights)}")
     model.load_state_dict({key: _usable(name, key, weights[key], own[key]) for key in own})
 
 
@@ -272,7 +269,7 @@ def _usable(name: str, key: str, value: Tensor, own: Tensor) -> Tensor:
     return value
 
 
-def _advice(missing: list[str], extra: list[str], weights: dict[str, Tensor], key_prefix: str) -> str:
+def _advice(missing: list[str], extra: list[str], weights: dict[str, Tensor]) -> str:
     """Return advice on parameter names that do not fit."""
     if library := _library(weights) if missing else None:
         return (
@@ -282,7 +279,7 @@ def _advice(missing: list[str], extra: list[str], weights: dict[str, Tensor], ke
     if {"norm.weight", "fc_norm.weight"} <= {*missing, *extra}:
         pool, output = ("avg", "the mean of the image tokens") if "fc_norm.weight" in extra else ("token", "[CLS]")
         return f"its head reads {output}: set `kwargs: {{global_pool: {pool}}}`"
-    prefix = None if key_prefix else _common_prefix(missing, extra)
+    prefix = _common_prefix(missing, extra)
     if not prefix:
         return "set the model's `key_prefix`, `ignore_keys`, `kwargs` or `arch` to fit"
     left = sorted(set(extra) - {prefix + key for key in missing})

@@ -66,7 +66,7 @@ class Hub:
             return Architecture(arch, repository=known.get("hf_hub_id"), facts=known)
         repository = arch.removeprefix(arguments.HUB)
         folder = self.file(repository, "config.json").parent
-        if transformers_config.is_transformers(content := _json(folder / "config.json")):
+        if transformers_config.is_transformers(content := json_of(folder / "config.json")):
             return self._of_transformers(arch, repository, content)
         try:
             # A cached file named by its commit is read without asking the network.
@@ -86,7 +86,7 @@ class Hub:
         """Return the architecture of a repository of Hugging Face transformers."""
         preprocessor = None
         with suppress(InputError):  # not every repository has one
-            preprocessor = _json(self.file(repository, transformers_config.PREPROCESSOR))
+            preprocessor = json_of(self.file(repository, transformers_config.PREPROCESSOR))
         found = transformers_config.describe(content, preprocessor, arch)
         return Architecture(found.arch, found.kwargs, None, repository, content, found.transform)
 
@@ -142,7 +142,7 @@ def _known(name: str) -> dict[str, Any]:
     return found.to_dict() if found else {}
 
 
-def _json(path: Path) -> Any:
+def json_of(path: Path) -> Any:
     """Return the content of a JSON file, or None if it is missing or damaged."""
     with suppress(OSError, ValueError, RecursionError):
         return json.loads(path.read_text(encoding="utf-8"))

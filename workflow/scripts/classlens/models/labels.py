@@ -6,14 +6,12 @@ can be sorted in more than one way, the model is refused, because a wrong order 
 """
 
 import argparse
-import json
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from timm.data import ImageNetInfo, infer_imagenet_subset
@@ -23,7 +21,7 @@ from classlens.data.layouts import imagenet_id
 from classlens.data.manifest_classes import ClassOrder
 from classlens.errors import InputError, printable
 from classlens.models.checkpoints import Checkpoint
-from classlens.models.hub import Architecture
+from classlens.models.hub import Architecture, json_of
 from classlens.progress import log
 from classlens.trace import ViT
 
@@ -69,13 +67,6 @@ def of_model(architecture: Architecture, checkpoint: Checkpoint, pretrained: boo
     sources += [(f"arch {architecture.name}", architecture.facts)] if pretrained else []
     found = [labels for where, facts in sources for labels in _search(facts, where)]
     return found or (_of_imagenet(architecture) if pretrained else [])
-
-
-def json_of(path: Path) -> Any:
-    """Return the content of a JSON file, or None if it is missing or damaged."""
-    with suppress(OSError, ValueError, RecursionError):
-        return json.loads(path.read_text(encoding="utf-8"))
-    return None
 
 
 def settings_in(facts: Any, depth: int = 3) -> Iterator[dict[Any, Any]]:

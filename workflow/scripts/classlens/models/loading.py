@@ -261,7 +261,7 @@ def make_model(
         num_classes: number of classes of the data set.
         seed: seed of random weights.
         checkpoint: the weights, for `pretrained` and `checkpoint`.
-        key_prefix: see `checkpoints.load`.
+        key_prefix: see `checkpoints.without_prefix`.
         ignore_keys: see `checkpoints.load`.
         head: function that replaces the model's head, e.g. by a class embedding; None keeps the head.
         drops_head: whether to build the model without its own head, which `head` does not use; it may have any number of classes.

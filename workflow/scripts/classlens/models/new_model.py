@@ -34,7 +34,7 @@ class ModelDescription:
         transform: the config's image transform; None for the default.
         checkpoint: file with the weights, if `weights` is `checkpoint`.
         sha256: required sha256 of the file with the weights; None accepts any.
-        key_prefix: see `checkpoints.load`.
+        key_prefix: see `checkpoints.without_prefix`.
         ignore_keys: see `checkpoints.load`.
         class_embedding: file with a class embedding; None for the model's own head.
         random_vectors: whether to use random vectors of the class embedding's shape.

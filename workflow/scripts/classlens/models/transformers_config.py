@@ -132,9 +132,7 @@ def describe(content: Settings, preprocessor: Settings | None, name: str) -> Des
     transform = None if preprocessor is None else _transform(preprocessor, name)
     if kind in ANY_SIZE and transform and isinstance(size := transform["crop"] or transform["resize"], list):
         kwargs = {**kwargs, "img_size": size}
-    return Description(
-        arch, kwargs, transform, has_classifier=kwargs["num_classes"] > 0 and kwargs["num_classes"] == _classes(content, class_name)
-    )
+    return Description(arch, kwargs, transform, has_classifier=bool(kwargs["num_classes"] and _classes(content, class_name)))
 
 
 class _Unsupported(Exception):
