@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import warm_snakemake
 import yaml
 from fault_page import Fault, page
 from playwright.sync_api import Browser, sync_playwright
+from warm_python import interpreter
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 GOLDEN = REPOSITORY / "tests" / "golden"
@@ -83,7 +83,7 @@ class Run:
         return [sys.executable, "-m", "snakemake", *self.arguments(*arguments)]
 
     def snakemake(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        return warm_snakemake.run(self.arguments(*arguments))
+        return subprocess.run([interpreter(), "-m", "snakemake", *self.arguments(*arguments)], capture_output=True, text=True)
 
     def complete(self, *arguments: str | Path) -> str:
         done = self.snakemake(*arguments)

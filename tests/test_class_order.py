@@ -277,8 +277,14 @@ def test_names_before_indices(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "message"), [("crane", r"several classes \(n02012849, n03126707\)"), (5, "not a class"), (-1, "not a class")]
+    ("wanted", "message"),
+    [
+        ("crane", r"several classes \(n02012849, n03126707\)"),
+        (5, "an index from 0"),
+        (-1, "an index from 0"),
+        ("cranes", "did you mean crane\\?"),
+    ],
 )
 def test_classes_that_are_none_or_several(wanted: str | int, message: str) -> None:
-    with pytest.raises(InputError, match=rf"`key`: {wanted!r} is .*{message}"):
+    with pytest.raises(InputError, match=rf"`key`: {wanted!r} .*{message}"):
         class_index(wanted, CLASSES, "key")

@@ -20,6 +20,7 @@ from classlens.data.shapes_layout import class_names
 from classlens.errors import InputError
 from classlens.models import checkpoints, loading, transformers_config
 from classlens.models.hub import Hub
+from classlens.models.new_model import ModelDescription, Source
 from classlens.trace import ViT
 from formats import CLASSES, FORMATS, SMALL, TINY, VIT, Format, disturbed, logits
 
@@ -191,15 +192,25 @@ def test_a_plan_takes_architecture_and_transform_from_the_folder(folder: Path) -
     ("model", "message"),
     [
         ({"arch": "vit_base_patch16_224"}, "`models.m.arch`: the folder .* describes the architecture: remove `arch`"),
-        ({"weights": "{folder}/model.safetensors"}, "`models.m.arch` is missing: give the model's name in timm"),
+        (
+            {"weights": "{folder}/model.safetensors"},
+            "{folder} describes the model: set `weights` to this folder",
+        ),
         ({"weights": "pretrained"}, "`models.m.arch` is missing"),
         ({"weights": "{folder}/nothing"}, "there is no file"),
     ],
 )
 def test_folder_and_arch_exclude_each_other(folder: Path, model: dict[str, str], message: str) -> None:
     config = config_of(folder, **{key: value.format(folder=folder) for key, value in model.items()})
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message.replace("{folder}", str(folder))):
         Plan(resolve(config), "results/x")
+
+
+def test_a_file_of_a_folder_is_not_read_without_the_folders_transform(folder: Path) -> None:
+    wanted = {"arch": "vit_base_patch16_224", "weights": "checkpoint", "num_classes": 3, "protocol": "corrected", "kwargs": {}}
+    files: dict[str, Path | None] = {"checkpoint": folder / "model.safetensors"}
+    with pytest.raises(InputError, match=f"{folder} describes the model: set `weights` to this folder and remove `arch`"):
+        Source.of(ModelDescription.of(wanted, files), Hub())
 
 
 def test_a_folder_without_image_processor_needs_a_transform(tmp_path: Path) -> None:

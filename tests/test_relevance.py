@@ -122,5 +122,5 @@ def test_classes_are_found_by_index_id_and_name() -> None:
     assert found == {4: [0, 1, 0]}
     with pytest.raises(InputError, match="is not an analysed image"):
         relevance_maps.resolve_classes({"x.JPEG": [0]}, manifest, CLASSES)
-    with pytest.raises(InputError, match="'dog' is not a class"):
+    with pytest.raises(InputError, match="'dog' is not one of the"):
         relevance_maps.resolve_classes({"n01/a b.JPEG": ["dog"]}, manifest, CLASSES)

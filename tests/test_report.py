@@ -288,4 +288,4 @@ def test_stages_sum_their_jobs_and_the_longest_comes_first(tmp_path: Path) -> No
         path.write_text(f"s\th:m:s\n{seconds}\t0:00:01\n", encoding="utf-8")
     assert run_facts.stages(tmp_path) == [run_facts.Stage("b", 1, 7), run_facts.Stage("a", 2, 5.5)]
     assert run_facts.stages(tmp_path / "none") == []
-    assert [run_facts.minutes(seconds) for seconds in (41.2, 312, 12240)] == ["41 s", "5.2 min", "3.4 h"]
+    assert [run_facts.duration(seconds) for seconds in (41.2, 312, 12240, 259200)] == ["41 s", "5.2 min", "3.4 h", "3.0 days"]

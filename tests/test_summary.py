@@ -29,6 +29,7 @@ def results(tmp_path: Path) -> Path:
     manifest = folder / "data" / "photos" / "validation" / "manifest.parquet"
     write_table(manifest, pa.table({"image_id": range(197)}), {"images_left_out": "3"})
     Card("a", {}, 5, 2, 8, 2, (7, 7), 0, False, "mean", {}, "random", "0" * 64).write(folder / "models" / "pooled" / "model.json")
+    write_table(folder / "predictions" / "pooled" / "photos" / "validation.parquet", pa.table({"correct": [True, True, False]}), {})
     for stage, seconds in (("extract", 90), ("model", 4)):
         path = folder / "benchmarks" / f"{stage}.tsv"
         path.parent.mkdir(exist_ok=True)
@@ -65,6 +66,7 @@ def test_the_end_of_a_run_says_what_was_made_and_what_was_not(results: Path) -> 
         "  figures/one.png",
         "  figures/two.png",
         "Explorer: explorer/index.html",
+        "Accuracy: pooled 66.7 % of 3 images",
         "Longest stages (sums over their jobs): extract 1.5 min, model 4 s",
         "Left out: 3 of the images of photos, validation (logs/manifest/photos/validation.log says why)",
         "Left out: [CLS] and no_cls of pooled (no [CLS])",

@@ -3,6 +3,7 @@
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import estimate
@@ -10,6 +11,7 @@ from classlens.check import datasets, models, outputs
 from classlens.check.text import entry
 from classlens.compute.device import Compute
 from classlens.config.plan import Plan
+from classlens.config.reading import dataset_of
 from classlens.config.settings import Config
 from classlens.errors import InputError, printable
 from classlens.estimate import stages
@@ -18,8 +20,23 @@ from classlens.estimate.stages import Loading
 SNAKEFILE = Path(__file__).resolve().parent.parent.parent / "Snakefile"
 CALIBRATION = 2.0
 """Approximate seconds to calibrate the estimate of time and disk space."""
-Counts = tuple[dict[str, int], dict[str, int], Loading]
-"""Remaining jobs and all jobs by rule, and the seconds that programs take to load their libraries."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Numbers of jobs by rule, and the seconds that programs take to load their libraries.
+
+    Attributes:
+        explorer: remaining jobs of the explorer alone.
+        left: remaining jobs of all results.
+        everything: all jobs of all results.
+        libraries: seconds to load libraries.
+    """
+
+    explorer: dict[str, int]
+    left: dict[str, int]
+    everything: dict[str, int]
+    libraries: Loading
 
 
 class Report:
@@ -67,7 +84,7 @@ def counts(configfile: Path, results: Path) -> Counts:
     """Return the numbers of jobs from dry runs, and the times of loading libraries."""
     everything = estimate.jobs(configfile, SNAKEFILE, "--forceall")
     left = estimate.jobs(configfile, SNAKEFILE) if results.exists() else everything
-    return left, everything, estimate.loading_times(1)
+    return Counts(estimate.jobs(configfile, SNAKEFILE, "explorer"), left, everything, estimate.loading_times())
 
 
 def effort(plan: Plan, counted: Future[Counts], run: Compute, args: Namespace) -> Iterator[str]:
@@ -76,10 +93,16 @@ def effort(plan: Plan, counted: Future[Counts], run: Compute, args: Namespace) -
     Raises:
         InputError: the run cannot be planned, a model cannot be built, or the disk is too small.
     """
-    left, everything, libraries = counted.result()
-    found = stages.stages(plan, estimate.calibrations(plan, run, CALIBRATION), left, everything)
-    total, free = stages.totals(found, libraries, args.threads), estimate.free_bytes(args.results)
-    yield entry("time and disk", estimate.conclusion(total, run, args.threads, free))
+    known = counted.result()
+    costs = estimate.calibrations(plan, run, args.threads, CALIBRATION)
+    found = stages.stages(plan, costs, known.left, known.everything)
+    explorer = stages.totals(stages.stages(plan, costs, known.explorer, known.everything), known.libraries, args.threads)
+    total, free = stages.totals(found, known.libraries, args.threads), estimate.free_bytes(args.results)
+    yield entry("explorer", estimate.time_needed(explorer, run, args.threads))
+    yield entry("everything", estimate.time_needed(total, run, args.threads))
+    if advice := stages.advice(plan, found, known.libraries, args.threads):
+        yield entry("", advice)
+    yield entry("disk", estimate.disk_needed(total, free))
     stages.check_disk(total, free)
 
 
@@ -104,13 +127,16 @@ def show(args: Namespace, config: Config) -> int:
         counted = pool.submit(counts, args.config, args.results / config.run) if whole else None
         used = {plan.models[name].dataset: plan for name, plan in planned.items() if isinstance(plan, Plan)}
         for name, plan in used.items():
-            report.section(f"Data set {name}", datasets.lines(plan.datasets[name]))
+            report.section(f"Data set {name}", datasets.lines(plan.datasets[name], config))
         for name, found in planned.items():
-            report.section(f"Model {name}", models.lines(found, name, run) if isinstance(found, Plan) else ())
+            report.section(
+                f"Model {name}, data set {dataset_of(config.models[name], config)}",
+                models.lines(found, name, run) if isinstance(found, Plan) else (),
+            )
             if isinstance(found, InputError):
                 report.fail(found)
         if whole and counted:
             report.section("Results", outputs.lines(whole))
-            unknown = [entry("time and disk", "not known, because of the errors above")]
+            unknown = [entry("time", "not known, because of the errors above")]
             report.section("Effort", unknown if report.errors else effort(whole, counted, run, args))
     return report.errors

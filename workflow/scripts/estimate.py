@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from argparse import Namespace
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from classlens.estimate.stages import Loading, Totals
 from classlens.models import loading
 from classlens.models.hub import Hub
 from classlens.progress import log
+from classlens.report.run_facts import duration
 
 SECONDS = 20
 
@@ -43,24 +43,30 @@ def jobs(configfile: Path, snakefile: Path, *options: str) -> dict[str, int]:
     return {rule: int(count) for rule, count in counts.items() if rule != "all"}
 
 
-def loading_times(repeats: int = 2) -> Loading:
-    """Measure the seconds that programs take to load their libraries; the last repeat finds them in the disk cache."""
+def loading_times() -> Loading:
+    """Measure the seconds of CPU time that programs take to load their libraries."""
 
     def seconds(modules: str) -> float:
-        for _ in range(repeats):
-            start = time.perf_counter()
-            subprocess.run([sys.executable, "-c", f"import {modules}"], check=True)
-        return time.perf_counter() - start
+        before = _time_of_children()
+        subprocess.run([sys.executable, "-c", f"import {modules}"], check=True)
+        return _time_of_children() - before
 
     return Loading(seconds("torch, timm, pyarrow"), seconds("polars, pyarrow"), seconds("matplotlib.pyplot, polars, pyarrow"))
 
 
-def calibrations(plan: Plan, run: Compute, total: float = SECONDS) -> dict[str, Calibration]:
+def _time_of_children() -> float:
+    """Return the CPU time of all ended processes that this process has started, in seconds."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+def calibrations(plan: Plan, run: Compute, cores: int, total: float = SECONDS) -> dict[str, Calibration]:
     """Measure the cost of an image for each model. Models with the same architecture and size share one measurement.
 
     Args:
         plan: plan of the run.
         run: device and settings of forward passes.
+        cores: number of cores that the run may use.
         total: approximate seconds for all models.
     """
     config = plan.config
@@ -84,17 +90,21 @@ def calibrations(plan: Plan, run: Compute, total: float = SECONDS) -> dict[str, 
                 top_k=config.projection.top_k,
                 protocol=plan.protocol,
                 compute=run,
+                cores=cores,
                 seconds=total / len(set(keys.values())),
                 folder=Path(folder),
             )
     return {name: found[key] for name, key in keys.items()}
 
 
-def conclusion(total: Totals, run: Compute, cores: int, free: int) -> str:
-    """Return the number of jobs, the time and the disk space of a run in one line."""
-    where = f"{cores} cores and {run.device.type}"
-    disk = f"{total.bytes / 1e9:.2f} GB of disk at the end, at most {total.peak / 1e9:.2f} GB during the run, {free / 1e9:.1f} GB free"
-    return f"{total.jobs} jobs, about {total.seconds / 60:.0f} minutes on {where}; {disk}"
+def time_needed(total: Totals, run: Compute, cores: int) -> str:
+    """Return the number of jobs and the time of a run."""
+    return f"{total.jobs} jobs, about {duration(total.seconds)} on {cores} cores and {run.device.type}"
+
+
+def disk_needed(total: Totals, free: int) -> str:
+    """Return the disk space of a run."""
+    return f"{total.bytes / 1e9:.2f} GB at the end, at most {total.peak / 1e9:.2f} GB during the run, {free / 1e9:.1f} GB free"
 
 
 def free_bytes(results: Path) -> int:
@@ -110,10 +120,12 @@ def main(args: Namespace, _: cli.NoSettings) -> None:
     cores = len(os.sched_getaffinity(0))
     run = Compute.from_settings(**dict(config.compute), threads=cores)
     libraries = loading_times()
-    found = stages.stages(plan, calibrations(plan, run), left, everything)
+    found = stages.stages(plan, calibrations(plan, run, cores), left, everything)
     total, free = stages.totals(found, libraries, cores), free_bytes(args.results)
     print(stages.report(plan, found, libraries, cores))
-    print(f"\n{conclusion(total, run, cores, free)}")
+    print(f"\n{time_needed(total, run, cores)}; disk: {disk_needed(total, free)}")
+    if advice := stages.advice(plan, found, libraries, cores):
+        print(advice)
     stages.check_disk(total, free)
 
 

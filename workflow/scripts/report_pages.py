@@ -40,7 +40,7 @@ def main(args: Namespace, settings: ReportStep) -> None:
             **pages.summary(cards, labels, args.manifests, dict(rates.select("model", "accuracy").iter_rows()), expected),
             "warnings": run_facts.warnings(args.warnings),
             "left_out": list(run_facts.left_out(args.manifests, zip(labels.values(), cards.values(), strict=True), settings.without_masks)),
-            "stages": [{**asdict(stage), "time": run_facts.minutes(stage.seconds)} for stage in run_facts.stages(args.benchmarks)],
+            "stages": [{**asdict(stage), "time": run_facts.duration(stage.seconds)} for stage in run_facts.stages(args.benchmarks)],
             "versions": {**measured_with(args.manifests[0]), **{name: version(name) for name in ("matplotlib", "snakemake")}},
             "hashes": settings.hashes,
         }

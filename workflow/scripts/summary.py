@@ -1,5 +1,6 @@
 """Print the summary of a successful run: its results and their paths, its duration, and what it left out."""
 
+import glob
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,9 +27,9 @@ def made(results: Path, settings: SummaryStep) -> Iterator[str]:
     paths = {title: [results / name for name in names] for title, names in shown.items()}
     there = {title: [path for path in found if path.is_file()] for title, found in paths.items()}
     if there == paths:
-        yield f"The run {results.name} is complete ({run_facts.minutes(settings.seconds)})."
+        yield f"The run {results.name} is complete ({run_facts.duration(settings.seconds)})."
     else:
-        yield f"Done ({run_facts.minutes(settings.seconds)}). What there is of the run {results.name}:"
+        yield f"Done ({run_facts.duration(settings.seconds)}). What there is of the run {results.name}:"
     for title, found in there.items():
         yield from [f"{title}:", *(f"  {path}" for path in found)] if found else []
     page = results / "explorer" / "index.html"
@@ -36,9 +37,17 @@ def made(results: Path, settings: SummaryStep) -> Iterator[str]:
         yield f"Explorer: {page}"
 
 
+def accuracies(results: Path, settings: SummaryStep) -> Iterator[str]:
+    """Yield a line with the accuracy of each model that has predictions."""
+    found = {name: sorted(results.glob(f"predictions/{glob.escape(name)}/*/*.parquet")) for name in settings.models}
+    models = [f"{name} {run_facts.accuracy(paths)}" for name, paths in found.items() if paths]
+    if models:
+        yield f"Accuracy: {', '.join(models)}"
+
+
 def times(results: Path) -> Iterator[str]:
     """Yield a line with the longest stages."""
-    stages = [f"{stage.name} {run_facts.minutes(stage.seconds)}" for stage in run_facts.stages(results / "benchmarks")[:STAGES]]
+    stages = [f"{stage.name} {run_facts.duration(stage.seconds)}" for stage in run_facts.stages(results / "benchmarks")[:STAGES]]
     if stages:
         yield f"Longest stages (sums over their jobs): {', '.join(stages)}"
 
@@ -72,6 +81,7 @@ def main(args: Namespace, settings: SummaryStep) -> None:
     print()
     for line in (
         *made(args.results, settings),
+        *accuracies(args.results, settings),
         *times(args.results),
         *left_out(args.results, settings),
         *reproduced(args.results / "reproduction.csv"),

@@ -1,5 +1,6 @@
 """The splits and classes of an image folder, found by the names and contents of its folders."""
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -56,17 +57,29 @@ def find(folder: Path) -> Folders:
     Raises:
         InputError: the folder does not exist or contains no class folders, or no split has a usual name.
     """
-    folder = folder.absolute()
+    folder = Path(os.path.abspath(folder))
     if not folder.is_dir():
         raise InputError(f"image folder {folder} does not exist: give a folder that holds class folders, or splits with class folders")
-    places = splits.folders(folder, (), folder / "masks")
+    places = _places(folder)
     if not places:
         raise InputError(
             f"image folder {folder} holds no class folders with images: expected {folder}/CLASS/IMAGE.jpg or SPLIT/CLASS/IMAGE.jpg"
         )
+    if splits.WHOLE in places and splits.is_usual(folder.name) and folder.name in (around := _places(folder.parent)):
+        return _of_split(folder.parent, around, folder.name)
     analysed = splits.WHOLE if splits.WHOLE in places else splits.analysed(places, folder)
     if analysed is None:
         raise InputError(f"image folder {folder} holds the splits {', '.join(places)}: give the folder of the one to analyse")
+    home = folder / (places[analysed] if analysed == splits.WHOLE else os.path.dirname(places[analysed]))
+    return _of_split(home, _places(home), analysed)
+
+
+def _places(folder: Path) -> dict[str, str]:
+    return splits.folders(folder, (), folder / "masks")
+
+
+def _of_split(root: Path, places: dict[str, str], analysed: str) -> Folders:
+    """Return the folders of which one split is analysed."""
     others = [name for name in places if name != analysed]
-    fitted = splits.named(others, splits.TEST, "probe_split", folder) or splits.named(others, splits.TRAIN, "probe_split", folder)
-    return Folders(folder, places, analysed, fitted)
+    fitted = splits.named(others, splits.TEST, "probe_split", root) or splits.named(others, splits.TRAIN, "probe_split", root)
+    return Folders(root, places, analysed, fitted)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,7 +22,7 @@ from classlens.models.card import Card
 from classlens.models.hub import Hub
 from classlens.models.new_model import ModelDescription, NewModel
 from classlens.progress import log
-from classlens.report import pages
+from classlens.report import pages, run_facts
 from classlens.storage import parquet
 
 CLASSES = 10
@@ -126,7 +127,8 @@ def lines(plan: Plan, name: str, compute: Compute) -> Iterator[str]:
         yield from _facts(checked)
         yield from _classes(checked)
         if reason := _no_accuracy(checked.planned, dataset):
-            yield entry("accuracy", reason)
+            made = sorted(Path(plan.results).glob(f"predictions/{escape(name)}/*/*.parquet"))
+            yield entry("accuracy", f"{run_facts.accuracy(made)} in the last run" if made else reason)
         else:
             measured = quick_accuracy(plan, checked, compute)
             yield entry("accuracy", f"right at {measured.text()}")
@@ -142,7 +144,7 @@ def _facts(checked: Checked) -> Iterator[str]:
     height, width = model.patch_embed.img_size
     parameters = sum(value.numel() for value in model.parameters())
     size = f"{parameters / 1e6:.3g} million parameters, {card.depth} blocks of width {card.width} with {card.heads} heads"
-    yield entry("architecture", f"{card.arch}: {size}")
+    yield entry("architecture", f"{card.arch}{', with other sizes' if checked.planned.settings.kwargs else ''}: {size}")
     prefix = f"{card.prefix_tokens} further tokens" if card.prefix_tokens - card.cls_token else ""
     tokens = " and ".join(filter(None, (f"{card.grid[0]}×{card.grid[1]} image tokens", "[CLS]" if card.cls_token else "", prefix)))
     read = "the mean of the image tokens" if card.pooling == "mean" else "one token"

@@ -5,6 +5,7 @@ only if it cannot change a result: between names of the same network.
 """
 
 import json
+import os
 import re
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -83,15 +84,14 @@ def read(weights: Path, images: Path) -> Given:
     Raises:
         InputError: the checkpoint cannot be read, or there are no images in class folders.
     """
-    weights = weights.absolute()
+    weights = Path(os.path.abspath(weights))
     if not weights.exists():
         raise InputError(f"checkpoint {weights} does not exist: give a checkpoint, or a folder of Hugging Face transformers")
     file = transformers_config.weights_file(weights) if weights.is_dir() else weights
     beside = json_of(file.with_name("config.json"))
-    described = weights.is_dir() and transformers_config.is_transformers(beside)
     checkpoint = checkpoints.read(file)
     facts = {**checkpoint.facts, **({"config": beside} if isinstance(beside, dict) else {})}
-    return Given(weights if described else file, checkpoint, facts, folders.find(images))
+    return Given(file.parent if transformers_config.is_described(file) else file, checkpoint, facts, folders.find(images))
 
 
 def write(config: Path, weights: Path, images: Path, compute: Compute) -> None:
@@ -170,9 +170,9 @@ def _dataset(given: Given, class_file: Path | None) -> Iterator[str]:
         yield _key(1, "eval_split", found.analysed, f"the split to analyse{others}")
     if found.fitted:
         yield _key(1, "probe_split", found.fitted, "fits linear probes")
-    fewest = found.fewest(found.analysed)
-    if fewest < (default.images_per_class or 0):
-        yield _key(1, "images_per_class", max(1, fewest), "the smallest class has no more")
+    fewest, usual = found.fewest(found.analysed), default.images_per_class or 0
+    why = "the smallest class has no more" if fewest < usual else "the first of each class; null: all images"
+    yield _key(1, "images_per_class", max(1, min(fewest, usual)), why)
     if found.fitted and (few := found.fewest(found.fitted)) < (default.probe_images_per_class or 0):
         yield _key(1, "probe_images_per_class", max(1, few), f"the smallest class of {found.fitted} has no more")
     if found.masks:
@@ -270,10 +270,13 @@ def _model(given: Given) -> Iterator[str]:
 
 def _class_embedding(given: Given) -> str:
     """Return the class embedding of a model without a classifier: one that is fitted to a train split, or a comment if there is none."""
-    train = [name for name in given.folders.places if name.lower() in splits.TRAIN]
+    train = [name for name in given.folders.places if name.lower() in splits.TRAIN and name != given.folders.analysed]
     if train:
         return _key(1, "class_embedding", {"fit": "linear", "split": train[0]}, "the model has no classifier, so one is fitted")
-    return "    # class_embedding: FILE.safetensors  # choose: the model has no classifier, so class vectors must replace it"
+    return (
+        "    # class_embedding: {fit: linear, split: NAME}  # choose: the model has no classifier, so one is fitted to a train split\n"
+        "    # class_embedding: FILE.safetensors  # or: class vectors replace it"
+    )
 
 
 def _architecture(given: Given, shape: Shape) -> Generator[str, None, Network | None]:

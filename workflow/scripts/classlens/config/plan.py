@@ -248,6 +248,8 @@ class Plan:
         model = self.config.models[name]
         key, folder = f"config key `models.{name}.arch`", Path(model.weights)
         if model.weights in WEIGHTS or not folder.is_dir():
+            if model.arch is None and transformers_config.is_described(folder):
+                raise InputError(f"{key} is missing: {folder.parent} describes the model: set `weights` to this folder")
             if model.arch is None and folder.exists():
                 raise InputError(f"{key} is missing: give the model's name in timm; only a folder of Hugging Face transformers needs none")
             return model

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from classlens.data import listing
+from classlens.data import listing, splits
 from classlens.data.boxes import Box
 from classlens.data.class_order import is_plain
 from classlens.data.listing import Listing
@@ -224,7 +224,9 @@ class Dataset:
         missing = f"data set folder {folder} does not exist"
         if not os.path.isdir(self.home):
             return f"{missing}: set the data set's `root` to the folder that contains {folder.relative_to(self.root)}"
-        there = self.class_folders("")
+        there = listing.class_folders(self.home)
+        if self.home == self.root and splits.is_usual(self.root.name) and not any(map(splits.is_usual, there)):
+            return f"{missing}: {self.root} is itself a split: set the data set's `root` to {self.root.parent}"
         shown = ", ".join(there[:5]) + (", ..." if len(there) > 5 else "")
         root = ", and `root` to the folder above it" if self.home == self.root else ""
         return (
@@ -238,6 +240,8 @@ class Dataset:
         Raises:
             InputError: the split's folder cannot be read, or a folder in it cannot be a class.
         """
+        if not os.path.isdir(self.folder(split)):
+            raise InputError(self._no_folder(self.folder(split)))
         names = listing.class_folders(self.folder(split))
         return [name for name in names if not self.masks or os.path.abspath(self.folder(split) / name) != os.path.abspath(self.masks)]
 

@@ -1,5 +1,6 @@
 """The classes of a data set, as its manifests record them."""
 
+import difflib
 import json
 
 import pyarrow as pa
@@ -44,4 +45,11 @@ def class_index(wanted: str | int, classes: list[tuple[str, str]], key: str) -> 
         return found[0]
     if index is not None and index < len(classes):
         return index
-    raise InputError(f"config key `{key}`: {wanted!r} is not a class; give an id such as {classes[0][0]}, a name, or an index")
+    raise InputError(f"config key `{key}`: {wanted!r} is not one of the {len(classes)} classes: {_advice(text, classes)}")
+
+
+def _advice(text: str, classes: list[tuple[str, str]]) -> str:
+    """Return the nearest class for an unknown text, or what may be given."""
+    names = {normal(name): name for class_id, all_names in classes for name in (class_id, *all_names.split(", "))}
+    near = difflib.get_close_matches(text, names, n=1, cutoff=0.75)
+    return f"did you mean {names[near[0]]}?" if near else f"give an id such as {classes[0][0]}, a name, or an index from 0"

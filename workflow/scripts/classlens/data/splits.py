@@ -17,6 +17,11 @@ DEEPEST = 2
 """Maximum number of folders between a data set's root and the folder that contains the splits or the classes."""
 
 
+def is_usual(name: str) -> bool:
+    """Return whether a name is one of the usual names of splits."""
+    return name.lower() in USUAL
+
+
 def named(names: Iterable[str], usual: tuple[str, ...], key: str, where: Path) -> str | None:
     """Return the name among `names` that is one of the usual names, in any case, or None.
 
@@ -64,7 +69,8 @@ def folders(root: Path, given: Iterable[str], masks: Path | None = None) -> dict
     for _ in range(DEEPEST + 1):
         level = [folder for folder in level if not folder or os.path.abspath(root / folder) != without]
         if (home := _only("splits", root, [folder for folder in level if _has_splits(root / folder, wanted, folder == "")])) is not None:
-            return {name: os.path.join(home, name) for name in _inner(root / home)}
+            names = (os.path.join(home, name) for name in _inner(root / home))
+            return {os.path.basename(name): name for name in names if os.path.abspath(root / name) != without}
         of_classes = [folder for folder in level if not wanted and _has_classes(root / folder)]
         if (home := _only("class folders", root, of_classes)) is not None:
             return {WHOLE: home}
@@ -81,13 +87,13 @@ def _only(what: str, root: Path, found: list[str]) -> str | None:
 
 def _has_splits(folder: Path, given: set[str], is_root: bool) -> bool:
     """Return whether a folder contains splits. Below the root, a split counts only if it contains folders of images."""
-    splits = [folder / name for name in _inner(folder) if name in given or (not given and name.lower() in USUAL)]
+    splits = [folder / name for name in _inner(folder) if name in given or (not given and is_usual(name))]
     return bool(splits) if is_root else any(_has_images(inner) for split in splits for inner in _paths(split))
 
 
 def _has_classes(folder: Path) -> bool:
     """Return whether a folder contains folders of images that are not named after splits."""
-    return any(_has_images(inner) for inner in _paths(folder) if inner.name.lower() not in USUAL)
+    return any(_has_images(inner) for inner in _paths(folder) if not is_usual(inner.name))
 
 
 def _has_images(folder: Path) -> bool:

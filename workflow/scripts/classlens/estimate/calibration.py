@@ -1,4 +1,7 @@
-"""Measured time and disk space per image on this machine, from a few images through forward pass, extraction and projection."""
+"""Measured time and disk space per image on this machine, from a few images through forward pass, extraction and projection.
+
+On CPUs, the time is CPU time of one thread, divided by the number of threads: other programs on the machine hardly change it.
+"""
 
 import time
 from collections.abc import Callable
@@ -64,6 +67,7 @@ def calibrate(
     top_k: int,
     protocol: Protocol,
     compute: Compute,
+    cores: int,
     seconds: float,
     folder: Path,
 ) -> Calibration:
@@ -77,38 +81,59 @@ def calibrate(
         top_k: number of classes that a projection stores.
         protocol: sets the default transform.
         compute: device, batch size and precision.
+        cores: number of cores that the run may use.
         seconds: approximate time to spend.
         folder: an empty folder for temporary files.
     """
     card = loading.describe(model, arch, {}, "random", transform=transform, protocol=protocol, weights=None)
     weights = sum(value.numel() * value.element_size() for value in model.state_dict().values())
     compute.place(model)
-    forward = _forward(model, compute, 2)
-    count = int(max(FEWEST, min(MOST, seconds / FORWARDS / forward)))
-    forward = min(forward, _forward(model, compute, count))
+    timed = _Clock(cores if compute.device.type == "cpu" else 0)
+    forward = _forward(model, compute, timed, 2)
+    count = int(max(FEWEST, min(MOST, seconds / FORWARDS / (forward * max(1, timed.cores)))))
+    forward = min(forward, _forward(model, compute, timed, count))
     manifest = _noise(folder, count, card.classes)
     states, predictions, keys, projections, logits = (folder / f"{name}.parquet" for name in FILES)
     lens = Lens.from_model(model)
     run = ModelRun(model, lens, card, manifest, folder, Transform(card.transform), compute, CORRECTED, {})
-    extract = _timed(lambda: extraction.extract(run, dtype, extraction.Outputs(states, predictions, keys)))
+    extract = timed(lambda: extraction.extract(run, dtype, extraction.Outputs(states, predictions, keys)))
     interest = projection.classes_of_interest(manifest, parquet.read_table(predictions), [])
     project = projection.Projector(lens, card, top_k, compute, CORRECTED)
-    projected = _timed(lambda: project.shard(states, interest, projection.Outputs(projections, logits), {}))
+    projected = timed(lambda: project.shard(states, interest, projection.Outputs(projections, logits), {}))
     kept, of_interest, active = (path.stat().st_size / count for path in (projections, logits, keys))
     return Calibration(forward, extract / count, projected / count, active, kept, of_interest, weights, card)
 
 
-def _forward(model: ViT, compute: Compute, count: int) -> float:
+def _forward(model: ViT, compute: Compute, timed: "_Clock", count: int) -> float:
     """Return the seconds per image of a forward pass alone: the faster of two runs, because the first one warms up."""
     images = torch.zeros(count, 3, *model.patch_embed.img_size, device=compute.device)
     with torch.inference_mode(), compute.autocast():
-        return min(_timed(lambda: model(images).cpu()) for _ in range(2)) / count
+        return min(timed(lambda: model(images).cpu()) for _ in range(2)) / count
 
 
-def _timed(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+@dataclass(frozen=True)
+class _Clock:
+    """Measures the seconds that work takes on a quiet machine.
+
+    Attributes:
+        cores: number of cores that share the work of a run, or 0 if a GPU does it.
+    """
+
+    cores: int
+
+    def __call__(self, work: Callable[[], object]) -> float:
+        """Return the seconds of a piece of work."""
+        if not self.cores:
+            start = time.perf_counter()
+            work()
+            return time.perf_counter() - start
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # several threads wait for each other, which takes CPU time if the machine is busy
+        start = time.process_time()
+        work()
+        taken = time.process_time() - start
+        torch.set_num_threads(threads)
+        return taken / self.cores
 
 
 def _noise(folder: Path, count: int, classes: int) -> pa.Table:

@@ -17,6 +17,7 @@ from classlens.errors import InputError
 from classlens.estimate.calibration import Calibration
 from classlens.models.card import Card
 from classlens.models.training import Recipe
+from classlens.report.run_facts import duration
 from classlens.storage.hidden_states import NUMPY_DTYPES
 from classlens.vocabulary import METHODS, ORDERS, PROJECTED_SITES, STORED_SITES, SUBLAYER_SITES, SUBLAYERS
 
@@ -45,6 +46,8 @@ FIXED = {"figure": 2.0, "memories": 2.0}
 # Seconds that Snakemake itself needs for each job.
 PER_JOB = 0.35
 JOBS_AT_ONCE = 2
+LONG = 600
+"""Seconds from which on deletion curves are called long."""
 
 
 @dataclass(frozen=True)
@@ -298,6 +301,22 @@ def check_disk(total: Totals, free: float) -> None:
 def wall(stage: Stage, loading: Loading, cores: int) -> float:
     """Return the wall time in seconds of a stage's remaining jobs: images use all cores, and two jobs at a time load libraries."""
     return stage.seconds * stage.left + stage.jobs * (loading.of(stage.rule) / min(JOBS_AT_ONCE, cores) + PER_JOB)
+
+
+def advice(plan: Plan, found: list[Stage], loading: Loading, cores: int) -> str | None:
+    """Return how to shorten a run of which deletion curves take most of the time, or None.
+
+    Args:
+        plan: plan of the run.
+        found: from `stages`.
+        loading: seconds for loading libraries.
+        cores: number of cores that Snakemake may use.
+    """
+    total = totals(found, loading, cores).seconds
+    deletion = sum(wall(stage, loading, cores) for stage in found if stage.rule == "deletion")
+    if plan.config.deletion.steps or deletion < max(LONG, total / 2):
+        return None
+    return f"{duration(deletion)} of it are deletion curves: `deletion: {{steps: 13}}` measures 13 points of each curve instead of all"
 
 
 def report(plan: Plan, found: list[Stage], loading: Loading, cores: int) -> str:

@@ -199,6 +199,9 @@ class Source:
         transform = wanted.transform or architecture.transform
         if transform is None and transformers_config.is_transformers(architecture.facts):
             raise InputError(f"{wanted.arch} has no {transformers_config.PREPROCESSOR}: give the model a `transform` in the config")
+        if transform is None and wanted.checkpoint and transformers_config.is_described(wanted.checkpoint):
+            folder = wanted.checkpoint.parent
+            raise InputError(f"{folder} describes the model: set `weights` to this folder and remove `arch`, or set `transform`")
         file = hub.weights(architecture) if wanted.weights == "pretrained" else wanted.checkpoint
         return cls(architecture, transform, *_read(wanted, file))
 

@@ -72,6 +72,13 @@ def is_transformers(content: Any) -> bool:
     return isinstance(content, dict) and "model_type" in content and "architecture" not in content
 
 
+def is_described(weights: Path) -> bool:
+    """Return whether a file is the weights of a folder of transformers, which describes its architecture and transform."""
+    if weights.name not in WEIGHTS or not (weights.parent / CONFIG).is_file():
+        return False
+    return is_transformers(_json(weights.parent / CONFIG))
+
+
 def read(folder: Path) -> Description:
     """Return the description of the model in a folder.
 

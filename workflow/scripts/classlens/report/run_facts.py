@@ -9,6 +9,7 @@ from typing import Any
 
 from classlens.errors import printable
 from classlens.models.card import Card
+from classlens.storage import parquet
 from classlens.storage.parquet import StoredTable
 
 KINDS = 5
@@ -43,11 +44,12 @@ def _seconds(benchmark: Path) -> float:
         return sum(float(row["s"]) for row in csv.DictReader(file, delimiter="\t"))
 
 
-def minutes(seconds: float) -> str:
-    """Return a readable duration: `41 s`, `5.2 min`, `3.4 h`."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
+def duration(seconds: float) -> str:
+    """Return a readable duration: `41 s`, `5.2 min`, `3.4 h`, `2.5 days`."""
+    for unit, name in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= unit * (2 if unit == 86400 else 1):
+            return f"{seconds / unit:.1f} {name}"
+    return f"{seconds:.0f} s"
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,19 @@ def split(manifest: Path) -> Split:
     table = StoredTable(manifest)
     left_out, no_images = int(table.metadata[b"images_left_out"]), json.loads(table.metadata.get(b"left_out", b"[]"))
     return Split(manifest.parent.parent.name, manifest.parent.name, table.read(["image_id"]).num_rows, left_out, no_images)
+
+
+def accuracy(predictions: Iterable[Path]) -> str:
+    """Return a model's accuracy over the images of its analysed splits: `69 % of 100 images`.
+
+    Args:
+        predictions: tables of predictions, `predictions/{model}/{dataset}/{split}.parquet`.
+
+    Raises:
+        InputError: a file is damaged.
+    """
+    correct = [value for path in predictions for value in parquet.read_table(path, columns=["correct"])["correct"].to_pylist()]
+    return f"{100 * sum(correct) / len(correct):.3g} % of {len(correct)} images"
 
 
 def left_out(manifests: Iterable[Path], models: Iterable[tuple[str, Card]], without_masks: list[str]) -> Iterator[str]:
