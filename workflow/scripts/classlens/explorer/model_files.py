@@ -1,6 +1,6 @@
 """The explorer's files of one model: facts about the model and, for each image, its numbers and the image as the model sees it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +45,31 @@ class Sources:
     relevance: Path | None
 
 
+@dataclass(frozen=True)
+class ImageSeries:
+    """An image's numbers over blocks, from its image tokens in the residual stream.
+
+    Attributes:
+        identifiability: mean class identifiability, [block].
+        first: number of tokens at which the true class has the largest logit, [block].
+    """
+
+    identifiability: np.ndarray
+    first: np.ndarray
+
+    @classmethod
+    def of(cls, ranks: np.ndarray, classes: int) -> "ImageSeries":
+        """Return the numbers for ranks [block, image token] of the true class."""
+        return cls(class_identifiability(ranks, classes).mean(axis=1), (ranks == 0).sum(axis=1))
+
+    @staticmethod
+    def together(found: Iterable["ImageSeries"]) -> dict[str, np.ndarray]:
+        """Return the arrays of all images, [image, block]; class identifiability as 255ths."""
+        series = list(found)
+        identifiability = np.rint(255 * np.stack([one.identifiability for one in series])).astype(np.uint8)
+        return {"identifiability": identifiability, "first": np.stack([one.first for one in series]).astype(np.uint16)}
+
+
 class ModelFiles:
     """Writer of the explorer's files of one model.
 
@@ -86,11 +111,11 @@ class ModelFiles:
             (folder / name).mkdir(parents=True)
         images = progress(self._images(), len(self._predictions), "images of the explorer")
 
-        def start(pool: ThreadPoolExecutor, item: tuple[int, ImageArrays]) -> Callable[[], tuple[int, float]]:
+        def start(pool: ThreadPoolExecutor, item: tuple[int, ImageArrays]) -> Callable[[], tuple[int, ImageSeries]]:
             return pool.submit(self._write_image, folder, *item).result
 
-        identified = dict(ordered_map(start, images, threads, IMAGES_AHEAD))
-        _write(folder / "model.js", call("model", self._name, self._summary(identified)))
+        found = dict(ordered_map(start, images, threads, IMAGES_AHEAD))
+        _write(folder / "model.js", call("model", self._name, self._summary(found)))
         if self._values:
             _write(folder / "memories.js", call("memories", self._name, packed(written_classes(self._values, self._card), {})))
 
@@ -99,8 +124,8 @@ class ModelFiles:
         memories = 1 + max(self._values["memory"].to_pylist()) if self._values else 0
         return projected(sources.projections, sources.class_logits, sources.memory_keys, self._card, memories)
 
-    def _write_image(self, folder: Path, image: int, shown: ImageArrays) -> tuple[int, float]:
-        """Write an image's files; return its id, and the mean class identifiability of its image tokens in the last block."""
+    def _write_image(self, folder: Path, image: int, shown: ImageArrays) -> tuple[int, "ImageSeries"]:
+        """Write an image's files; return its id, and its image tokens' numbers over blocks."""
         for part in (self._maps, self._perturbed, self._objects):
             if part:
                 part.add(image, shown)
@@ -110,8 +135,8 @@ class ModelFiles:
         if self._root:
             self._write_photograph(folder / "photographs" / f"{image:05d}.jpg", self._rows[image], shown)
         _write(folder / "images" / f"{image:05d}.js", call("image", self._name, image, packed(shown.arrays, shown.facts)))
-        ranks = shown.arrays["rank"][self._sites.index("resid_post"), -1, self._card.prefix_tokens :]
-        return image, float(class_identifiability(ranks, self._card.classes).mean())
+        ranks = shown.arrays["rank"][self._sites.index("resid_post"), :, self._card.prefix_tokens :]
+        return image, ImageSeries.of(ranks, self._card.classes)
 
     def _write_photograph(self, path: Path, row: dict[str, Any], shown: ImageArrays) -> None:
         """Write the image as the model sees it, and add the mask of its object, one bit per pixel, if the image has a mask."""
@@ -123,10 +148,10 @@ class ModelFiles:
             shown.arrays["object"] = np.packbits(is_object, axis=1, bitorder="little")
             shown.facts["object_width"] = str(is_object.shape[1])
 
-    def _summary(self, identified: dict[int, float]) -> dict[str, Any]:
+    def _summary(self, found: dict[int, "ImageSeries"]) -> dict[str, Any]:
         """Return the facts that the page needs before it shows an image: the model, its classes, and a list of its images."""
         card = self._card
-        images = [self._predictions[image] for image in identified]
+        images = [self._predictions[image] for image in found]
         names = [name.split(",")[0] for _, name in classes_of(self._manifest)]
         return {
             "classes": names,
@@ -143,12 +168,12 @@ class ModelFiles:
             "memories": self._values is not None,
             "active": bool(self._sources.memory_keys),
             "photographs": self._root is not None,
+            "series": packed(ImageSeries.together(found.values()), {}),
             "images": {
-                "id": list(identified),
-                "path": ["/".join(self._rows[image]["path"].split("/")[-2:]) for image in identified],
+                "id": list(found),
+                "path": ["/".join(self._rows[image]["path"].split("/")[-2:]) for image in found],
                 "class": [row["class_index"] for row in images],
                 "predicted": [row["predicted"] for row in images],
-                "identified": [round(rate, 4) for rate in identified.values()],
             },
         }
 

@@ -1,65 +1,70 @@
-// A chart of a token's path over blocks, one line per site.
+// A chart of values over blocks.
 
-import { fixed, fixedOr, svg } from "./dom.js";
-import { SITES } from "./run.js";
-/** @import { Line, Measure, Range } from "./types.js" */
+import { fixed, fixedOr, h, svg } from "./dom.js";
+/** @import { Line, Range } from "./types.js" */
 
 /** @typedef {{x: (block: number) => number, y: (value: number) => number}} Scales positions of blocks and values in the chart */
 
 const WIDTH = 320;
-const HEIGHT = 170;
 const MARGIN = { left: 34, right: 8, top: 8, bottom: 20 };
 
 /**
- * Draw values over blocks.
+ * Draw values over blocks, with a key.
  * @param {Line[]} lines
- * @param {number} block the shown block
- * @param {Measure} measure
+ * @param {object} options
+ * @param {string} options.name of the values
+ * @param {number} options.block the shown block
+ * @param {number | null} options.chance the chance level of identifiability, or null for logits
+ * @param {number} [options.height] of the chart, in units of which its width is 320
+ * @returns {Node[]}
  */
-export function pathChart(lines, block, measure) {
-  const range = rangeOf(lines, measure);
-  const depth = lines[0][1].length;
+export function chart(lines, { name, block, chance, height = 170 }) {
+  const range = rangeOf(lines, chance);
+  const depth = lines[0].values.length;
   const last = Math.max(depth - 1, 1);
-  const scales = scalesOf(range, last);
+  const scales = scalesOf(range, last, height);
   const { x, y } = scales;
-  const ends = lines.map(([site, line]) => `${SITES[site]} from ${fixedOr(line[0], "unknown")} to ${fixedOr(line[depth - 1], "unknown")}`);
-  const label = `${measure.name} over blocks: ${ends.join(", ")}`;
-  return svg(
-    "svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label },
+  const end = (/** @type {number | null} */ value) => fixedOr(value, "unknown");
+  const ends = lines.map((line) => `${line.name} from ${end(line.values[0])} to ${end(line.values[depth - 1])}`);
+  const drawing = svg(
+    "svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": `${name} over blocks: ${ends.join(", ")}` },
     ...range.map((value) => across(y(value), "axis")),
-    measure.chance === null ? null : across(y(measure.chance), "chance"),
-    ...(measure.chance === null ? range : [0, 0.5, 1]).map((value) => valueLabel(fixed(value, 1), y(value))),
-    ...[...new Set([0, block, last])].map((index) => blockLabel(String(index + 1), x(index))),
-    svg("line", { class: "now", x1: x(block), x2: x(block), y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom }),
-    ...lines.flatMap(([site, line]) => [
-      svg("path", { class: `line line-${site}`, d: linePath(line, scales) }),
-      dot(`dot-${site}`, x(block), line[block], scales),
+    chance === null ? null : across(y(chance), "chance"),
+    ...(chance === null ? range : [0, 0.5, 1]).map((value) => valueLabel(fixed(value, 1), y(value))),
+    ...[...new Set([0, block, last])].map((index) => blockLabel(String(index + 1), x(index), height)),
+    svg("line", { class: "now", x1: x(block), x2: x(block), y1: MARGIN.top, y2: height - MARGIN.bottom }),
+    ...lines.flatMap(({ kind, values }) => [
+      svg("path", { class: `line line-${kind}`, d: linePath(values, scales) }),
+      dot(`dot-${kind}`, x(block), values[block], scales),
     ]),
   );
+  const keys = lines.map((line) => h("span", { class: `key-${line.kind}` }, line.name));
+  return [drawing, h("p", { class: "key" }, ...keys, chance === null ? null : h("span", { class: "key-chance" }, "chance"))];
 }
 
 /**
  * Return the smallest and the largest value on the chart's vertical axis.
  * @param {Line[]} lines
- * @param {Measure} measure
+ * @param {number | null} chance
  * @returns {Range}
  */
-function rangeOf(lines, measure) {
-  if (measure.chance !== null) return [0, 1];
-  const values = lines.flatMap(([, line]) => line.filter((value) => value !== null));
+function rangeOf(lines, chance) {
+  if (chance !== null) return [0, 1];
+  const values = lines.flatMap((line) => line.values.filter((value) => value !== null));
   return [Math.min(0, ...values), Math.max(0, ...values)];
 }
 
 /**
  * @param {Range} range
  * @param {number} last index of the last block
+ * @param {number} height
  * @returns {Scales}
  */
-function scalesOf([low, high], last) {
+function scalesOf([low, high], last, height) {
   const { left, right, top, bottom } = MARGIN;
   return {
     x: (index) => left + ((WIDTH - left - right) * index) / last,
-    y: (value) => HEIGHT - bottom - ((HEIGHT - bottom - top) * (value - low)) / (high - low || 1),
+    y: (value) => height - bottom - ((height - bottom - top) * (value - low)) / (high - low || 1),
   };
 }
 
@@ -82,20 +87,21 @@ function valueLabel(text, y) {
 /**
  * @param {string} text
  * @param {number} x
+ * @param {number} height
  */
-function blockLabel(text, x) {
-  return svg("text", { "text-anchor": "middle", x, y: HEIGHT - 5 }, text);
+function blockLabel(text, x, height) {
+  return svg("text", { "text-anchor": "middle", x, y: height - 5 }, text);
 }
 
 /**
  * Return a path through values, with gaps at unknown values.
- * @param {(number | null)[]} line
+ * @param {(number | null)[]} values
  * @param {Scales} scales
  */
-function linePath(line, { x, y }) {
-  const parts = line.map((value, index) => {
+function linePath(values, { x, y }) {
+  const parts = values.map((value, index) => {
     if (value === null) return "";
-    const step = index && line[index - 1] !== null ? "L" : "M";
+    const step = index && values[index - 1] !== null ? "L" : "M";
     return `${step}${x(index).toFixed(1)} ${y(value).toFixed(1)}`;
   });
   return parts.join("");

@@ -1,14 +1,15 @@
 // Colours that readers with any colour vision can order, and legible colours for text on them.
 
-import { fixed, h } from "./dom.js";
+import { fixed, h, significant } from "./dom.js";
 /** @import { Colour, Range } from "./types.js" */
 
 const SEQUENTIAL = [
   "#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838",
 ].map(channels);
-const AGAINST = channels("#2166ac");
+// Over a grey photograph, neither colour is one of the object.
+const AGAINST = channels("#5e3c99");
 const NEUTRAL = channels("#f7f7f7");
-const FOR = channels("#b2182b");
+const FOR = channels("#e66101");
 
 /**
  * @param {string} hex
@@ -63,6 +64,16 @@ export function ink(colour) {
     .map((value) => value / 255)
     .map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4));
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? "#000" : "#fff";
+}
+
+/**
+ * Make a bar of the diverging colours from evidence against a class to evidence for it.
+ * @param {number} largest absolute value of the map
+ */
+export function divergingLegend(largest) {
+  const stops = [-1, 0, 1].map((value) => rgb(diverging(value))).join(", ");
+  const bar = h("span", { class: "bar", style: `background: linear-gradient(to right, ${stops})` });
+  return h("p", { class: "scale" }, `against −${significant(largest)}`, bar, `for +${significant(largest)}`);
 }
 
 /**

@@ -1,77 +1,60 @@
 // The controls above the views: their options, and the effects of a choice.
 
-import { byId, fillSelect, h } from "./dom.js";
+import { byId, fillSelect } from "./dom.js";
 import { CONDITIONS, RESIDUAL_STREAM, RUN, SITES, modelOptions, namedModel } from "./run.js";
-import { change, state, writeAddress } from "./state.js";
+import { change, state } from "./state.js";
 /** @import { Offer, Option } from "./types.js" */
 
 const model = byId("model", HTMLSelectElement);
 const beside = byId("beside", HTMLSelectElement);
 const condition = byId("condition", HTMLSelectElement);
-const site = byId("site", HTMLFieldSetElement);
-const block = byId("block", HTMLInputElement);
+const site = byId("site", HTMLSelectElement);
 const strength = byId("strength", HTMLInputElement);
-const labels = byId("labels", HTMLInputElement);
+const labels = byId("labels", HTMLSelectElement);
 const outline = byId("outline", HTMLInputElement);
-const theme = byId("theme", HTMLButtonElement);
+const theme = byId("theme", HTMLSelectElement);
+const menu = byId("view-menu", HTMLDetailsElement);
+const systemIsDark = matchMedia("(prefers-color-scheme: dark)");
+
+/** @type {Option[]} */
+const LABELS = [["differing", "where they differ"], ["all", "on all patches"], ["none", "none"]];
+/** @type {Option[]} */
+const THEMES = [["", "as the system"], ["light", "light"], ["dark", "dark"]];
 
 /** Let each control change the state. */
 export function listen() {
-  for (const [value, text] of Object.entries(SITES)) {
-    const radio = h("input", { type: "radio", name: "site", value, change: () => change({ site: value }) });
-    site.append(h("label", {}, radio, ` ${text}`));
-  }
   model.addEventListener("change", () => chooseModel(model.value));
   beside.addEventListener("change", () => chooseSecond(beside.value));
   condition.addEventListener("change", () => change({ condition: condition.value }));
-  block.addEventListener("input", () => change({ block: Number(block.value) }));
-  strength.addEventListener("input", () => change({ strength: Number(strength.value) }));
-  labels.addEventListener("change", () => change({ labels: Number(labels.checked) }));
+  site.addEventListener("change", () => change({ site: site.value }));
+  strength.addEventListener("input", () => change({ strength: Number(strength.value) }, { isPassing: true }));
+  labels.addEventListener("change", () => change({ labels: labels.value }));
   outline.addEventListener("change", () => change({ outline: Number(outline.checked) }));
+  theme.addEventListener("change", () => change({ theme: theme.value }));
+  systemIsDark.addEventListener("change", renderTheme);
   byId("link", HTMLButtonElement).addEventListener("click", copyLink);
-  theme.addEventListener("click", () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
-  setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  byId("skip", HTMLAnchorElement).addEventListener("click", skip);
+  menu.addEventListener("keydown", (event) => event.key === "Escape" && closeMenu());
+  document.addEventListener("click", (event) => event.target instanceof Node && !menu.contains(event.target) && (menu.open = false));
 }
 
 /**
  * Show the options and the current choices in the controls.
  * @param {Offer} offer
  */
-export function renderControls({ first, images, conditions, sites }) {
+export function renderControls({ images, conditions, sites }) {
   const isPerturbed = state.condition !== "none";
   fillSelect(model, modelOptions(RUN.models), state.model);
   fillSelect(beside, besideOptions(), state.second);
   fillSelect(condition, conditions.map((name) => [name, CONDITIONS[name] ?? name]), state.condition);
   byId("condition-label", HTMLLabelElement).hidden = conditions.length < 2;
-  renderSites(sites, isPerturbed);
-  renderBlock(first.depth, isPerturbed);
+  fillSelect(site, sites.map((name) => [name, SITES[name]]), isPerturbed ? RESIDUAL_STREAM : state.site);
+  site.disabled = isPerturbed || sites.length < 2;
+  fillSelect(labels, LABELS, state.labels);
+  fillSelect(theme, THEMES, state.theme);
   strength.value = String(state.strength);
-  labels.checked = state.labels === 1;
   outline.checked = state.outline === 1;
   byId("outline-label", HTMLLabelElement).hidden = !images.some((image) => image.outline);
-}
-
-/**
- * @param {string[]} sites
- * @param {boolean} isPerturbed
- */
-function renderSites(sites, isPerturbed) {
-  site.disabled = isPerturbed;
-  for (const radio of site.querySelectorAll("input")) {
-    radio.checked = radio.value === (isPerturbed ? RESIDUAL_STREAM : state.site);
-    radio.disabled = !sites.includes(radio.value);
-  }
-}
-
-/**
- * @param {number} depth
- * @param {boolean} isPerturbed
- */
-function renderBlock(depth, isPerturbed) {
-  block.disabled = isPerturbed;
-  block.max = String(depth);
-  block.value = String(isPerturbed ? depth : state.block);
-  byId("block-number", HTMLOutputElement).textContent = `${block.value} of ${depth}`;
 }
 
 /**
@@ -81,7 +64,7 @@ function renderBlock(depth, isPerturbed) {
 export function besideOptions() {
   const { dataset } = namedModel(state.model);
   const others = RUN.models.filter((other) => other.dataset === dataset && other.name !== state.model);
-  return [["", "nothing"], [state.model, "the same model, another class"], ...modelOptions(others)];
+  return [["", "nothing"], [state.model, "another class"], ...modelOptions(others)];
 }
 
 /**
@@ -106,14 +89,28 @@ function chooseSecond(second) {
   change({ second, colour, colour2: "rival", map2: "rival" });
 }
 
-/** @param {string} name */
-function setTheme(name) {
-  document.documentElement.dataset.theme = name;
-  theme.textContent = name === "dark" ? "Light colours" : "Dark colours";
+/** Show the page in the chosen colours, or in those of the system. */
+export function renderTheme() {
+  const isKnown = THEMES.some(([name]) => name === state.theme);
+  const usual = systemIsDark.matches ? "dark" : "light";
+  document.documentElement.dataset.theme = (isKnown && state.theme) || usual;
+}
+
+function closeMenu() {
+  menu.open = false;
+  menu.querySelector("summary")?.focus();
+}
+
+/**
+ * Move to the chosen token; the address stays the same.
+ * @param {Event} event
+ */
+function skip(event) {
+  event.preventDefault();
+  /** @type {HTMLElement | null} */ (document.querySelector("[role=gridcell][tabindex='0']"))?.focus();
 }
 
 async function copyLink() {
-  writeAddress();
   const status = byId("status", HTMLParagraphElement);
   try {
     await navigator.clipboard.writeText(location.href);

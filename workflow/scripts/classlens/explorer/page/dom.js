@@ -93,6 +93,14 @@ export function fixed(value, digits = 2) {
 }
 
 /**
+ * Return a positive number with three significant digits.
+ * @param {number} value
+ */
+export function significant(value) {
+  return value === 0 || (value >= 0.001 && value < 10000) ? String(Number(value.toPrecision(3))) : value.toExponential(2).replace("-", "−");
+}
+
+/**
  * Return a number with two decimals, or another text for an unknown number.
  * @param {number | null} value
  * @param {string} unknown

@@ -4,6 +4,7 @@ import { h } from "./dom.js";
 import { Model } from "./model.js";
 import { ImageNumbers } from "./numbers.js";
 import { namedModel } from "./run.js";
+import { Series } from "./series.js";
 /** @import { Content, ModelFacts, Numbers } from "./types.js" */
 
 const KEPT_IMAGES = 12; // maximum number of images whose numbers stay in RAM, over all models
@@ -80,9 +81,17 @@ function inflated(text) {
  * @param {string} name
  */
 export function loadModel(name) {
-  const model = models.get(name) ?? load(`${name} model`, `${name}/model.js`).then((facts) => new Model(namedModel(name), facts));
+  const model = models.get(name) ?? load(`${name} model`, `${name}/model.js`).then((facts) => modelOf(name, facts));
   models.set(name, model);
   return model;
+}
+
+/**
+ * @param {string} name
+ * @param {ModelFacts} facts
+ */
+async function modelOf(name, facts) {
+  return new Model(namedModel(name), facts, new Series(await unpacked(facts.series), facts.grid[0] * facts.grid[1]));
 }
 
 /**

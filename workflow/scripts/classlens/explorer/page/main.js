@@ -1,18 +1,19 @@
 // The page: each change of the state redraws everything.
 
-import { besideOptions, listen, renderControls } from "./controls.js";
+import { besideOptions, listen, renderControls, renderTheme } from "./controls.js";
 import { byId, h, messageOf } from "./dom.js";
 import { loadImage, loadModel } from "./files.js";
 import { Gallery } from "./gallery.js";
 import { sharedRange } from "./measure.js";
+import { listenToKeys } from "./keys.js";
 import { RESIDUAL_STREAM, RUN, SITES, namedModel } from "./run.js";
-import { VIEW_KEYS, correct, readAddress, shownModels, state, subscribe } from "./state.js";
+import { NONE, VIEW_KEYS, correct, readAddress, shownModels, state, subscribe } from "./state.js";
 import { View } from "./view.js";
 /** @import { Model } from "./model.js" */
 /** @import { ImageNumbers } from "./numbers.js" */
 /** @import { Offer } from "./types.js" */
 
-const gallery = new Gallery(byId("gallery", HTMLDetailsElement));
+const gallery = new Gallery(byId("gallery", HTMLElement));
 const views = ["First view", "Second view"].map((name, number) => new View(name, VIEW_KEYS[number]));
 const status = byId("status", HTMLParagraphElement);
 let drawings = 0;
@@ -36,7 +37,8 @@ async function render() {
  * @param {Model} first
  */
 function correctForModel(first) {
-  if (!first.places.has(state.image)) correct({ image: first.images.id[0] });
+  if (!first.places.has(state.image)) correct({ image: first.start });
+  if (state.block === NONE) correct({ block: first.series.jump(first.place(state.image)) + 1 });
   if (state.block < 1 || state.block > first.depth) correct({ block: first.depth });
   if (!besideOptions().some(([name]) => name === state.second)) correct({ second: "" });
 }
@@ -60,12 +62,14 @@ function draw(offer) {
   const { first, images } = offer;
   renderControls(offer);
   renderWarnings();
+  renderTheme();
   gallery.render(first);
   const logits = sharedRange(images.map((image, number) => [state[VIEW_KEYS[number].colour], image]));
   const current = views.slice(0, images.length);
   current.forEach((view, number) => view.render(images[number], first, logits));
   const place = byId("views", HTMLElement);
   place.classList.toggle("two", current.length > 1);
+  place.hidden = state.page === "images";
   if (place.childElementCount !== current.length) place.replaceChildren(...current.map((view) => view.root));
   status.classList.remove("error");
   status.textContent = [...new Set(current.map((view) => view.summary))].join(" ");
@@ -82,8 +86,8 @@ function renderWarnings() {
 
 document.title = `classlens explorer, ${RUN.run}`;
 byId("run", HTMLSpanElement).textContent = RUN.run;
-byId("gallery", HTMLDetailsElement).open = matchMedia("(min-width: 60rem)").matches;
 listen();
+listenToKeys(byId("views", HTMLElement));
 subscribe(render);
 window.addEventListener("hashchange", readAddress);
 readAddress();

@@ -1,4 +1,4 @@
-// One relevance map over the image, with its caption.
+// One relevance map over the grey photograph, and its caption.
 
 import { diverging, rgb } from "./colours.js";
 import { h, svg } from "./dom.js";
@@ -10,15 +10,23 @@ import { state } from "./state.js";
 /** @import { RelevanceMap } from "./types.js" */
 
 /**
- * Make a figure of a map with its caption.
+ * Return the values of a map that are drawn.
+ * @param {RelevanceMap} map
+ */
+export function shownValues({ method, values }) {
+  return method === "probe" ? aboveLeast(values) : values;
+}
+
+/**
+ * Return the caption of a map.
  * @param {RelevanceMap} map
  * @param {ImageNumbers} image
+ * @returns {Node[]}
  */
-export function mapFigure({ method, values: measured }, image) {
-  const values = method === "probe" ? aboveLeast(measured) : measured;
-  const notes = [CLASS_AGNOSTIC_METHODS.includes(method) ? "the same for every class" : null, onObject(values, image)];
+export function captionOf(map, image) {
+  const notes = [CLASS_AGNOSTIC_METHODS.includes(map.method) ? "the same for every class" : null, onObject(shownValues(map), image)];
   const lines = notes.filter((note) => note !== null).flatMap((note) => [h("br"), h("small", {}, note)]);
-  return h("figure", {}, picture(method, values, image), h("figcaption", {}, METHODS[method], ...lines));
+  return [document.createTextNode(METHODS[map.method]), ...lines];
 }
 
 /**
@@ -40,14 +48,16 @@ function isKept(value, largest) {
 }
 
 /**
- * @param {string} method
- * @param {number[]} values
+ * Draw a map over the grey photograph.
+ * @param {RelevanceMap} map
  * @param {ImageNumbers} image
+ * @param {boolean} [isOutlined] whether the outline of the object is drawn
  */
-function picture(method, values, image) {
+export function mapPicture(map, image, isOutlined = false) {
   const { model } = image;
-  const outline = outlineDrawing();
-  drawOutline(outline, image.outline);
+  const values = shownValues(map);
+  const outline = outlineDrawing("object");
+  drawOutline(outline, isOutlined && state.outline ? image.outline : null);
   const best = model.tokenName(model.prefix + values.indexOf(Math.max(...values)));
   const photograph = model.photograph(image.id);
   return h(
@@ -55,10 +65,9 @@ function picture(method, values, image) {
     {
       class: "map",
       role: "img",
-      "aria-label": `${METHODS[method]}: the most relevant token is the ${best}`,
-      style: photograph ? `background-image: url("${photograph}")` : "",
+      "aria-label": `${METHODS[map.method]}: the most relevant token is the ${best}`,
     },
-    overlay(values, model), outline,
+    h("div", { class: "grey", style: photograph ? `background-image: url("${photograph}")` : "" }), overlay(values, model), outline,
   );
 }
 

@@ -1,13 +1,15 @@
 // A model: the facts from its file, and the positions and names of its tokens.
 
+/** @import { Series } from "./series.js" */
 /** @import { ModelFacts, NamedModel } from "./types.js" */
 
 export class Model {
   /**
    * @param {NamedModel} named
    * @param {ModelFacts} facts
+   * @param {Series} series
    */
-  constructor(named, facts) {
+  constructor(named, facts, series) {
     this.name = named.name;
     this.label = named.label;
     this.classes = facts.classes;
@@ -26,6 +28,9 @@ export class Model {
     this.active = facts.active;
     this.photographs = facts.photographs;
     this.images = facts.images;
+    this.series = series;
+    this.stories = facts.stories ?? [];
+    this.start = facts.start?.image ?? facts.images.id[0];
     this.places = new Map(facts.images.id.map((id, place) => [id, place]));
   }
 
@@ -37,6 +42,12 @@ export class Model {
     const place = this.places.get(id);
     if (place === undefined) throw new Error(`${this.label} has no image ${id}.`);
     return place;
+  }
+
+  /** The share of images that the model answers rightly. */
+  get accuracy() {
+    const { class: classes, predicted } = this.images;
+    return classes.filter((index, place) => index === predicted[place]).length / classes.length;
   }
 
   /**

@@ -1,5 +1,6 @@
 // All numbers of an image in a model. Layers, blocks and tokens count from 0.
 
+import { outlineOf } from "./outline.js";
 /** @import { Model } from "./model.js" */
 /** @import { ClassLogit, Content, Numbers, Outline, Range, RelevanceMap } from "./types.js" */
 
@@ -21,7 +22,7 @@ export class ImageNumbers {
     this.interestStep = Number(facts.interest_logit_step);
     this.coefficientStep = Number(facts.coefficient_step);
     /** @type {Outline | null} */
-    this.outline = arrays.object ? outlineOf(arrays.object, Number(facts.object_width)) : null;
+    this.outline = arrays.object ? outlineOfBits(arrays.object, Number(facts.object_width)) : null;
     /** @type {Map<string, Range>} */
     this.ranges = new Map();
   }
@@ -168,21 +169,11 @@ export class ImageNumbers {
 }
 
 /**
- * Return the border between the pixels inside and outside a bit mask.
+ * Return the border of the object from a bit mask.
  * @param {Numbers} bits
  * @param {number} width
- * @returns {Outline}
  */
-function outlineOf(bits, width) {
+function outlineOfBits(bits, width) {
   const [height, stride] = bits.shape;
-  /** @type {(x: number, y: number) => number | boolean} */
-  const inside = (x, y) => x >= 0 && y >= 0 && x < width && y < height && (bits[y * stride + (x >> 3)] >> (x & 7)) & 1;
-  const parts = [];
-  for (let y = 0; y <= height; y++) {
-    for (let x = 0; x <= width; x++) {
-      if (inside(x, y) !== inside(x, y - 1)) parts.push(`M${x} ${y}h1`);
-      if (inside(x, y) !== inside(x - 1, y)) parts.push(`M${x} ${y}v1`);
-    }
-  }
-  return { path: parts.join(""), width, height };
+  return outlineOf((x, y) => ((bits[y * stride + (x >> 3)] >> (x & 7)) & 1) === 1, width, height, 0.5);
 }

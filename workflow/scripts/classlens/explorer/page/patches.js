@@ -3,7 +3,7 @@
 import { ink, legend, rgb, sequential } from "./colours.js";
 import { fixed, h } from "./dom.js";
 import { isFirst, shownMeasure } from "./measure.js";
-import { drawOutline, outlineDrawing } from "./outline.js";
+import { drawOutline, outlineDrawing, outlineOf } from "./outline.js";
 import { state } from "./state.js";
 /** @import { Model } from "./model.js" */
 /** @import { Measure, Range, Shown } from "./types.js" */
@@ -34,14 +34,15 @@ export class Patches {
       class: "stage",
       keydown: (event) => this.step(event),
       pointerleave: () => pointed(null),
-      pointerover: (event) => pointed(tokenOf(event.target)),
+      pointerover: (event) => event.pointerType === "mouse" && pointed(tokenOf(event.target)), // a finger does not leave
       click: (event) => {
         const token = tokenOf(event.target);
         if (token !== null) chosen(token);
       },
     });
     this.photograph = h("div", { role: "rowgroup", class: "photograph" });
-    this.outline = outlineDrawing();
+    this.object = outlineDrawing("object");
+    this.region = outlineDrawing("region");
     this.legend = h("p", { class: "legend" });
     root.append(this.grid, this.legend);
   }
@@ -72,7 +73,7 @@ export class Patches {
     const rows = Array.from({ length: model.rows }, (_, row) => cellsOf(model.prefix + row * model.columns, model.columns));
     this.model = model;
     this.cells = prefix.length ? [prefix, ...rows] : rows;
-    this.photograph.replaceChildren(...rows.map((row) => h("div", { role: "row" }, ...row)), this.outline);
+    this.photograph.replaceChildren(...rows.map((row) => h("div", { role: "row" }, ...row)), this.object, this.region);
     const beside = prefix.length ? [h("div", { role: "row", class: "prefix" }, ...prefix)] : [];
     this.grid.replaceChildren(...beside, this.photograph);
     this.grid.style.setProperty("--columns", String(model.columns));
@@ -92,9 +93,11 @@ export class Patches {
     const measure = shownMeasure(shown.choice, image);
     /** @type {Range} */
     const range = measure.chance === null ? logits : [0, 1];
-    for (const cell of this.cells.flat()) renderCell(cell, shown, measure, range);
-    drawOutline(this.outline, image.outline);
-    this.legend.replaceChildren(`Colour: ${measure.name}`, legend(range, measure.chance));
+    const common = commonClass(shown);
+    for (const cell of this.cells.flat()) renderCell(cell, shown, { measure, range, common });
+    drawOutline(this.object, state.outline ? image.outline : null);
+    drawOutline(this.region, regionOf(shown));
+    this.legend.replaceChildren(`Colour: ${measure.name}`, legend(range, measure.chance), ...keyOf(shown, common));
   }
 }
 
@@ -128,25 +131,72 @@ function nearest(items, index) {
 }
 
 /**
+ * Return the border around the patches at which the true class ranks first.
+ * @param {Shown} shown
+ */
+function regionOf(shown) {
+  const { model } = shown.image;
+  return outlineOf((x, y) => isFirst(shown, model.prefix + y * model.columns + x), model.columns, model.rows, 0.25);
+}
+
+/**
+ * Return the class that most patches have on top, whose name only the legend shows; null if all or no names are shown.
+ * @param {Shown} shown
+ */
+function commonClass({ image, site, block }) {
+  if (state.condition !== "none" || state.labels !== "differing") return null;
+  const { prefix, tokens } = image.model;
+  /** @type {Map<number, number>} */
+  const counts = new Map();
+  for (let token = prefix; token < tokens; token++) {
+    const [{ index }] = image.top(site, block, token);
+    counts.set(index, (counts.get(index) ?? 0) + 1);
+  }
+  return [...counts].reduce((most, item) => (item[1] > most[1] ? item : most))[0];
+}
+
+/**
+ * Return the texts beside the scale: what patches without a name show, and what the frame surrounds.
+ * @param {Shown} shown
+ * @param {number | null} common
+ */
+function keyOf({ image }, common) {
+  const { classes } = image.model;
+  const unnamed = common === null ? null : h("span", { class: "key-common" }, `no name: ${classes[common]} is on top`);
+  return [unnamed, h("span", { class: "key-region" }, `frame: ${classes[image.own]} is on top`)].filter((part) => part !== null);
+}
+
+/**
  * @param {HTMLElement} cell
  * @param {Shown} shown
- * @param {Measure} measure
- * @param {Range} range
+ * @param {{measure: Measure, range: Range, common: number | null}} look colours and their scale, and the class whose name is not shown
  */
-function renderCell(cell, shown, measure, [low, high]) {
+function renderCell(cell, shown, { measure, range: [low, high], common }) {
   const token = Number(cell.dataset.token);
   const { model } = shown.image;
   const [text, said] = caption(shown, measure, token);
+  const isNamed = token < model.prefix || (state.labels !== "none" && isOther(shown, token, common));
   const value = measure.value(shown.site, shown.block, token);
   cell.className = `${value === null ? "unknown" : ""} ${isFirst(shown, token) ? "true" : ""}`.trim();
   const colour = value === null ? null : sequential((value - low) / (high - low || 1));
   cell.style.backgroundColor = colour ? rgb(colour, model.photographs ? state.strength / 100 : 1) : "";
   cell.style.setProperty("--patch", colour ? rgb(colour) : "#fff");
   cell.style.setProperty("--ink", colour ? ink(colour) : "#000");
-  cell.children[0].textContent = state.labels || token < model.prefix ? text : "";
+  cell.children[0].textContent = isNamed ? text : "";
+  cell.title = `${model.tokenName(token)}: ${said}`;
   cell.setAttribute("aria-label", `${model.tokenName(token)}: ${said}`);
   cell.setAttribute("aria-selected", String(token === shown.chosen));
   cell.tabIndex = token === shown.chosen ? 0 : -1;
+}
+
+/**
+ * Return whether a token's top class is another one than the common class.
+ * @param {Shown} shown
+ * @param {number} token
+ * @param {number | null} common
+ */
+function isOther({ image, site, block }, token, common) {
+  return common === null || image.top(site, block, token)[0].index !== common;
 }
 
 /**

@@ -1,25 +1,35 @@
-// The state of the page. The address holds all of it, so a link opens the same view.
+// The state of the page. The address holds all of it, so a link opens the same view and the Back button returns to the one before.
 
 import { RESIDUAL_STREAM, RUN, SITES } from "./run.js";
-/** @import { State, ViewKeys } from "./types.js" */
+/** @import { Changes, State, ViewKeys } from "./types.js" */
 
+/** Stands for the image or block that tells most. */
+export const NONE = -1;
 /** @type {State} */
 const DEFAULTS = {
   model: RUN.models[0].name,
-  image: 0,
+  image: NONE,
   site: RESIDUAL_STREAM,
-  block: 0,
+  block: NONE,
   token: 0,
   condition: "none",
   colour: "identifiability",
   map: "true",
   second: "",
-  colour2: "rival",
-  map2: "rival",
+  colour2: "identifiability",
+  map2: "true",
   threshold: 0,
   strength: 55,
-  labels: 1,
+  labels: "differing",
   outline: 1,
+  tab: "token",
+  method: "ours",
+  theme: "",
+  page: "image",
+  find: "",
+  class: "",
+  output: "all",
+  order: "given",
 };
 /** @type {ViewKeys[]} */
 export const VIEW_KEYS = [{ colour: "colour", map: "map" }, { colour: "colour2", map: "map2" }];
@@ -43,12 +53,16 @@ export function subscribe(subscriber) {
 }
 
 /**
- * Change the state, and call all subscribers.
- * @param {Partial<Record<keyof State, string | number>>} changes
+ * Change the state, and call all subscribers. Each change is a step to which the Back button returns.
+ * @param {Changes} changes
+ * @param {object} options
+ * @param {boolean} [options.isPassing] whether the change is one of many, such as a move of a slider, and no step of its own
  */
-export function change(changes) {
+export function change(changes, { isPassing = false } = {}) {
   Object.assign(current, changes);
-  writeAddress();
+  const address = addressOf({});
+  if (isPassing) history.replaceState(null, "", address);
+  else if (address !== location.hash) history.pushState(null, "", address);
   announce();
 }
 
@@ -83,12 +97,15 @@ function valueSaid(text, usual) {
   return Number.isInteger(number) && number >= 0 ? number : usual;
 }
 
-/** Write the state into the address. */
-export function writeAddress() {
+/**
+ * Return the address of the current state with some changes.
+ * @param {Changes} changes
+ */
+export function addressOf(changes) {
   const usual = new Map(Object.entries(DEFAULTS));
   const said = new URLSearchParams();
-  for (const [key, value] of Object.entries(state)) if (value !== usual.get(key)) said.set(key, String(value));
-  history.replaceState(null, "", `#${said}`);
+  for (const [key, value] of Object.entries({ ...state, ...changes })) if (value !== usual.get(key)) said.set(key, String(value));
+  return `#${said}`;
 }
 
 /** Return the names of the shown models, one per view. */

@@ -41,7 +41,12 @@
  * @property {boolean} active whether the files contain active memories
  * @property {boolean} photographs whether the explorer has the images as photographs
  * @property {ImageList} images
+ * @property {string} series packed numbers of all images over blocks
+ * @property {{image: number, block: number}} [start] the image and the block that tell most
+ * @property {Story[]} [stories]
  */
+
+/** @typedef {{name: string, title: string, text: string, state: Changes}} Story an image that tells something, and its view */
 
 /**
  * The images of a model, one value per image in each list.
@@ -50,7 +55,6 @@
  * @property {string[]} path
  * @property {number[]} class index of the true class
  * @property {number[]} predicted index of the class with the largest output
- * @property {number[]} identified mean identifiability of the tokens in the last block
  */
 
 /** @typedef {(Uint8Array | Uint16Array | Int16Array | Int32Array | Float32Array) & {shape: number[]}} Numbers an array of a packed file */
@@ -79,9 +83,19 @@
  * @property {string} map2
  * @property {number} threshold of relevance maps, percent of the largest value
  * @property {number} strength opacity of the colours over a photograph, percent
- * @property {number} labels whether patches carry class names, 0 or 1
+ * @property {string} labels which patches carry class names: `none`, `differing` or `all`
  * @property {number} outline whether the outline of the object is drawn, 0 or 1
+ * @property {string} tab the open tab of the panel
+ * @property {string} method the relevance method of the large map
+ * @property {string} theme `light`, `dark`, or empty for that of the system
+ * @property {string} page `image` for one image, `images` for the gallery of all
+ * @property {string} find text that the listed images contain
+ * @property {string} class index of the class of the listed images; empty for all
+ * @property {string} output which outputs the listed images have
+ * @property {string} order order of the listed images
  */
+
+/** @typedef {Partial<Record<keyof State, string | number>>} Changes */
 
 /** @typedef {{colour: "colour" | "colour2", map: "map" | "map2"}} ViewKeys the keys of the state that belong to a view */
 
@@ -115,7 +129,22 @@
 
 /** @typedef {Node | string | null} Child */
 
-/** @typedef {[site: string, values: (number | null)[]]} Line the values of a site over all blocks */
+/**
+ * A line of a chart.
+ * @typedef {object} Line
+ * @property {string} kind its look
+ * @property {string} name
+ * @property {(number | null)[]} values over all blocks
+ */
+
+/**
+ * A tab of the panel.
+ * @typedef {object} Tab
+ * @property {string} name its name in the address
+ * @property {string} title
+ * @property {(model: Model) => boolean} has whether the results of a model have its content
+ * @property {(shown: Shown, token: number, colour: ViewKeys["colour"]) => Node[]} content
+ */
 
 /** @typedef {{first: Model, images: ImageNumbers[], conditions: string[], sites: string[]}} Offer what the controls offer */
 

@@ -1,13 +1,14 @@
 // One model's view of the image: the output, the patches, the chosen token, and the relevance maps.
 
 import { colourOption, colourOptions } from "./classes.js";
-import { fillSelect, fixed, h } from "./dom.js";
+import { fillSelect, fixed, h, significant } from "./dom.js";
 import { isFirst } from "./measure.js";
+import { Filmstrip } from "./filmstrip.js";
+import { Panel } from "./panel.js";
 import { Patches } from "./patches.js";
 import { RelevancePanel } from "./relevance.js";
 import { RESIDUAL_STREAM, SITES } from "./run.js";
 import { change, state } from "./state.js";
-import { TokenPanel } from "./token.js";
 /** @import { Model } from "./model.js" */
 /** @import { ImageNumbers } from "./numbers.js" */
 /** @import { Range, Shown, ViewKeys } from "./types.js" */
@@ -26,16 +27,19 @@ export class View {
     this.name = name;
     this.keys = keys;
     this.heading = h("h2");
+    this.sentence = h("p", { class: "sentence" });
     this.output = h("p", { class: "output" });
+    this.filmstrip = new Filmstrip(name.toLowerCase());
     this.colour = h("select", { change: () => change({ [keys.colour]: this.colour.value }) });
-    const [left, right, below] = ["patches", "token", "relevance"].map((part) => h("div", { class: part }));
+    const [left, right, below] = ["patches", "panel", "relevance"].map((part) => h("div", { class: part }));
     this.root = h(
       "section", { class: "view" },
-      h("div", { class: "view-head" }, this.heading, this.output, h("label", {}, "Colour by ", this.colour)),
+      h("div", { class: "view-head" }, this.sentence, this.heading), this.filmstrip.root,
       h("div", { class: "columns" }, left, right, below),
     );
     this.patches = new Patches(left, { pointed: (token) => this.look(token), chosen: (token) => this.choose(token) });
-    this.token = new TokenPanel(right, keys.colour);
+    left.append(h("label", {}, "Colour by ", this.colour), this.output);
+    this.panel = new Panel(right, name, keys.colour);
     this.relevance = new RelevancePanel(below, keys.map);
   }
 
@@ -44,7 +48,7 @@ export class View {
    * @param {number | null} token
    */
   look(token) {
-    if (this.shown) this.token.render(this.shown, token ?? this.shown.chosen);
+    if (this.shown) this.panel.renderToken(this.shown, token ?? this.shown.chosen);
   }
 
   /**
@@ -68,12 +72,15 @@ export class View {
     this.root.setAttribute("aria-label", `${this.name}: ${model.label}`);
     this.root.style.setProperty("--shape", `${model.columns} / ${model.rows}`);
     this.heading.textContent = `${model.label}, block ${shown.block + 1} of ${model.depth}`;
+    this.sentence.replaceChildren(h("strong", {}, model.classes[image.own]), `: ${model.series.sentence(model.place(image.id))}`);
     this.output.replaceChildren(...outputOf(image));
     const isPerturbed = state.condition !== "none";
     const colour = isPerturbed ? "identifiability" : colourOption(shown.choice, image);
     fillSelect(this.colour, colourOptions(shown.choice, image), colour);
     this.colour.disabled = isPerturbed;
+    this.filmstrip.render(shown, first, logits);
     this.patches.render(shown, logits);
+    this.panel.renderImage(shown);
     this.look(null);
     this.relevance.render(image);
   }
@@ -117,8 +124,10 @@ export class View {
  */
 function outputOf(image) {
   const { classes } = image.model;
-  const right = image.own === image.predicted ? "right" : "wrong";
+  const isRight = image.own === image.predicted;
   const logits = image.output.map(({ index, logit }) => `${classes[index]} ${fixed(logit)}`).join(", ");
   const output = state.condition === "none" ? "Output" : "Undisturbed output";
-  return [h("strong", {}, classes[image.own]), ` in ${image.path}. ${output}: `, h("span", { class: right }, right), ` (${logits})`];
+  const file = image.path.split("/").pop() ?? "";
+  const accuracy = `The model is right at ${significant(100 * image.model.accuracy)} % of ${image.model.images.id.length} images.`;
+  return [`${output}: `, h("span", { class: isRight ? "right" : "wrong" }, isRight ? "right" : "wrong"), ` (${logits}). ${accuracy} Image: ${file}.`];
 }

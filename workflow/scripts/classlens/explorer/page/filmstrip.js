@@ -1,0 +1,130 @@
+// The filmstrip: one small map per block, which is also the slider that chooses the block.
+
+import { sequential } from "./colours.js";
+import { h } from "./dom.js";
+import { measureOf } from "./measure.js";
+import { change, state } from "./state.js";
+/** @import { Model } from "./model.js" */
+/** @import { Range, Shown } from "./types.js" */
+
+const FRAME_MS = 700;
+/** @type {Record<string, number>} */
+const BLOCK_STEPS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -3, PageUp: 3, Home: -Infinity, End: Infinity };
+
+export class Filmstrip {
+  /** @type {Shown | null} */
+  shown = null;
+  /** @type {Model | null} */
+  first = null;
+  timer = 0;
+
+  /** @param {string} name name of the view */
+  constructor(name) {
+    this.play = h("button", { type: "button", class: "play", click: () => this.toggle() });
+    this.frames = h("div", {
+      class: "frames", role: "slider", tabindex: 0, "aria-label": "Block", "aria-valuemin": 1,
+      keydown: (event) => this.step(event),
+      click: (event) => this.choose(event.target),
+    });
+    const key = h("small", {}, h("b", {}, "block"), h("br"), "patches");
+    const left = h("div", { class: "strip-key" }, this.play, key);
+    this.root = h("div", { class: "filmstrip", role: "group", "aria-label": `Blocks of the ${name}` }, left, this.frames);
+    this.stop();
+  }
+
+  /**
+   * Draw the maps of all blocks.
+   * @param {Shown} shown
+   * @param {Model} first the first view's model, whose blocks the state counts
+   * @param {Range} logits the scale of logits
+   */
+  render(shown, first, logits) {
+    const { image, choice, site, block } = shown;
+    const { model } = image;
+    this.shown = shown;
+    this.first = first;
+    const measure = measureOf(choice, image);
+    /** @type {Range} */
+    const range = measure.chance === null ? logits : [0, 1];
+    const patches = Array.from({ length: model.rows * model.columns }, (_, patch) => model.prefix + patch);
+    const blocks = Array.from({ length: model.depth }, (_, index) => index);
+    const counts = blocks.map((index) => patches.filter((token) => image.rank(site, index, token) === 0).length);
+    const isPerturbed = state.condition !== "none";
+    this.frames.replaceChildren(
+      ...blocks.map((index) => {
+        const map = mapOf(patches.map((token) => measure.value(site, index, token)), model, range);
+        const label = h("span", {}, h("b", {}, String(index + 1)), h("br"), String(counts[index]));
+        return h("div", { class: index === block ? "frame now" : "frame", "data-block": index }, map, label);
+      }),
+    );
+    this.frames.setAttribute("aria-valuemax", String(model.depth));
+    this.frames.setAttribute("aria-valuenow", String(block + 1));
+    const text = `block ${block + 1} of ${model.depth}: the true class ranks first at ${counts[block]} of ${patches.length} patches`;
+    this.frames.setAttribute("aria-valuetext", text);
+    this.frames.setAttribute("aria-disabled", String(isPerturbed));
+    this.play.disabled = isPerturbed;
+    this.root.style.setProperty("--blocks", String(model.depth));
+  }
+
+  /** @param {KeyboardEvent} event */
+  step(event) {
+    if (!(event.key in BLOCK_STEPS) || event.shiftKey || !this.shown) return;
+    event.preventDefault();
+    this.show(this.shown.block + BLOCK_STEPS[event.key], { isPassing: event.repeat });
+  }
+
+  /** @param {EventTarget | null} target */
+  choose(target) {
+    const frame = target instanceof Element ? target.closest("[data-block]") : null;
+    if (frame instanceof HTMLElement) this.show(Number(frame.dataset.block));
+  }
+
+  /**
+   * Show a block of this model, from 0, or the nearest that exists.
+   * @param {number} block
+   * @param {{isPassing?: boolean}} options
+   */
+  show(block, options = {}) {
+    if (!this.shown || !this.first || state.condition !== "none") return;
+    const { model } = this.shown.image;
+    const wanted = Math.min(Math.max(block, 0), model.depth - 1);
+    if (wanted !== this.shown.block) change({ block: this.first.blockLike(model, wanted) + 1 }, options);
+  }
+
+  /** Start to show one block after the other, from the first one if the last one is shown; or stop. */
+  toggle() {
+    if (this.timer || !this.shown) return this.stop();
+    if (this.shown.block === this.shown.image.model.depth - 1) this.show(0, { isPassing: true });
+    this.play.textContent = "Stop";
+    this.timer = window.setInterval(() => this.advance(), FRAME_MS);
+  }
+
+  advance() {
+    if (!this.shown || this.shown.block === this.shown.image.model.depth - 1 || !this.root.isConnected) return this.stop();
+    this.show(this.shown.block + 1, { isPassing: true });
+  }
+
+  stop() {
+    window.clearInterval(this.timer);
+    this.timer = 0;
+    this.play.textContent = "Play";
+  }
+}
+
+/**
+ * Draw the values of patches as a small map, one pixel per patch.
+ * @param {(number | null)[]} values
+ * @param {Model} model
+ * @param {Range} range
+ */
+export function mapOf(values, model, [low, high]) {
+  const canvas = h("canvas", { width: model.columns, height: model.rows, "aria-hidden": "true" });
+  const context = canvas.getContext("2d");
+  const pixels = new ImageData(model.columns, model.rows);
+  values.forEach((value, patch) => {
+    if (value === null) return; // stays transparent
+    pixels.data.set([...sequential((value - low) / (high - low || 1)), 255], 4 * patch);
+  });
+  context?.putImageData(pixels, 0, 0);
+  return canvas;
+}

@@ -1,0 +1,117 @@
+// The panel of details: the image against the mean of all images, and tabs about one token.
+
+import { chart } from "./chart.js";
+import { conditionsTab } from "./conditions.js";
+import { h } from "./dom.js";
+import { memoriesTab } from "./memories.js";
+import { numbersTab } from "./path.js";
+import { change, state } from "./state.js";
+import { tokenTab } from "./token.js";
+/** @import { Model } from "./model.js" */
+/** @import { ImageNumbers } from "./numbers.js" */
+/** @import { Shown, Tab, ViewKeys } from "./types.js" */
+
+/**
+ * All tabs. A further analysis adds its own here.
+ * @type {Tab[]}
+ */
+const TABS = [tokenTab, memoriesTab, conditionsTab, numbersTab];
+
+export class Panel {
+  /**
+   * @param {HTMLElement} root
+   * @param {string} view name of the view
+   * @param {ViewKeys["colour"]} colour the key of the state that chooses this view's colour
+   */
+  constructor(root, view, colour) {
+    this.colour = colour;
+    this.id = colour; // unique among the views
+    this.mean = h("section", { class: "mean", "aria-label": `${view}: this image and all images` });
+    this.tabs = h("div", { role: "tablist", "aria-label": `${view}: details`, keydown: (event) => this.step(event) });
+    this.body = h("div", { role: "tabpanel", id: `panel-${this.id}` });
+    root.append(this.mean, this.tabs, this.body);
+  }
+
+  /**
+   * Show the image against the mean, and offer the tabs that the model has.
+   * @param {Shown} shown
+   */
+  renderImage({ image, block }) {
+    this.mean.replaceChildren(...againstMean(image, block));
+    const there = TABS.filter((tab) => tab.has(image.model));
+    this.open = there.find((tab) => tab.name === state.tab) ?? there[0];
+    this.body.setAttribute("aria-labelledby", `tab-${this.id}-${this.open.name}`);
+    this.tabs.replaceChildren(...there.map((tab) => this.tab(tab)));
+  }
+
+  /** @param {Tab} tab */
+  tab({ name, title }) {
+    const isOpen = name === this.open?.name;
+    return h(
+      "button",
+      {
+        type: "button", role: "tab", id: `tab-${this.id}-${name}`, "aria-selected": String(isOpen), "aria-controls": this.body.id,
+        tabindex: isOpen ? 0 : -1, "data-tab": name, click: () => this.choose(name),
+      },
+      title,
+    );
+  }
+
+  /** @param {string} name */
+  choose(name) {
+    change({ tab: name });
+    /** @type {HTMLElement | null} */ (this.tabs.querySelector("[aria-selected='true']"))?.focus();
+  }
+
+  /** @param {KeyboardEvent} event */
+  step(event) {
+    const names = [...this.tabs.children].map((tab) => /** @type {HTMLElement} */ (tab).dataset.tab ?? "");
+    const steps = { ArrowLeft: -1, ArrowRight: 1 };
+    if (!(event.key in steps)) return;
+    event.preventDefault();
+    const place = names.indexOf(this.open?.name ?? "") + steps[/** @type {keyof typeof steps} */ (event.key)];
+    this.choose(names[(place + names.length) % names.length]);
+  }
+
+  /**
+   * Show a token in the open tab.
+   * @param {Shown} shown
+   * @param {number} token
+   */
+  renderToken(shown, token) {
+    const name = shown.image.model.tokenName(token);
+    const title = name[0].toUpperCase() + name.slice(1) + (state.condition === "none" ? "" : ", undisturbed");
+    const content = this.open?.content(shown, token, this.colour) ?? [];
+    this.body.replaceChildren(h("h3", {}, title), ...content, absent(shown.image.model));
+  }
+}
+
+/**
+ * Draw the identifiability of an image's patches over blocks, with the mean of all images.
+ * @param {ImageNumbers} image
+ * @param {number} block
+ */
+function againstMean(image, block) {
+  const { model } = image;
+  const { series } = model;
+  const lines = [
+    { kind: "image", name: "this image", values: series.identifiability(model.place(image.id)) },
+    { kind: "all", name: `mean of ${series.images} images`, values: series.mean },
+  ];
+  const name = `Class identifiability, mean of ${series.patches} patches`;
+  return [h("h3", {}, name), ...chart(lines, { name, block, chance: model.chance, height: 110 })];
+}
+
+/**
+ * Make a sentence that lists the results that this model lacks. Random twins lack all of them.
+ * @param {Model} model
+ */
+function absent(model) {
+  const missing = [
+    model.sites.length > 1 ? null : "what attention and the MLP add",
+    model.conditions.length > 1 ? null : "ranks when attention is cut or tokens are removed",
+    model.active ? null : "active memories",
+    model.methods.length ? null : "relevance maps",
+  ].filter((part) => part);
+  return missing.length ? h("p", { class: "absent" }, `Not in these results for this model: ${missing.join(", ")}.`) : "";
+}
