@@ -576,7 +576,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("width", [1280, 390])
 def test_names_are_text_and_what_is_missing_is_left_out(browser: Browser, hostile: Path, width: int) -> None:
     with ExplorerPage(browser, hostile, width=width) as page:
-        page.open()
+        page.open("labels=all")
         assert page.page.evaluate("typeof hacked") == "undefined"
         page.expect_heading("</script><script>hacked=1</script>, block 2 of 2")
         assert {cell["text"] for cell in page.cells()} <= {name.replace("/", "-") for name in HOSTILE}
