@@ -481,6 +481,26 @@ def test_the_first_screen(browser: Browser, results: Path) -> None:
         expect(page.page.locator("[role=gridcell]:focus")).to_have_count(1)
 
 
+def test_a_view_is_saved_with_its_photograph(browser: Browser, results: Path, tmp_path: Path) -> None:
+    with ExplorerPage(browser, results / "explorer") as page:
+        page.open(f"image={IMAGE}&block=7&second=pooled")
+        page.page.get_by_text("View", exact=True).click()
+        for kind in ("SVG", "PNG"):
+            with page.page.expect_download() as download:
+                page.page.get_by_role("button", name=f"Save as {kind}").click()
+            assert download.value.suggested_filename == f"demo_cls_image{IMAGE}_block7.{kind.lower()}"
+            download.value.save_as(tmp_path / f"view.{kind.lower()}")
+        drawing = (tmp_path / "view.svg").read_text(encoding="utf-8")
+        assert page.page.locator(".sentence").first.inner_text() in drawing
+        assert drawing.count('href="data:image/jpeg;base64,') == 2
+        with Image.open(tmp_path / "view.png") as saved:
+            pixels = np.asarray(saved.convert("RGB"), float)
+        height, width = pixels.shape[:2]
+        assert width / height == pytest.approx(1352 / 860, abs=0.01)
+        corner = pixels[-2 * 70 - 20, 2 * 24 + 20]  # in the last row of patches: a colour over the photograph
+        assert np.ptp(corner) > 20
+
+
 def test_on_a_phone(browser: Browser, results: Path) -> None:
     with ExplorerPage(browser, results / "explorer", width=390, has_touch=True) as page:
         page.open(f"image={IMAGE}&block=7")
