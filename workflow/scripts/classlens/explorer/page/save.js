@@ -142,9 +142,10 @@ function drawnImage(view, shown, height) {
 function drawnOutline(drawing, height) {
   const [, , columns, rows] = (drawing.getAttribute("viewBox") ?? "0 0 1 1").split(" ").map(Number);
   const [across, down] = [VIEW_WIDTH / columns, height / rows];
+  /** @type {Record<string, [stroke: string, width: number]>} */
   const strokes = { halo: ["#000", 4], line: ["#fff", 2] };
   const lines = [...drawing.children].map((path) => {
-    const [stroke, width] = strokes[/** @type {keyof typeof strokes} */ (path.getAttribute("class"))];
+    const [stroke, width] = strokes[path.getAttribute("class") ?? "line"];
     return svg("path", { d: path.getAttribute("d"), fill: "none", stroke, "stroke-width": width / across });
   });
   return svg("g", { transform: `scale(${across} ${down})` }, ...lines);
