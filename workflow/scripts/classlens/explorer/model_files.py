@@ -115,9 +115,9 @@ class ModelFiles:
             return pool.submit(self._write_image, folder, *item).result
 
         found = dict(ordered_map(start, images, threads, IMAGES_AHEAD))
-        _write(folder / "model.js", call("model", self._name, self._summary(found)))
+        (folder / "model.js").write_bytes(call("model", self._name, self._summary(found)))
         if self._values:
-            _write(folder / "memories.js", call("memories", self._name, packed(written_classes(self._values, self._card), {})))
+            (folder / "memories.js").write_bytes(call("memories", self._name, packed(written_classes(self._values, self._card), {})))
 
     def _images(self) -> Iterator[tuple[int, ImageArrays]]:
         sources = self._sources
@@ -134,14 +134,14 @@ class ModelFiles:
         shown.arrays["output_logit"] = np.array(prediction["top_logit"], np.float32)
         if self._root:
             self._write_photograph(folder / "photographs" / f"{image:05d}.jpg", self._rows[image], shown)
-        _write(folder / "images" / f"{image:05d}.js", call("image", self._name, image, packed(shown.arrays, shown.facts)))
+        (folder / "images" / f"{image:05d}.js").write_bytes(call("image", self._name, image, shown.text()))
         ranks = shown.arrays["rank"][self._sites.index("resid_post"), :, self._card.prefix_tokens :]
         return image, ImageSeries.of(ranks, self._card.classes)
 
     def _write_photograph(self, path: Path, row: dict[str, Any], shown: ImageArrays) -> None:
         """Write the image as the model sees it, and add the mask of its object, one bit per pixel, if the image has a mask."""
         assert self._root and self._mask_root
-        self._geometry.image(read_image(row, self._root)).save(path, "JPEG", quality=JPEG_QUALITY)
+        self._geometry.image(read_image(row, self._root)).save(path, "JPEG", quality=JPEG_QUALITY, optimize=True)
         if row["mask_path"]:
             binary = self._manifest.schema.metadata[b"masks"] == b"binary"
             is_object = self._geometry.mask(tokens.read_mask(row, self._mask_root, binary)) == row["mask_id"]
@@ -183,7 +183,3 @@ def written_classes(values: pa.Table, card: Card) -> dict[str, np.ndarray]:
     frame = pl.DataFrame(values).cast({"layer": pl.String}).sort("block", "memory")
     of_layers = {layer: np.array(frame.filter(layer=layer)["class_index"].to_list()) for layer in SUBLAYERS}
     return {layer: indices(classes, card.classes).reshape(card.depth, -1, classes.shape[1]) for layer, classes in of_layers.items()}
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

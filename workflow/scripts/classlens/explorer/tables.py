@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from classlens.analyses import memory_table, projection_table
-from classlens.explorer.payload import indices, quantized
+from classlens.explorer.payload import by_frequency, indices, packed, quantized, scaled
 from classlens.models.card import Card
 from classlens.storage import parquet
 from classlens.vocabulary import METHODS, STORED_SITES, TOKEN_LABELS
@@ -19,15 +19,34 @@ REMOVED, NOT_RUN = -1, -2
 
 @dataclass
 class ImageArrays:
-    """The data of one image for the page: arrays by name, and texts by name."""
+    """The data of one image for the page: arrays by name, texts by name, and axes along which arrays are stored as differences."""
 
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
+    differences: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
-    def add_logits(self, name: str, values: np.ndarray) -> None:
-        """Add logits or coefficients as multiples of a step."""
+    def add_logits(self, name: str, values: np.ndarray, differences: tuple[int, ...]) -> None:
+        """Add logits or coefficients as multiples of a step, stored as differences along some axes."""
         self.arrays[name], step = quantized(values)
         self.facts[f"{name}_step"] = repr(step)
+        self.differences[name] = differences
+
+    def add_top(self, classes: np.ndarray, logits: np.ndarray) -> None:
+        """Add the top classes, [site, block, token, top], and their logits. Logits of classes of interest are not stored again."""
+        self.arrays["top_class"], self.arrays["top"] = by_frequency(classes)
+        known = np.isin(classes, self.arrays["interest"])
+        self.add_logits("top_logit", filled(logits, known), (3,))
+
+    def text(self) -> str:
+        """Return all of it as one text."""
+        return packed(self.arrays, self.facts, self.differences)
+
+
+def filled(values: np.ndarray, unused: np.ndarray) -> np.ndarray:
+    """Return values with each unused one replaced by the used one before it in its row, or 0: differences along rows are then small."""
+    places = np.where(unused, -1, np.arange(values.shape[-1]))
+    last = np.maximum.accumulate(places, axis=-1)
+    return np.where(last < 0, 0, np.take_along_axis(values, last.clip(0), axis=-1))
 
 
 def projected(
@@ -55,14 +74,13 @@ def projected(
                 classes, logits = interest[image]
                 sites = [batch.sites.index(site) for site in shown_sites(batch.sites)]
                 shown.arrays["interest"] = np.array(classes, np.int32)
-                shown.add_logits("interest_logit", logits[:, sites])  # [class, site, block, token]
+                shown.add_logits("interest_logit", logits[:, sites], (2, 3))  # [class, site, block, token]
                 shown.arrays["rank"] = indices(_by_site(batch.rank[row], sites), card.classes)
-                shown.arrays["top"] = indices(_by_site(batch.top[row], sites), card.classes)
-                shown.add_logits("top_logit", _by_site(batch.top_logit[row], sites))
+                shown.add_top(indices(_by_site(batch.top[row], sites), card.classes), _by_site(batch.top_logit[row], sites))
                 if active:
                     memory, coefficient = active[image]
                     shown.arrays["memory"] = memory
-                    shown.add_logits("coefficient", coefficient)
+                    shown.add_logits("coefficient", coefficient, (3,))
                 yield image, shown
 
 
@@ -102,7 +120,7 @@ class Maps:
         frame = self._of_image[image,]
         methods = [self.methods.index(name) for name in frame["method"]]
         shown.arrays["map"] = np.column_stack([methods, frame["class_index"]]).astype(np.int32)
-        shown.arrays["relevance"] = np.array(frame["relevance"].to_list(), np.float32)
+        shown.arrays["relevance"], shown.arrays["relevance_step"] = scaled(np.array(frame["relevance"].to_list(), np.float32))
 
 
 class Perturbed:
