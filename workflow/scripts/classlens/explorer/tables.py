@@ -1,6 +1,6 @@
 """The tables of one model as arrays per image, which the explorer shows."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import polars as pl
 
 from classlens.analyses import memory_table, projection_table
 from classlens.explorer.payload import by_frequency, indices, packed, quantized, scaled
+from classlens.explorer.stories import Outcome
 from classlens.models.card import Card
 from classlens.storage import parquet
 from classlens.vocabulary import METHODS, STORED_SITES, TOKEN_LABELS
@@ -49,30 +50,47 @@ def filled(values: np.ndarray, unused: np.ndarray) -> np.ndarray:
     return np.where(last < 0, 0, np.take_along_axis(values, last.clip(0), axis=-1))
 
 
-def projected(
-    projections: list[Path], class_logits: list[Path], memory_keys: list[Path], card: Card, memories: int
-) -> Iterator[tuple[int, ImageArrays]]:
-    """Yield image ids with the ranks, logits, top classes and active memories of every token, shard by shard.
+@dataclass(frozen=True, kw_only=True)
+class Shards:
+    """A model's tables that are stored in shards.
 
-    Args:
+    Attributes:
+        card: the model's card.
         projections: shards of projections.
         class_logits: logits of the classes of interest, in the same shards.
         memory_keys: active memories, in the same shards, or an empty list.
-        card: the model's card.
         memories: number of memories in the largest layer.
+    """
+
+    card: Card
+    projections: list[Path]
+    class_logits: list[Path]
+    memory_keys: list[Path]
+    memories: int
+
+
+def projected(shards: Shards, images: Container[int]) -> Iterator[tuple[int, ImageArrays]]:
+    """Yield the ids of some images with the ranks, logits, top classes and active memories of every token, shard by shard.
+
+    Args:
+        shards: the model's tables.
+        images: ids of the images to yield.
 
     Raises:
         InputError: a shard is damaged or belongs to another model.
     """
-    for number, (path, classes_path) in enumerate(zip(projections, class_logits, strict=True)):
-        active = _active(memory_keys[number], card, memories) if memory_keys else {}
+    card = shards.card
+    for number, (path, classes_path) in enumerate(zip(shards.projections, shards.class_logits, strict=True)):
+        active = _active(shards.memory_keys[number], card, shards.memories) if shards.memory_keys else {}
         batches = zip(projection_table.read([path], card, top_logits=True), projection_table.read_classes(classes_path, card), strict=True)
         for batch, interest in batches:
             assert batch.top_logit is not None
+            sites = [batch.sites.index(site) for site in shown_sites(batch.sites)]
             for row, image in enumerate(batch.image_ids):
+                if image not in images:
+                    continue
                 shown = ImageArrays()
                 classes, logits = interest[image]
-                sites = [batch.sites.index(site) for site in shown_sites(batch.sites)]
                 shown.arrays["interest"] = np.array(classes, np.int32)
                 shown.add_logits("interest_logit", logits[:, sites], (2, 3))  # [class, site, block, token]
                 shown.arrays["rank"] = indices(_by_site(batch.rank[row], sites), card.classes)
@@ -152,6 +170,16 @@ class Perturbed:
         shown.arrays["perturbed"] = ranks
         rights = [self._right.get((image, name)) for name in self.conditions]
         shown.arrays["perturbed_right"] = np.array([NOT_RUN if right is None else right for right in rights], np.int32)
+
+
+def outcomes(shown: ImageArrays, conditions: list[str], prefix_tokens: int) -> dict[str, Outcome]:
+    """Return the outcomes of an image by condition, without conditions under which it was not run."""
+    ranks, rights = shown.arrays["perturbed"][:, prefix_tokens:], shown.arrays["perturbed_right"]
+    return {
+        name: Outcome(bool(right), int((of_tokens == 0).sum()), int((of_tokens >= 0).sum()))
+        for name, of_tokens, right in zip(conditions, ranks, rights.tolist(), strict=True)
+        if right != NOT_RUN
+    }
 
 
 class Objects:
