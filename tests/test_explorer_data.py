@@ -1,5 +1,6 @@
 """The explorer's data files: what the page reads from them against what was packed."""
 
+import json
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -8,7 +9,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import polars as pl
 import pytest
+from conftest import Run, planned, small_config
 from playwright.sync_api import Browser, Page
 
 from classlens.explorer import page, payload
@@ -166,3 +169,106 @@ def test_logits_are_stored_once() -> None:
     assert shown.arrays["top_logit"].tolist() == [[[[900, 900, 900], [0, 500, 400], [0, 0, 100]]]]
     unused = np.isin(top, [1, 2])
     np.testing.assert_array_equal(np.where(unused, 0, filled(logits, unused)), np.where(unused, 0, logits))
+
+
+SHOWN = 6
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The explorer of two models, which shows six of ten images."""
+    run = Run(tmp_path_factory.mktemp("run"))
+    run.complete("explorer", "--configfile", run.configure(config_of(SHOWN)))
+    return run
+
+
+def config_of(images: int) -> dict[str, Any]:
+    config = small_config(explorer={"images": images}, analyses=["identifiability", "memories", "relevance"])
+    model = config["models"]["m"]
+    trained = {**model, "weights": "trained", "training": {"epochs": 1}, "random_twin": {"seeds": 1}}
+    return {**config, "models": {"m": trained, "n": {**model, "kwargs": {**model["kwargs"], "embed_dim": 32}}}}
+
+
+def arguments_in(path: Path) -> list[Any]:
+    """The arguments of the call in a data file."""
+    content = path.read_bytes()
+    text = content.decode("utf-8-sig" if content.startswith(b"\xef") else "utf-16")
+    found: list[Any] = json.loads(f"[{text[text.index('(') + 1 : text.rindex(')')]}]")
+    return found
+
+
+def table(run: Run, path: str) -> pl.DataFrame:
+    frame = pl.concat([pl.read_parquet(file) for file in sorted((run.folder / "results/small").glob(path))])
+    return frame.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
+
+
+def test_all_models_of_a_data_set_show_the_same_images(run: Run) -> None:
+    folder = run.folder / "results/small/explorer"
+    facts = {name: arguments_in(folder / name / "model.js")[1] for name in ("m", "m_random", "n")}
+    (images,) = {tuple(found["images"]["id"]) for found in facts.values()}
+    classes = facts["m"]["images"]["class"]
+    assert sorted(classes.count(index) for index in range(5)) == [1, 1, 1, 1, 2]
+    for name, found in facts.items():
+        predictions = table(run, f"predictions/{name}/d/validation.parquet")
+        assert found["chosen"] == {"shown": SHOWN, "of": 10}
+        assert found["accuracy"] == pytest.approx(predictions["correct"].mean())
+        for kind, end in (("images", "js"), ("photographs", "jpg")):
+            assert sorted(path.name for path in (folder / name / kind).iterdir()) == [f"{image:05d}.{end}" for image in images]
+
+
+def test_numbers_over_blocks_and_their_means_over_all_images(run: Run, opened: Page, reader: str) -> None:
+    (_, facts) = arguments_in(run.folder / "results/small/explorer/m/model.js")
+    arrays, _ = read(opened, reader, facts["series"])
+    ranks = table(run, "projections/m/d/validation/*.parquet").filter(pl.col("token") > 0, site="resid_post")
+    tokens = ranks["token"].n_unique()
+    per_image = ranks.group_by("image_id", "block").agg(rate=(1 - pl.col("rank") / 5).mean(), first=(pl.col("rank") == 0).sum())
+    rates, first = (per_image.sort("image_id", "block")[name].to_numpy().reshape(10, 2) for name in ("rate", "first"))
+    assert first.max() <= tokens
+    np.testing.assert_allclose(arrays["mean_identifiability"], rates.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(arrays["mean_first"], first.mean(axis=0), rtol=1e-6)
+    np.testing.assert_array_equal(arrays["first"], first[facts["images"]["id"]])
+    np.testing.assert_allclose(arrays["identifiability"] / 255, rates[facts["images"]["id"]], atol=0.51 / 255)
+
+
+def test_stories_show_images_that_the_explorer_has(run: Run) -> None:
+    facts = {name: arguments_in(run.folder / f"results/small/explorer/{name}/model.js")[1] for name in ("m", "m_random", "n")}
+    assert facts["m_random"]["stories"] == facts["n"]["stories"] == []  # models with random weights have nothing to tell
+    states = {story["name"]: story["state"] for story in facts["m"]["stories"]}
+    assert states["twin"] == {**facts["m"]["start"], "second": "m_random"}
+    assert {state["image"] for state in states.values()} <= set(facts["m"]["images"]["id"])
+
+
+def test_an_image_has_the_numbers_of_the_tables(run: Run, opened: Page, reader: str) -> None:
+    for path in sorted((run.folder / "results/small/explorer/m/images").iterdir()):
+        name, image, text = arguments_in(path)
+        arrays, facts = read(opened, reader, text)
+        assert (name, f"{image:05d}") == ("m", path.stem)
+        rows = table(run, "projections/m/d/validation/*.parquet").filter(pl.col("site") != "resid_mid", image_id=image)
+        rows = rows.sort(pl.col("site").replace_strict({"resid_post": 0, "attn_out": 1, "mlp_out": 2}), "block", "token")
+        np.testing.assert_array_equal(arrays["rank"].ravel(), rows["rank"])
+        top = arrays["top_class"][arrays["top"]].reshape(len(rows), -1)
+        np.testing.assert_array_equal(top, np.array(rows["top5"].to_list()))
+        interest = arrays["interest"].tolist()
+        of_interest = arrays["interest_logit"].reshape(len(interest), -1) * float(facts["interest_logit_step"])
+        others = arrays["top_logit"].reshape(top.shape) * float(facts["top_logit_step"])
+        logits = [
+            [of_interest[interest.index(index), row] if index in interest else others[row, place] for place, index in enumerate(line)]
+            for row, line in enumerate(top.tolist())
+        ]
+        np.testing.assert_allclose(logits, np.array(rows["top5_logit"].to_list()), atol=0.00502)
+        keys = table(run, "memory_keys/m/d/validation/*.parquet").filter(image_id=image)
+        keys = keys.sort(pl.col("layer").replace_strict({"attn": 0, "mlp": 1}), "block", "token")
+        np.testing.assert_array_equal(arrays["memory"].reshape(len(keys), -1), np.array(keys["memory"].to_list()))
+        strength = arrays["coefficient"].reshape(len(keys), -1) * float(facts["coefficient_step"])
+        np.testing.assert_allclose(strength, np.array(keys["coefficient"].to_list()), atol=0.00502)
+        maps = table(run, "relevance/m/d.parquet").filter(image_id=image)
+        relevance = np.array(maps["relevance"].to_list())
+        largest = np.abs(relevance).max(axis=1, keepdims=True)
+        assert np.all(np.abs(arrays["relevance"] * arrays["relevance_step"][:, None] - relevance) <= 2e-5 * largest)
+
+
+@pytest.mark.parametrize(
+    ("images", "stale"), [(5, {"explorer_model", "explorer"}), (10, {"explorer_model", "explorer"}), (SHOWN, set())], ids=str
+)
+def test_another_number_of_images_makes_the_explorer_stale(run: Run, images: int, stale: set[str]) -> None:
+    assert planned(run, "explorer", "--configfile", str(run.configure(config_of(images), "changed.yaml"))) == stale

@@ -58,7 +58,7 @@ def packed(arrays: dict[str, np.ndarray], facts: dict[str, str], differences: di
     bytes_of = {name: prepared(values, axes.get(name, ())) for name, values in arrays.items()}
     metadata = json.dumps({"facts": facts, "differences": axes}, sort_keys=True)  # one entry: safetensors has no order of entries
     # Small blocks have their own frequencies of bytes, and short matches in noise cost more than they save.
-    deflate = zlib.compressobj(level=9, memLevel=5, strategy=zlib.Z_FILTERED)
+    deflate = zlib.compressobj(memLevel=5, strategy=zlib.Z_FILTERED)
     return characters(deflate.compress(save(bytes_of, {"json": metadata})) + deflate.flush())
 
 
