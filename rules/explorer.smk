@@ -15,6 +15,9 @@ rule explorer_model:
         ranks=if_analysed({"attention", "tokens"}, "<results>/perturbations/{model}/{dataset}.parquet"),
         accuracy=if_analysed({"attention", "tokens"}, "<results>/perturbations/{model}/{dataset}_accuracy.parquet"),
         relevance=if_analysed({"relevance"}, "<results>/relevance/{model}/{dataset}.parquet"),
+        guide_card=of_guide(of_one("<results>/models/{model}/model.json")),
+        guide_predictions=of_guide(of_one("<results>/predictions/{model}/{dataset}/{split}.parquet")),
+        guide_projections=of_guide(PROJECTIONS),
     output:
         folder=directory("<results>/explorer/{model}"),
     log:
@@ -32,7 +35,7 @@ rule explorer_model:
     params:
         **program(
             "explorer_model.py",
-            lambda wildcards: plan.step(steps.ExplorerModelStep, name=wildcards.model),
+            lambda wildcards: plan.explorer_model_step(wildcards.model),
             places=explorer_places,
         ),
     message:

@@ -1,4 +1,5 @@
 # Input functions: they map wildcards to paths of results, or to the locations of data sets, archives and checkpoints.
+from types import SimpleNamespace
 
 
 def of_dataset(wildcards):
@@ -149,6 +150,16 @@ def class_layout(wildcards):
     dataset = of_dataset(wildcards)
     tables = dataset.settings.root if dataset.settings.kind == "table" else None
     return {**root(wildcards), "tables": tables, "classes": dataset.classes, "names": dataset.settings.names}
+
+
+def of_guide(paths):
+    """Return an input function that gives the paths of the model that chooses a model's images in the explorer, or nothing if it shows all."""
+
+    def of_its_guide(wildcards):
+        guide = plan.explorer_guide(wildcards.model)
+        return paths(SimpleNamespace(model=guide)) if guide else []
+
+    return of_its_guide
 
 
 def explorer_places(wildcards):

@@ -89,6 +89,20 @@ def test_times_and_sizes_follow_from_the_calibration() -> None:
     assert stage(found, "deletion").seconds == pytest.approx(2 * 200 * 0.01 * 0.5 * (11 * 28 + 2))  # 28 orders at each of 11 steps
 
 
+def test_the_explorer_takes_disk_for_the_images_that_it_shows() -> None:
+    counts = {"explorer_model": 4}
+
+    def of_limit(images: int | None) -> Stage:
+        plan = Plan(resolve({**DEMO, "explorer": {"images": images}}), "results/demo")
+        return stage(stages.stages(plan, {"cls": COST, "pooled": COST}, counts, counts), "explorer_model")
+
+    every, some = of_limit(None), of_limit(50)
+    assert some.bytes == pytest.approx(every.bytes / 4)
+    reading = stages.READING_SECONDS / (stages.READING_SECONDS + stages.PACKING_SECONDS)  # of all images
+    assert some.seconds == pytest.approx(every.seconds * (reading + (1 - reading) / 4))
+    assert of_limit(200) == of_limit(300) == every
+
+
 def test_hidden_states_that_are_not_kept_need_the_disk_for_a_while() -> None:
     kept, dropped = (stages.totals(estimated(hidden_states={"keep": keep}), LOADING, 2) for keep in (True, False))
     assert kept.peak == kept.bytes

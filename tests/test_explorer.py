@@ -21,7 +21,6 @@ from PIL import Image
 from playwright.sync_api import Browser, expect
 from polars import selectors
 
-from classlens.explorer import payload
 from classlens.explorer.page.modules import one_script
 
 SITES = {"resid_post": "residual stream", "attn_out": "attention", "mlp_out": "MLP"}
@@ -607,24 +606,6 @@ def test_names_are_text_and_what_is_missing_is_left_out(browser: Browser, hostil
         absent = "ranks when attention is cut or tokens are removed, active memories, relevance maps"
         expect(page.page.locator(".absent")).to_have_text(f"Not in these results for this model: {absent}.")
         assert page.violations() == []
-
-
-def test_logits_keep_two_decimals() -> None:
-    values = np.array([-327.67, -1.234, 0, 0.005, 12.34, 300.0], np.float32)
-    kept, step = payload.quantized(values)
-    assert (kept.dtype, step) == (np.int16, pytest.approx(0.01))
-    np.testing.assert_allclose(kept * step, values, atol=0.00501)
-    large, step = payload.quantized(values * 100)
-    np.testing.assert_allclose(large * step, values * 100, atol=step / 2 + 1e-3)
-
-
-def test_equal_arrays_give_equal_files() -> None:
-    arrays = {"a": np.arange(6, dtype=np.int32).reshape(2, 3)[:, ::-1], "b": np.ones(3, np.float32)}
-    facts = dict.fromkeys("stuvwxyz", "1")
-    again = {payload.packed(dict(reversed(arrays.items())), dict(reversed(facts.items()))) for _ in range(20)}
-    assert again == {payload.packed(arrays, facts)}
-    assert payload.indices(np.array([70000]), 70001).dtype == np.int32
-    assert "</" not in payload.call("model", "</script>\u2028")
 
 
 def modules(folder: Path, **sources: str) -> Path:

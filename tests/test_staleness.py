@@ -170,6 +170,9 @@ CHANGED_SETTINGS = {
     "classes of interest": ("projection.classes", [1], PROJECTED | TWINS),
     "classes of maps": ("relevance.classes", ["own", "predicted"], EXPLAINED),
     "steps of deletion": ("deletion.steps", 7, DELETED),
+    "images of the explorer": ("explorer.images", 150, EXPLORED),
+    "more images of the explorer than there are": ("explorer.images", 250, set()),
+    "all images in the explorer": ("explorer.images", None, set()),
     "width of figures": ("figures.width", "single", FIGURES),
     "formats of figures": ("figures.formats", ["pdf"], FIGURES),
     "batch size": ("compute.batch_size", 7, set()),
@@ -177,7 +180,7 @@ CHANGED_SETTINGS = {
     "device": ("compute.device", "cpu", set()),
     "jobs of a GPU": ("compute.jobs_per_gpu", 2, set()),
     "a model more": ("models.another", ANOTHER, {"model"} | OF_MODEL - {"sanity"}),
-    "no twin": ("models.cls.random_twin", False, AGAINST_TWINS | {"explorer"}),
+    "no twin": ("models.cls.random_twin", False, AGAINST_TWINS | EXPLORED),
     "fewer twins": ("models.cls.random_twin", {"seeds": 3}, {"twins_cls"} | AGAINST_TWINS | EXPLORED),
     "fewer analyses": ("models.cls.analyses", ["identifiability"], SHOWN - PER_MODEL - shown("identifiability") | EXPLORED),
 }

@@ -4,7 +4,7 @@ from argparse import Namespace
 
 import cli
 from classlens.config.steps import ExplorerModelStep
-from classlens.explorer.model_files import ModelFiles, Sources
+from classlens.explorer.model_files import ModelFiles, Sources, Wanted
 
 
 def arguments() -> cli.Parser:
@@ -15,12 +15,15 @@ def arguments() -> cli.Parser:
     parser.many(memory_keys="the same shards of active memories, if available")
     parser.maybe(interpretable_values="table of interpretable values", tokens="token labels", ranks="ranks under perturbations")
     parser.maybe(accuracy="correctness under perturbations", relevance="relevance maps")
+    parser.maybe(guide_card="model.json of the model that chooses the images (default: show all)", guide_predictions="its predictions")
+    parser.many(guide_projections="its shards of projections, in order")
     return parser.one(folder="folder to write")
 
 
 def main(args: Namespace, settings: ExplorerModelStep) -> None:
     sources = Sources(**{name: getattr(args, name) for name in Sources.__dataclass_fields__})
-    ModelFiles(sources, settings.name, args.root, args.mask_root).write(args.folder, args.threads)
+    wanted = Wanted(name=settings.name, images=settings.images, twin=settings.twin)
+    ModelFiles(sources, wanted, args.root, args.mask_root).write(args.folder, args.threads)
 
 
 if __name__ == "__main__":

@@ -475,6 +475,28 @@ class Plan:
         ]
         return self.step(steps.ExplorerStep, models=shown)
 
+    def explorer_images(self, name: str) -> tuple[int, int]:
+        """Return the number of images of a model that the explorer shows, and the number of all images of its data set."""
+        dataset, limit = self.datasets[self.models[name].dataset], self.config.explorer.images
+        count = dataset.image_count(dataset.eval_split)
+        return count if limit is None else min(limit, count), count
+
+    def explorer_guide(self, name: str) -> str | None:
+        """Return the name of the model that chooses the images that the explorer shows of a model; None if it shows all.
+
+        It is the first model of the data set, so that all models of a data set show the same images.
+        """
+        shown, count = self.explorer_images(name)
+        alike = (other for other, model in self.models.items() if model.dataset == self.models[name].dataset)
+        return next(alike) if shown < count else None
+
+    def explorer_model_step(self, name: str) -> steps.ExplorerModelStep:
+        """Return the settings that the explorer's files of a model depend on. The number of images counts only if there are more."""
+        model = self.models[name]
+        twin = next((twin for twin in model.twins if twin in self.explored and self.models[twin].dataset == model.dataset), None)
+        images = self.config.explorer.images if self.explorer_guide(name) else None
+        return self.step(steps.ExplorerModelStep, name=name, images=images, twin=twin)
+
     def sanity_step(self, models: list[Model]) -> steps.SanityStep:
         """Return the settings of the sanity checks."""
         named = [{"name": model.name, "label": model.label, "dataset": model.dataset} for model in models]

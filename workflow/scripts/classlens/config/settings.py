@@ -428,6 +428,15 @@ class DeletionSettings(Section):
     """Number of points on a deletion curve, evenly spaced; null evaluates every number of removed tokens."""
 
 
+class ExplorerSettings(Section):
+    """What the explorer shows."""
+
+    images: Images | None = 500
+    """Number of images to show of each data set, for all of its models the same; null shows all. Of more images, the explorer shows the
+    most telling ones of each class, equally many: those with the largest and the smallest gain of class identifiability from the first to
+    the last block in the first model of the data set, with the same share of wrong outputs as the class."""
+
+
 class HubSettings(Section):
     """Where `pretrained` weights and `hf-hub:` models come from."""
 
@@ -483,6 +492,8 @@ class Config(ProtocolSetting, SeedSetting):
     """The classes of relevance maps."""
     deletion: DeletionSettings = DeletionSettings()
     """How tokens are removed in the order of relevance maps."""
+    explorer: ExplorerSettings = ExplorerSettings()
+    """What the explorer shows."""
     hub: HubSettings = HubSettings()
     """Where `pretrained` weights and `hf-hub:` models come from."""
     figures: FigureSettings = FigureSettings()

@@ -303,6 +303,10 @@ class ExplorerModelStep(ProtocolSetting):
 
     name: str
     """The model's name in the config."""
+    images: Images | None = None
+    """Number of images to choose; all by default."""
+    twin: str | None = None
+    """Name of the random twin that the explorer shows beside the model."""
 
 
 class SanityStep(ModelsSetting, ProtocolSetting):

@@ -130,8 +130,9 @@ IMAGE_BYTES = 6500
 """Bytes of a generated image with its mask."""
 FIGURE_BYTES = 350_000
 """Bytes of a figure in its four formats."""
-EXPLORER_SHARE, EXPLORER_SECONDS, PHOTOGRAPH_BYTES = 0.5, 6e-8, 0.3
-"""Costs of the explorer: bytes on disk and seconds of packing for each byte of data, and bytes on disk for each pixel of a photograph."""
+READING_SECONDS, PACKING_SECONDS, PACKED_SHARE, PHOTOGRAPH_BYTES = 2e-8, 4.5e-8, 0.33, 0.25
+"""Costs of the explorer: seconds of reading each byte of data of all images, seconds of packing and bytes on disk for each byte of data of
+the images that it shows, and bytes on disk for each pixel of a photograph."""
 
 Add = Callable[..., None]
 
@@ -154,7 +155,7 @@ def _add_model(plan: Plan, model: Model, cost: Calibration, add: Add) -> None:
         add(rule, **{"size" if keep else "temporary": images * states})
     add("project", seconds=count * cost.projection, size=count * (cost.projections + cost.class_logits))
     if model.name in plan.explored:
-        _add_explorer(plan, cost, add, count=count, sites=STORED_SITES, memories=keys)
+        _add_explorer(plan, model.name, cost, add, sites=STORED_SITES, memories=keys)
     add("perturbations", seconds=count * cost.forward * sum(FORWARDS[name] for name in conditions(plan, model, cost)))
     if "relevance" in has:
         classes = len(set(plan.config.relevance.classes) | {"own"})
@@ -180,11 +181,13 @@ def _add_fit(plan: Plan, name: str, cost: Calibration, add: Add, count: int) -> 
         add("fit_head", seconds=FIT_SECONDS * fitted * cost.card.width * cost.card.classes)
 
 
-def _add_explorer(plan: Plan, cost: Calibration, add: Add, *, count: int, sites: tuple[str, ...], memories: bool) -> None:
-    shown = explored(cost.card, plan.config.projection.top_k, memories, sites)
+def _add_explorer(plan: Plan, name: str, cost: Calibration, add: Add, *, sites: tuple[str, ...], memories: bool) -> None:
+    """Add the costs of the explorer's files of a model, or of a random twin of this model."""
+    data = explored(cost.card, plan.config.projection.top_k, memories, sites)
     height, width = output_size(cost.card.transform) or (0, 0)
-    explorer = EXPLORER_SHARE * shown + PHOTOGRAPH_BYTES * height * width
-    add("explorer_model", seconds=count * shown * EXPLORER_SECONDS, size=count * explorer)
+    shown, count = plan.explorer_images(name)
+    seconds = data * (count * READING_SECONDS + shown * PACKING_SECONDS)
+    add("explorer_model", seconds=seconds, size=shown * (PACKED_SHARE * data + PHOTOGRAPH_BYTES * height * width))
 
 
 def _add_twins(plan: Plan, name: str, twins: int, cost: Calibration, add: Add) -> None:
@@ -196,7 +199,7 @@ def _add_twins(plan: Plan, name: str, twins: int, cost: Calibration, add: Add) -
     seconds = count * (cost.extraction - cost.forward + twins * (cost.forward + projected * cost.projection))
     size = twins * cost.weights + count * share * (twins * cost.projections + cost.class_logits)
     add(f"twins_{name}", seconds=seconds + twins * SECONDS_PER_TWIN, size=size)
-    _add_explorer(plan, cost, add, count=count, sites=KEPT_SITES, memories=False)
+    _add_explorer(plan, name, cost, add, sites=KEPT_SITES, memories=False)
 
 
 def explored(card: Card, top_k: int, memories: bool, sites: tuple[str, ...]) -> int:

@@ -1,8 +1,8 @@
 """The explorer's files of one model: facts about the model and, for each image, its numbers and the image as the model sees it."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,16 @@ import polars as pl
 import pyarrow as pa
 
 from classlens.analyses import projection_table, tokens
-from classlens.analyses.identifiability import chance, class_identifiability
+from classlens.analyses.identifiability import chance
 from classlens.compute.ordered_map import ordered_map
 from classlens.data.geometry import Geometry
 from classlens.data.images import read_image
 from classlens.data.manifest_classes import classes_of
+from classlens.explorer.choice import candidates_of, most_telling
 from classlens.explorer.payload import call, indices, packed
-from classlens.explorer.tables import ImageArrays, Maps, Objects, Perturbed, projected, shown_sites
+from classlens.explorer.series import Series
+from classlens.explorer.stories import Outcome, ToldModel, start, stories
+from classlens.explorer.tables import ImageArrays, Maps, Objects, Perturbed, Shards, outcomes, projected, shown_sites
 from classlens.models.card import Card
 from classlens.progress import progress
 from classlens.storage import parquet
@@ -30,7 +33,10 @@ IMAGES_AHEAD = 16
 
 @dataclass(frozen=True)
 class Sources:
-    """Paths of a model's tables; None or an empty list for analyses that were not run."""
+    """Paths of a model's tables; None or an empty list for analyses that were not run.
+
+    The guide is the model whose numbers choose the images, the same for all models of a data set; None to show all images.
+    """
 
     manifest: Path
     card: Path
@@ -43,31 +49,24 @@ class Sources:
     ranks: Path | None
     accuracy: Path | None
     relevance: Path | None
+    guide_card: Path | None = None
+    guide_predictions: Path | None = None
+    guide_projections: list[Path] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class ImageSeries:
-    """An image's numbers over blocks, from its image tokens in the residual stream.
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What to show of a model.
 
     Attributes:
-        identifiability: mean class identifiability, [block].
-        first: number of tokens at which the true class has the largest logit, [block].
+        name: name of the model in the config.
+        images: number of images to show, if the data set has more of them (`choice`); None to show all.
+        twin: name of the random twin that the explorer shows beside the model; None if there is none.
     """
 
-    identifiability: np.ndarray
-    first: np.ndarray
-
-    @classmethod
-    def of(cls, ranks: np.ndarray, classes: int) -> "ImageSeries":
-        """Return the numbers for ranks [block, image token] of the true class."""
-        return cls(class_identifiability(ranks, classes).mean(axis=1), (ranks == 0).sum(axis=1))
-
-    @staticmethod
-    def together(found: Iterable["ImageSeries"]) -> dict[str, np.ndarray]:
-        """Return the arrays of all images, [image, block]; class identifiability as 255ths."""
-        series = list(found)
-        identifiability = np.rint(255 * np.stack([one.identifiability for one in series])).astype(np.uint8)
-        return {"identifiability": identifiability, "first": np.stack([one.first for one in series]).astype(np.uint16)}
+    name: str
+    images: int | None
+    twin: str | None
 
 
 class ModelFiles:
@@ -75,7 +74,7 @@ class ModelFiles:
 
     Args:
         sources: paths of the model's tables.
-        name: name of the model in the config.
+        wanted: what to show.
         root: folder of the data set; None if only results are available, without images.
         mask_root: folder that the paths of masks are relative to; None for `root`.
 
@@ -83,13 +82,13 @@ class ModelFiles:
         InputError: a table is damaged or belongs to another model.
     """
 
-    def __init__(self, sources: Sources, name: str, root: Path | None, mask_root: Path | None = None):
-        self._sources, self._name, self._root, self._mask_root = sources, name, root, mask_root or root
+    def __init__(self, sources: Sources, wanted: Wanted, root: Path | None, mask_root: Path | None = None):
+        self._sources, self._wanted, self._root, self._mask_root = sources, wanted, root, mask_root or root
         self._card = card = Card.read(sources.card)
         self._manifest = parquet.read_table(sources.manifest)
         self._rows = {row["image_id"]: row for row in self._manifest.to_pylist()}
-        predictions = pl.DataFrame(parquet.read_table(sources.predictions, model=card.sha256))
-        self._predictions = {row["image_id"]: row for row in predictions.iter_rows(named=True)}
+        self._predictions = _predictions(sources.predictions, card)
+        self._images = self._chosen() if wanted.images else list(self._predictions)
         self._maps = Maps(sources.relevance, card.sha256) if sources.relevance else None
         self._perturbed = Perturbed(sources.ranks, sources.accuracy, card) if sources.ranks and sources.accuracy else None
         self._objects = Objects(sources.tokens) if sources.tokens else None
@@ -109,23 +108,34 @@ class ModelFiles:
         """
         for name in ("images", "photographs"):
             (folder / name).mkdir(parents=True)
-        images = progress(self._images(), len(self._predictions), "images of the explorer")
+        memories = 1 + max(self._values["memory"].to_pylist()) if self._values else 0
+        sources = self._sources
+        shards = Shards(
+            card=self._card, projections=sources.projections, class_logits=sources.class_logits,
+            memory_keys=sources.memory_keys, memories=memories,
+        )  # fmt: skip
+        images = progress(projected(shards, set(self._images)), len(self._images), "images of the explorer")
 
-        def start(pool: ThreadPoolExecutor, item: tuple[int, ImageArrays]) -> Callable[[], tuple[int, ImageSeries]]:
+        def submit(pool: ThreadPoolExecutor, item: tuple[int, ImageArrays]) -> Callable[[], tuple[int, dict[str, Outcome]]]:
             return pool.submit(self._write_image, folder, *item).result
 
-        found = dict(ordered_map(start, images, threads, IMAGES_AHEAD))
-        _write(folder / "model.js", call("model", self._name, self._summary(found)))
+        found = dict(ordered_map(submit, images, threads, IMAGES_AHEAD))
+        (folder / "model.js").write_bytes(call("model", self._wanted.name, self._summary(found)))
         if self._values:
-            _write(folder / "memories.js", call("memories", self._name, packed(written_classes(self._values, self._card), {})))
+            written = packed(written_classes(self._values, self._card), {})
+            (folder / "memories.js").write_bytes(call("memories", self._wanted.name, written))
 
-    def _images(self) -> Iterator[tuple[int, ImageArrays]]:
+    def _chosen(self) -> list[int]:
+        """Return the ids of the images to show, the same for all models of the data set."""
         sources = self._sources
-        memories = 1 + max(self._values["memory"].to_pylist()) if self._values else 0
-        return projected(sources.projections, sources.class_logits, sources.memory_keys, self._card, memories)
+        assert sources.guide_card and sources.guide_predictions and self._wanted.images
+        card = Card.read(sources.guide_card)
+        series = Series.read(sources.guide_projections, card)
+        gains = dict(zip(series.images, series.gain.tolist(), strict=True))
+        return most_telling(candidates_of(gains, _predictions(sources.guide_predictions, card)), self._wanted.images)
 
-    def _write_image(self, folder: Path, image: int, shown: ImageArrays) -> tuple[int, "ImageSeries"]:
-        """Write an image's files; return its id, and its image tokens' numbers over blocks."""
+    def _write_image(self, folder: Path, image: int, shown: ImageArrays) -> tuple[int, dict[str, Outcome]]:
+        """Write an image's files; return its id, and its outcomes by condition."""
         for part in (self._maps, self._perturbed, self._objects):
             if part:
                 part.add(image, shown)
@@ -134,14 +144,13 @@ class ModelFiles:
         shown.arrays["output_logit"] = np.array(prediction["top_logit"], np.float32)
         if self._root:
             self._write_photograph(folder / "photographs" / f"{image:05d}.jpg", self._rows[image], shown)
-        _write(folder / "images" / f"{image:05d}.js", call("image", self._name, image, packed(shown.arrays, shown.facts)))
-        ranks = shown.arrays["rank"][self._sites.index("resid_post"), :, self._card.prefix_tokens :]
-        return image, ImageSeries.of(ranks, self._card.classes)
+        (folder / "images" / f"{image:05d}.js").write_bytes(call("image", self._wanted.name, image, shown.text()))
+        return image, outcomes(shown, self._perturbed.conditions, self._card.prefix_tokens) if self._perturbed else {}
 
     def _write_photograph(self, path: Path, row: dict[str, Any], shown: ImageArrays) -> None:
         """Write the image as the model sees it, and add the mask of its object, one bit per pixel, if the image has a mask."""
         assert self._root and self._mask_root
-        self._geometry.image(read_image(row, self._root)).save(path, "JPEG", quality=JPEG_QUALITY)
+        self._geometry.image(read_image(row, self._root)).save(path, "JPEG", quality=JPEG_QUALITY, optimize=True)
         # A page from disk cannot read the file itself, only show it. A saved view contains the photograph.
         shown.arrays["photograph"] = np.frombuffer(path.read_bytes(), np.uint8)
         if row["mask_path"]:
@@ -150,11 +159,21 @@ class ModelFiles:
             shown.arrays["object"] = np.packbits(is_object, axis=1, bitorder="little")
             shown.facts["object_width"] = str(is_object.shape[1])
 
-    def _summary(self, found: dict[int, "ImageSeries"]) -> dict[str, Any]:
-        """Return the facts that the page needs before it shows an image: the model, its classes, and a list of its images."""
+    def _summary(self, found: dict[int, dict[str, Outcome]]) -> dict[str, Any]:
+        """Return the facts that the page needs before it shows an image: the model, its classes, its stories, and a list of its images."""
         card = self._card
         images = [self._predictions[image] for image in found]
         names = [name.split(",")[0] for _, name in classes_of(self._manifest)]
+        series = Series.read(self._sources.projections, card)
+        told = ToldModel(
+            series=series.of(list(found)),
+            names=[names[row["class_index"]] for row in images],
+            predicted=[names[row["predicted"]] for row in images],
+            right=[row["correct"] for row in images],
+            outcomes=list(found.values()),
+            tokens=card.image_tokens,
+            twin=self._wanted.twin,
+        )
         return {
             "classes": names,
             "grid": card.grid,
@@ -170,7 +189,11 @@ class ModelFiles:
             "memories": self._values is not None,
             "active": bool(self._sources.memory_keys),
             "photographs": self._root is not None,
-            "series": packed(ImageSeries.together(found.values()), {}),
+            "chosen": {"shown": len(images), "of": len(self._predictions)},
+            "accuracy": float(np.mean([row["correct"] for row in self._predictions.values()])),
+            "series": packed(told.series.arrays | series.means, {}),
+            "stories": [asdict(story) for story in stories(told)] if card.source != "random" else [],
+            "start": start(told),
             "images": {
                 "id": list(found),
                 "path": ["/".join(self._rows[image]["path"].split("/")[-2:]) for image in found],
@@ -180,12 +203,14 @@ class ModelFiles:
         }
 
 
+def _predictions(path: Path, card: Card) -> dict[int, dict[str, Any]]:
+    """Return the rows of a table of predictions by image id."""
+    rows = pl.DataFrame(parquet.read_table(path, model=card.sha256)).iter_rows(named=True)
+    return {row["image_id"]: row for row in rows}
+
+
 def written_classes(values: pa.Table, card: Card) -> dict[str, np.ndarray]:
     """Return the classes that each memory writes, [block, memory, class], by layer."""
     frame = pl.DataFrame(values).cast({"layer": pl.String}).sort("block", "memory")
     of_layers = {layer: np.array(frame.filter(layer=layer)["class_index"].to_list()) for layer in SUBLAYERS}
     return {layer: indices(classes, card.classes).reshape(card.depth, -1, classes.shape[1]) for layer, classes in of_layers.items()}
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

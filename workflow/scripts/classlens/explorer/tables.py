@@ -1,6 +1,6 @@
 """The tables of one model as arrays per image, which the explorer shows."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 
 from classlens.analyses import memory_table, projection_table
-from classlens.explorer.payload import indices, quantized
+from classlens.explorer.payload import by_frequency, indices, packed, quantized, scaled
+from classlens.explorer.stories import Outcome
 from classlens.models.card import Card
 from classlens.storage import parquet
 from classlens.vocabulary import METHODS, STORED_SITES, TOKEN_LABELS
@@ -19,50 +20,85 @@ REMOVED, NOT_RUN = -1, -2
 
 @dataclass
 class ImageArrays:
-    """The data of one image for the page: arrays by name, and texts by name."""
+    """The data of one image for the page: arrays by name, texts by name, and axes along which arrays are stored as differences."""
 
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
+    differences: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
-    def add_logits(self, name: str, values: np.ndarray) -> None:
-        """Add logits or coefficients as multiples of a step."""
+    def add_logits(self, name: str, values: np.ndarray, differences: tuple[int, ...]) -> None:
+        """Add logits or coefficients as multiples of a step, stored as differences along some axes."""
         self.arrays[name], step = quantized(values)
         self.facts[f"{name}_step"] = repr(step)
+        self.differences[name] = differences
+
+    def add_top(self, classes: np.ndarray, logits: np.ndarray) -> None:
+        """Add the top classes, [site, block, token, top], and their logits. Logits of classes of interest are not stored again."""
+        self.arrays["top_class"], self.arrays["top"] = by_frequency(classes)
+        known = np.isin(classes, self.arrays["interest"])
+        self.add_logits("top_logit", filled(logits, known), (3,))
+
+    def text(self) -> str:
+        """Return all of it as one text."""
+        return packed(self.arrays, self.facts, self.differences)
 
 
-def projected(
-    projections: list[Path], class_logits: list[Path], memory_keys: list[Path], card: Card, memories: int
-) -> Iterator[tuple[int, ImageArrays]]:
-    """Yield image ids with the ranks, logits, top classes and active memories of every token, shard by shard.
+def filled(values: np.ndarray, unused: np.ndarray) -> np.ndarray:
+    """Return values with each unused one replaced by the used one before it in its row, or 0: differences along rows are then small."""
+    places = np.where(unused, -1, np.arange(values.shape[-1]))
+    last = np.maximum.accumulate(places, axis=-1)
+    return np.where(last < 0, 0, np.take_along_axis(values, last.clip(0), axis=-1))
 
-    Args:
+
+@dataclass(frozen=True, kw_only=True)
+class Shards:
+    """A model's tables that are stored in shards.
+
+    Attributes:
+        card: the model's card.
         projections: shards of projections.
         class_logits: logits of the classes of interest, in the same shards.
         memory_keys: active memories, in the same shards, or an empty list.
-        card: the model's card.
         memories: number of memories in the largest layer.
+    """
+
+    card: Card
+    projections: list[Path]
+    class_logits: list[Path]
+    memory_keys: list[Path]
+    memories: int
+
+
+def projected(shards: Shards, images: Container[int]) -> Iterator[tuple[int, ImageArrays]]:
+    """Yield the ids of some images with the ranks, logits, top classes and active memories of every token, shard by shard.
+
+    Args:
+        shards: the model's tables.
+        images: ids of the images to yield.
 
     Raises:
         InputError: a shard is damaged or belongs to another model.
     """
-    for number, (path, classes_path) in enumerate(zip(projections, class_logits, strict=True)):
-        active = _active(memory_keys[number], card, memories) if memory_keys else {}
+    card = shards.card
+    for number, (path, classes_path) in enumerate(zip(shards.projections, shards.class_logits, strict=True)):
+        active = _active(shards.memory_keys[number], card, shards.memories) if shards.memory_keys else {}
         batches = zip(projection_table.read([path], card, top_logits=True), projection_table.read_classes(classes_path, card), strict=True)
         for batch, interest in batches:
             assert batch.top_logit is not None
+            sites = [batch.sites.index(site) for site in shown_sites(batch.sites)]
             for row, image in enumerate(batch.image_ids):
+                if image not in images:
+                    continue
                 shown = ImageArrays()
                 classes, logits = interest[image]
-                sites = [batch.sites.index(site) for site in shown_sites(batch.sites)]
                 shown.arrays["interest"] = np.array(classes, np.int32)
-                shown.add_logits("interest_logit", logits[:, sites])  # [class, site, block, token]
+                shown.add_logits("interest_logit", logits[:, sites], (2, 3))  # [class, site, block, token]
                 shown.arrays["rank"] = indices(_by_site(batch.rank[row], sites), card.classes)
-                shown.arrays["top"] = indices(_by_site(batch.top[row], sites), card.classes)
-                shown.add_logits("top_logit", _by_site(batch.top_logit[row], sites))
+                shown.add_top(indices(_by_site(batch.top[row], sites), card.classes), _by_site(batch.top_logit[row], sites))
                 if active:
                     memory, coefficient = active[image]
                     shown.arrays["memory"] = memory
-                    shown.add_logits("coefficient", coefficient)
+                    shown.add_logits("coefficient", coefficient, (3,))
                 yield image, shown
 
 
@@ -102,7 +138,7 @@ class Maps:
         frame = self._of_image[image,]
         methods = [self.methods.index(name) for name in frame["method"]]
         shown.arrays["map"] = np.column_stack([methods, frame["class_index"]]).astype(np.int32)
-        shown.arrays["relevance"] = np.array(frame["relevance"].to_list(), np.float32)
+        shown.arrays["relevance"], shown.arrays["relevance_step"] = scaled(np.array(frame["relevance"].to_list(), np.float32))
 
 
 class Perturbed:
@@ -134,6 +170,16 @@ class Perturbed:
         shown.arrays["perturbed"] = ranks
         rights = [self._right.get((image, name)) for name in self.conditions]
         shown.arrays["perturbed_right"] = np.array([NOT_RUN if right is None else right for right in rights], np.int32)
+
+
+def outcomes(shown: ImageArrays, conditions: list[str], prefix_tokens: int) -> dict[str, Outcome]:
+    """Return the outcomes of an image by condition, without conditions under which it was not run."""
+    ranks, rights = shown.arrays["perturbed"][:, prefix_tokens:], shown.arrays["perturbed_right"]
+    return {
+        name: Outcome(bool(right), int((of_tokens == 0).sum()), int((of_tokens >= 0).sum()))
+        for name, of_tokens, right in zip(conditions, ranks, rights.tolist(), strict=True)
+        if right != NOT_RUN
+    }
 
 
 class Objects:

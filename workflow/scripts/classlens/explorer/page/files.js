@@ -5,10 +5,10 @@ import { Model } from "./model.js";
 import { ImageNumbers } from "./numbers.js";
 import { namedModel } from "./run.js";
 import { Series } from "./series.js";
-/** @import { Content, ModelFacts, Numbers } from "./types.js" */
+import { unpacked } from "./unpacked.js";
+/** @import { Content, ModelFacts } from "./types.js" */
 
 const KEPT_IMAGES = 12; // maximum number of images whose numbers stay in RAM, over all models
-const ARRAYS = { U8: Uint8Array, U16: Uint16Array, I16: Int16Array, I32: Int32Array, F32: Float32Array };
 
 /** @type {Map<string, (content: any) => void>} */
 const arrivals = new Map(); // callbacks for the content of a file, by the file's key
@@ -46,34 +46,6 @@ function load(key, path) {
     const script = h("script", { src: path, load: end, error: end });
     document.head.append(script);
   });
-}
-
-/**
- * Return the content of a packed file, which is in safetensors format.
- * @param {string} text
- * @returns {Promise<Content>}
- */
-async function unpacked(text) {
-  const bytes = await inflated(text);
-  const header = Number(new DataView(bytes).getBigUint64(0, true));
-  const { __metadata__: metadata, ...tensors } = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 8, header)));
-  /** @type {Record<string, Numbers>} */
-  const arrays = {};
-  for (const [name, { dtype, shape, data_offsets: [start, end] }] of Object.entries(tensors)) {
-    const kind = ARRAYS[/** @type {keyof typeof ARRAYS} */ (dtype)];
-    const values = new kind(bytes, 8 + header + start, (end - start) / kind.BYTES_PER_ELEMENT);
-    arrays[name] = Object.assign(values, { shape });
-  }
-  return { arrays, facts: JSON.parse(metadata.facts) };
-}
-
-/**
- * @param {string} text
- * @returns {Promise<ArrayBuffer>}
- */
-function inflated(text) {
-  const deflated = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-  return new Response(new Blob([deflated]).stream().pipeThrough(new DecompressionStream("deflate"))).arrayBuffer();
 }
 
 /**

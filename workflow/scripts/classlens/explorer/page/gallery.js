@@ -42,6 +42,7 @@ export class Gallery {
     this.outcome = h("select", { change: () => change({ output: this.outcome.value }) });
     this.order = h("select", { change: () => change({ order: this.order.value }) });
     this.reset = h("button", { type: "button", click: () => change(NO_FILTER) }, "Reset");
+    this.chosen = h("p", { class: "found" });
     this.found = h("p", { class: "found" });
     this.list = h("ul", { class: "thumbnails" });
     this.previous = h("button", { type: "button", click: () => this.turnTo(this.page - 1) }, "Previous");
@@ -54,7 +55,7 @@ export class Gallery {
       h("label", {}, "Order ", this.order), this.reset,
     );
     root.append(
-      this.stories, h("div", { class: "list-head" }, h("h2", {}, "Images"), this.all), this.filter, this.found, this.list,
+      this.stories, h("div", { class: "list-head" }, h("h2", {}, "Images"), this.all), this.chosen, this.filter, this.found, this.list,
       h("p", { class: "pager" }, this.previous, this.next),
     );
   }
@@ -69,6 +70,8 @@ export class Gallery {
     this.all.textContent = isAll ? "Back to the image" : "Show all";
     if (this.model !== model) this.renderStories(model);
     this.model = model;
+    const { shown, of } = model.chosen;
+    this.chosen.textContent = shown < of ? `${shown} of ${of} images, the most telling of each class` : "";
     this.renderFilter(model);
     const key = [model.name, state.image, state.find, state.class, state.output, state.order, state.page].join();
     const isNew = this.orderKey !== key;

@@ -87,10 +87,13 @@ export class ImageNumbers {
    * @returns {ClassLogit[]}
    */
   top(site, block, token) {
-    const { top, top_logit } = this.arrays;
+    const { top, top_class, top_logit } = this.arrays;
     const kept = top.shape[3];
-    const start = this.at(site, block, token) * kept;
-    return Array.from({ length: kept }, (_, place) => ({ index: top[start + place], logit: top_logit[start + place] * this.topStep }));
+    const at = this.at(site, block, token);
+    return Array.from({ length: kept }, (_, place) => {
+      const index = top_class[top[at * kept + place]];
+      return { index, logit: this.interestLogit(index, at) ?? top_logit[at * kept + place] * this.topStep };
+    });
   }
 
   /**
@@ -101,10 +104,19 @@ export class ImageNumbers {
    * @param {number} token
    */
   logit(index, site, block, token) {
+    const logit = this.interestLogit(index, this.at(site, block, token));
+    return logit ?? this.top(site, block, token).find((item) => item.index === index)?.logit ?? null;
+  }
+
+  /**
+   * Return the logit of a class of interest, or null for other classes.
+   * @param {number} index
+   * @param {number} at
+   */
+  interestLogit(index, at) {
     const slot = this.arrays.interest.indexOf(index);
-    if (slot < 0) return this.top(site, block, token).find((item) => item.index === index)?.logit ?? null;
     const size = this.model.sites.length * this.model.depth * this.model.tokens;
-    return this.arrays.interest_logit[slot * size + this.at(site, block, token)] * this.interestStep;
+    return slot < 0 ? null : this.arrays.interest_logit[slot * size + at] * this.interestStep;
   }
 
   /**
@@ -166,12 +178,12 @@ export class ImageNumbers {
    * @returns {RelevanceMap[]}
    */
   get maps() {
-    const { map, relevance } = this.arrays;
+    const { map, relevance, relevance_step } = this.arrays;
     const length = this.model.rows * this.model.columns;
     return Array.from({ length: map ? map.shape[0] : 0 }, (_, row) => ({
       method: this.model.methods[map[2 * row]],
       index: map[2 * row + 1],
-      values: Array.from(relevance.subarray(row * length, (row + 1) * length)),
+      values: Array.from(relevance.subarray(row * length, (row + 1) * length), (value) => value * relevance_step[row]),
     }));
   }
 }

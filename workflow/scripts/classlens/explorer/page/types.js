@@ -42,8 +42,10 @@
  * @property {boolean} photographs whether the explorer has the images as photographs
  * @property {ImageList} images
  * @property {string} series packed numbers of all images over blocks
- * @property {{image: number, block: number}} [start] the image and the block that tell most
- * @property {Story[]} [stories]
+ * @property {{image: number, block: number}} start the image and the block that tell most
+ * @property {Story[]} stories
+ * @property {{shown: number, of: number}} chosen number of images in the explorer, and of all images of the run
+ * @property {number} accuracy share of all images of the run that the model answers rightly
  */
 
 /** @typedef {{name: string, title: string, text: string, state: Changes}} Story an image that tells something, and its view */
