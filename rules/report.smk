@@ -1,5 +1,5 @@
 # The report, `snakemake --report report.zip`: tables as pages, and the run's facts for captions and front page.
-from classlens.config.catalogue import Item
+from classlens.config.catalogue import EVOLUTION, RATES, Item
 
 
 report: "../workflow/report/summary.rst"
@@ -48,6 +48,13 @@ rule report_pages:
         COMMAND
 
 
+def tables_of_findings():
+    """Return the tables with the run's findings as program arguments, without those that this run has not made or kept up to date."""
+    made = outputs_of_run()
+    paths = {"evolution": f"{results}/figures/{EVOLUTION}.csv", "rates": f"{results}/tables/{RATES}.csv"}
+    return {name: path for name, path in paths.items() if path in made}
+
+
 onsuccess:
     if not plan.published:
         run_record.save(results, STATE)
@@ -63,7 +70,7 @@ onsuccess:
         without_masks=WITHOUT_MASKS,
         arguments=config_arguments(),
     )
-    summary_flags = flags(summary)
+    summary_flags = [*flags(summary), *flags_of(tables_of_findings())]
     shell("python {SCRIPTS:q}/summary.py --results {results:q} {summary_flags:q}")
 
 

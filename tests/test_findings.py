@@ -13,12 +13,12 @@ TWIN = 0.6
 """Largest twin in every block of the made tables."""
 
 
-def evolution(*values: tuple[float | None, float | None, float | None], tokens: str = "image", seeds: int = 5, **columns: Any) -> pl.DataFrame:
+def evolution(*values: tuple[float | None, float | None, float | None], tokens: str = "image", seeds: int = 5) -> pl.DataFrame:
     """Rows of F2 for one model with a mean, and the ends of its interval, in each block."""
     twins = {"twins_low": 0.5, "twins_high": TWIN} if seeds else {"twins_low": None, "twins_high": None}
     rows = [
         {"model": "m", "label": "M", "tokens": tokens, "block": block, "mean": mean, "low": low, "high": high, "images": 200}
-        | {**twins, "seeds": seeds, "chance": CHANCE, **columns}
+        | {**twins, "seeds": seeds, "chance": CHANCE}
         for block, (mean, low, high) in enumerate(values)
     ]
     return pl.DataFrame(rows, schema_overrides=dict.fromkeys(("mean", "low", "high", "twins_low", "twins_high"), pl.Float64))
