@@ -1,7 +1,7 @@
 """Numbers as people read them: three significant digits, intervals like their values, and a minus sign."""
 
 from math import isfinite
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 DIGITS = 3
 """Significant digits of every measured number in texts and pages."""
@@ -26,6 +26,18 @@ def number(value: float) -> str:
     if abs(value) < NARROW:
         return signed(f"{mantissa}×10") + str(int(power)).translate(SUPERSCRIPTS)
     return signed(f"{float(f'{mantissa}e{power}'):.{max(0, DIGITS - 1 - int(power))}f}")
+
+
+def quoted(value: float) -> str:
+    """Return an expected number or a setting with the digits that its source gives."""
+    return f"{value:g}".replace("-", "\N{MINUS SIGN}")
+
+
+def per_cent(row: dict[str, Any], name: str) -> str:
+    """Return a percentage of a table's row, with its interval in columns `name_low` and `name_high`: `94.0 % (89.8 to 96.5 %)`."""
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    interval = f" ({number(low)} to {number(high)} %)" if known(low) and known(high) else ""
+    return f"{number(row[name])} %{interval}"
 
 
 def known(value: float | None) -> TypeGuard[float]:

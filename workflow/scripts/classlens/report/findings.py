@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from classlens.presentation.texts import known, number
+from classlens.presentation.texts import known, number, per_cent
 from classlens.vocabulary import TOKEN_NAMES
 
 DEFINITION = (
@@ -83,7 +83,7 @@ def findings(evolution: pl.DataFrame, rates: pl.DataFrame | None, depths: dict[s
 def _evolution(tokens: str, group: Group, unit: str, first: bool) -> str:
     """Return the part of the sentence about one token kind; only the first part names the measure, the twins and chance."""
     row = group.rows[-1]
-    interval = interval_text(row["low"], row["high"])
+    interval = _interval(row["low"], row["high"])
     level = f"{interval}; chance {number(row['chance'])}" if first else interval.removeprefix("95 % interval ")
     reached = f"reaches {number(row['mean'])} ({level}) in {unit} {len(group.rows)}"
     subject = f"class identifiability of {TOKEN_NAMES[tokens]}" if first else TOKEN_NAMES[tokens]
@@ -120,18 +120,12 @@ def _rates(rates: pl.DataFrame, model: str) -> list[str]:
         part
         for row in rates.filter(model=model).iter_rows(named=True)
         for part in (
-            f"the true class ranks first at {_per_cent(row, 'identifiability_rate')} of its image tokens",
-            f"the output is right for {_per_cent(row, 'accuracy')} of the images",
+            f"the true class ranks first at {per_cent(row, 'identifiability_rate')} of its image tokens",
+            f"the output is right for {per_cent(row, 'accuracy')} of the images",
         )
     ]
 
 
-def _per_cent(row: dict[str, Any], name: str) -> str:
-    low, high = row[f"{name}_low"], row[f"{name}_high"]
-    interval = f" ({number(low)} to {number(high)} %)" if known(low) and known(high) else ""
-    return f"{number(row[name])} %{interval}"
-
-
-def interval_text(low: float | None, high: float | None) -> str:
+def _interval(low: float | None, high: float | None) -> str:
     """Return an interval in words, or that there is none, as for a single image."""
     return f"95 % interval {number(low)} to {number(high)}" if known(low) and known(high) else "no interval"
