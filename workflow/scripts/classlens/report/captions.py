@@ -4,7 +4,7 @@ A caption's text is a template in reStructuredText that knows the name of the pr
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -40,7 +40,7 @@ class Caption:
     text: Markup
     n: str = ""
     settings: str = ""
-    expected: dict[str, list[Expectation]] | None = None
+    expected: dict[str, list[Expectation]] = field(default_factory=dict)
 
 
 def text_of(path: Path, protocol: str) -> Markup:
@@ -50,7 +50,7 @@ def text_of(path: Path, protocol: str) -> Markup:
         path: the caption's template.
         protocol: name of the protocol.
     """
-    text = Template(path.read_text(encoding="utf-8"), undefined=StrictUndefined).render(protocol=protocol)
+    text = Template(path.read_text(encoding="utf-8"), undefined=StrictUndefined, trim_blocks=True).render(protocol=protocol)
     return Markup(publish_parts(text, writer="html5", settings_overrides={"_disable_config": True, "halt_level": 2})["body"])
 
 
@@ -78,29 +78,29 @@ def counts(frame: pl.DataFrame, cards: dict[str, Card], images: dict[str, int]) 
 
 def _count(rows: pl.DataFrame, card: Card, analysed: int | None) -> str | None:
     images = images_of(rows)
-    if images is None and "classes" in rows.columns and rows.schema["classes"].is_integer():
+    if not images and "classes" in rows.columns and rows.schema["classes"].is_integer():
         return f"{rows['classes'][0]} classes"
-    images = images or analysed
     tokens = f"{card.image_tokens} image tokens" + (" and [CLS]" if card.cls_token else "")
-    if images == 1:
+    low, high = min(images, default=analysed), max(images, default=analysed)
+    if high == 1:
         return f"1 image with {tokens}"
-    return f"{images} images with {tokens} each" if images else None
+    return f"{high if low == high else f'{low} to {high}'} images with {tokens} each" if high else None
 
 
-def images_of(rows: pl.DataFrame) -> int | None:
-    """Return the number of images that rows of one model count, or None if they count none."""
+def images_of(rows: pl.DataFrame) -> list[int]:
+    """Return the different numbers of images that rows of one model count; none if they count no images."""
     if "images" in rows.columns:
-        return rows["images"].cast(pl.Int64).max()  # type: ignore[return-value]  # None if all rows count classes
+        return rows["images"].cast(pl.Int64).drop_nulls().unique().to_list()  # null where a row counts classes
     if "images_right" in rows.columns:
-        return int(rows["images_right"][0] + rows["images_wrong"][0])
-    return rows["image_id"].n_unique() if "image_id" in rows.columns else None
+        return (rows["images_right"] + rows["images_wrong"]).unique().to_list()
+    return [rows["image_id"].n_unique()] if "image_id" in rows.columns else []
 
 
 def analysed(frames: Iterable[pl.DataFrame]) -> dict[str, int]:
     """Return the number of analysed images of each model: the largest that any of its tables counts."""
     found: dict[str, int] = {}
     for (model,), rows in (group for frame in frames for group in frame.group_by("model")):
-        found[str(model)] = max(found.get(str(model), 0), images_of(rows) or 0)
+        found[str(model)] = max([found.get(str(model), 0), *images_of(rows)])
     return found
 
 

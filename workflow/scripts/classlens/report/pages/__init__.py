@@ -19,6 +19,8 @@ QUOTED_COLUMNS = ("expected", "tolerance")
 """Columns with numbers that are quoted, not measured: all their digits are shown."""
 MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png", ".pdf": "application/pdf"}
 """Media type of each file format of figures."""
+NUMBER = r"-?\d+\.\d+(?:e-?\d+)?"
+"""Pattern of a number in a cell with several."""
 
 
 def of_table(title: str, name: str, frame: pl.DataFrame, caption: Caption) -> str:
@@ -46,7 +48,9 @@ def of_figure(title: str, name: str, picture: Path, caption: Caption) -> str:
 
 
 def _page(caption: Caption, **values: Any) -> str:
-    return render(asset("result.html"), style=Markup(asset("result.css")), caption=caption_html(caption), **values)
+    return render(
+        asset("result.html"), style=Markup(asset("result.css")), caption=caption_html(caption), expected=caption.expected, **values
+    )
 
 
 def asset(name: str) -> str:
@@ -72,8 +76,10 @@ def table(frame: pl.DataFrame) -> Markup:
     named = frame.drop("model").rename({"label": "model"}) if "label" in frame.columns else frame
     texts = named.with_columns(pl.col(name).map_elements(quoted, pl.String) for name in QUOTED_COLUMNS if name in named.columns)
     shown = merge_intervals(texts.drop(OMITTED_COLUMNS, strict=False))
-    heads = [name.replace("_", " ") for name in shown.columns]
-    return Markup(render(asset("table.html"), heads=heads, rows=[[_cell(value) for value in row] for row in shown.iter_rows()]))
+    rows = [[_cell(value) for value in row] for row in shown.iter_rows()]
+    are_numbers = [any(is_number for _, is_number in column) for column in zip(*rows, strict=True)] or [False] * shown.width
+    heads = [(name.replace("_", " "), is_number) for name, is_number in zip(shown.columns, are_numbers, strict=True)]
+    return Markup(render(asset("table.html"), heads=heads, rows=rows))
 
 
 def _cell(value: object) -> tuple[str, bool]:
@@ -86,7 +92,7 @@ def _text(value: object) -> str:
     """Return the text of a value: nothing if it is missing; each number of a list of numbers like a number."""
     if isinstance(value, float):
         return number(value) if known(value) else ""
-    if isinstance(value, str) and re.fullmatch(r"-?\d+\.\d+(?:; -?\d+\.\d+)+", value):
+    if isinstance(value, str) and re.fullmatch(rf"{NUMBER}(?:; {NUMBER})+", value):
         return "; ".join(number(float(part)) for part in value.split("; "))
     return "" if value is None else signed(str(value)) if isinstance(value, int) else str(value)
 
