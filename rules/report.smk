@@ -44,7 +44,7 @@ rule report_pages:
         **program(
             "report_pages.py",
             plan.report_step(PAGES, WITHOUT_MASKS, CODE, LOCK),
-            places=lambda wildcards: {**benchmarks_of_run(wildcards), "captions": str(CAPTIONS)},
+            places=benchmarks_of_run,
             captions=sha256_of(*(sha256(CAPTIONS / f"{page.caption}.rst") for page in PAGES)),
         ),
     message:

@@ -19,12 +19,15 @@ from classlens.report.findings import findings
 from classlens.storage import parquet
 from classlens.storage.atomic_write import atomic_write
 
+CAPTIONS = Path(__file__).resolve().parent.parent / "report"
+"""Folder of captions. It is no argument, because Snakemake's report shows the arguments, and so would tell the place of the checkout."""
+
 
 def arguments() -> cli.Parser:
     parser = cli.Parser(__doc__, ReportStep).many(cards="model.json of each model", manifests="manifests of the analysed splits")
     parser.many(figures="csv files of the figures", pictures="the figures, in the order of their csv files", tables="tables of the run")
     parser.maybe(reproduction="comparison with expected numbers").one(warnings="warnings of the run, as JSON")
-    parser.one(benchmarks="folder of the run's benchmarks", captions="folder of captions", front_page="front page to write")
+    parser.one(benchmarks="folder of the run's benchmarks", front_page="front page to write")
     return parser.many(pages="pages to write: one per figure and table, and one for the comparison")
 
 
@@ -33,34 +36,26 @@ def main(args: Namespace, settings: ReportStep) -> None:
     pictures = {f"figures/{path.stem}": path for path in args.pictures}
     frames = {f"{path.parent.name}/{path.stem}": read(path) for path in (*args.figures, *args.tables)}
     expected = run_facts.comparison(args.reproduction) if args.reproduction else []
-    with_captions = {page.name: caption(page, frames, cards, expected, args) for page in settings.contents}
+    made = {page.name: Caption(captions.text_of(CAPTIONS / f"{page.caption}.rst", settings.protocol)) for page in settings.contents}
+    analysed = captions.analysed(frames.values())
+    for name, frame in frames.items():
+        compared = [row for row in expected if name == f"tables/{row['table']}"]
+        made[name] = captions.of(made[name].text, frame, cards, analysed, compared)
     if args.reproduction:
         frames["reproduction"] = read(args.reproduction)
     for page, path in zip(settings.contents, args.pages, strict=True):
-        write(path, html(page, frames[page.name], pictures.get(page.name), with_captions[page.name]))
+        write(path, html(page, frames[page.name], pictures.get(page.name), made[page.name]))
     evolution, rates = (frames.get(name) for name in (f"figures/{EVOLUTION}", f"tables/{RATES}"))
     found = None
     if evolution is not None:
         sentences = findings(evolution, rates, {name: card.depth for name, card in cards.items()})
-        found = front_page.Found(sentences, pictures[f"figures/{EVOLUTION}"], EVOLUTION, with_captions[f"figures/{EVOLUTION}"])
+        found = front_page.Found(sentences, pictures[f"figures/{EVOLUTION}"], EVOLUTION, made[f"figures/{EVOLUTION}"])
     write(args.front_page, front_page.page(facts(args, settings, cards, rates, expected), found))
 
 
 def read(path: Path) -> pl.DataFrame:
     """Return a csv file; the type of a column depends on all rows, because an interval may be missing in many of them."""
     return pl.read_csv(path, infer_schema_length=None)
-
-
-def caption(
-    page: ReportPage, frames: dict[str, pl.DataFrame], cards: dict[str, Card], expected: list[dict[str, str]], args: Namespace
-) -> Caption:
-    """Return the caption of a page with the facts of this run. The comparison with expected numbers has only a text."""
-    text = captions.text_of(args.captions / f"{page.caption}.rst", args.settings.protocol)
-    if page.name not in frames:
-        return Caption(text)
-    kind, name = page.name.split("/")
-    compared = [row for row in expected if kind == "tables" and row["table"] == name]
-    return captions.of(text, frames[page.name], cards, captions.analysed(frames.values()), compared)
 
 
 def html(page: ReportPage, frame: pl.DataFrame, picture: Path | None, with_caption: Caption) -> str:
