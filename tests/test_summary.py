@@ -22,7 +22,7 @@ from classlens.storage.parquet import write_table
 def results(tmp_path: Path) -> Path:
     """What is left of a run on 197 of 200 images: two of three figures, and times."""
     folder = tmp_path / "results" / "mine"
-    for name in ("figures/one.png", "figures/two.png", "explorer/index.html", "report/facts.json"):
+    for name in ("figures/one.png", "figures/two.png", "explorer/index.html", "report/front_page.html"):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
