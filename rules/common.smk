@@ -16,7 +16,7 @@ from classlens.config.reading import resolve
 from classlens.config.steps import RunSettings, flag, flags
 from classlens.errors import InputError
 from classlens.storage.fingerprints import FINGERPRINTS
-from classlens.storage.provenance import code_sha256, sha256
+from classlens.storage.provenance import code_sha256, sha256, sha256_of
 
 STARTED = time.time()
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"

@@ -1,5 +1,4 @@
 # Functions shared by the rules of figures and tables.
-import json
 
 
 def file_of(item):
@@ -36,26 +35,21 @@ def describe_items(kind, items):
 
 
 def formats(figure):
-    """Return the files of a figure by format. The report shows the first format."""
-    files = {form: f"<results>/figures/{file_of(figure)}.{form}" for form in ("csv", *plan.formats)}
-    first = plan.formats[0]
-    return {**files, first: in_report(figure, f"figures/{figure.name}", files[first])}
+    """Return the files of a figure by format."""
+    return {form: f"<results>/figures/{file_of(figure)}.{form}" for form in ("csv", *plan.formats)}
 
 
-def in_report(item, caption, path):
-    """Return an output path, marked for the report with its caption in `workflow/report/`."""
-    return report(path, caption=f"../workflow/report/{caption}.rst", category=CATEGORIES[item.analysis], labels=labels_of(item))
+def in_report(page):
+    """Return the path of a page, marked for the report. The page has its own caption, because the report hides captions behind an icon."""
+    return report(f"<results>/report/{page.name}.html", category=page.section, labels={"result": plain(label_of(page))})
 
 
 FIGURE_SPACE = "\N{FIGURE SPACE}"
 
 
-def labels_of(item):
-    """Return the label of an item in the report, which sorts by text. A space as wide as a digit puts F2 before F10."""
-    name = f"{item.letter[:1]}{item.letter[1:].rjust(2, FIGURE_SPACE)} {item.title}".strip()
-    if item.per_model:
-        return lambda wildcards: {"result": plain(f"{name}: {plan.models[wildcards.model].label}")}
-    return {"result": name}
+def label_of(page):
+    """Return the label of a page in the report, which sorts by text. A space as wide as a digit puts F2 before F10."""
+    return f"{page.letter[:1]}{page.letter[1:].rjust(2, FIGURE_SPACE)} {page.title}".strip()
 
 
 def plain(label):
@@ -68,10 +62,12 @@ def drawn(names):
     return [f"<results>/figures/{name}.{form}" for name in names for form in ("csv", *plan.formats)]
 
 
-def facts_of_run():
-    """Return the facts that `report_pages` wrote, or an empty dictionary if the file is missing or damaged."""
+def front_page():
+    """Return the report's front page that `report_pages` wrote, or an empty text if the file is missing or damaged.
+
+    Each line is indented, because Snakemake puts the page in a block of raw HTML, which ends at the first line that is not.
+    """
     try:
-        found = json.loads(Path(f"{results}/report/facts.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        return "\n   ".join(Path(f"{results}/report/front_page.html").read_text(encoding="utf-8").splitlines())
+    except (OSError, ValueError):
+        return ""

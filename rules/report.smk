@@ -1,35 +1,35 @@
-# The report, `snakemake --report report.zip`: tables as pages, and the run's facts for captions and front page.
-from classlens.config.catalogue import Item
+# The report, `snakemake --report report.zip`: a front page, and a page with caption for each figure and table.
+from classlens.config.catalogue import EVOLUTION, RATES
 
 
 report: "../workflow/report/summary.rst"
 
 
-# The templates of captions and front page see only the config, so the run's facts are stored in the config.
-config["report"] = {**facts_of_run(), "protocol": plan.protocol.name}
+# The template of the front page sees only the config.
+config["report"] = front_page()
 
-TABLE_PAGES = [table for table in TABLES if plan.models_of(table)]
+CAPTIONS = Path(workflow.basedir) / "workflow" / "report"
 # Requested figures and tables that cannot be made.
 WITHOUT_MASKS = [f"{item.letter} {item.name} of {name} (no masks)" for name, items in plan.without_masks().items() for item in items]
-COMPARISON = Item("", "reproduction", "Expected numbers and those of this run", "reproduction")
-
-
-REPORTED = [*TABLE_PAGES, *([COMPARISON] if EXPECTED else [])]
+COMPARISON = steps.ReportPage(
+    name="reproduction", caption="reproduction", title="Expected numbers and those of this run", section=CATEGORIES["reproduction"]
+)
+PAGES = [*plan.report_pages(), *([COMPARISON] if EXPECTED else [])]
 
 
 rule report_pages:
-    """The report's pages of tables, and the facts in its captions and on its front page"""
+    """The report's pages of figures and tables, and its front page"""
     input:
         cards=[f"<results>/models/{model}/model.json" for model in plan.presented],
         manifests=sorted({of_model(model, "<results>/data/{dataset}/{split}/manifest.parquet") for model in plan.presented}),
         figures=[f"<results>/figures/{name}.csv" for names in plan.figures().values() for name in names],
-        tables=[f"<results>/tables/{table.name}.csv" for table in TABLE_PAGES],
+        pictures=[f"<results>/figures/{name}.{plan.formats[0]}" for names in plan.figures().values() for name in names],
+        tables=[f"<results>/tables/{name}.csv" for names in plan.tables().values() for name in names],
         reproduction=rules.reproduction.output if EXPECTED else [],
         warnings=rules.sanity.output,
     output:
-        facts="<results>/report/facts.json",
-        pages=[in_report(table, f"tables/{table.name}", f"<results>/report/{table.name}.html") for table in TABLE_PAGES]
-        + ([in_report(COMPARISON, "reproduction", "<results>/report/reproduction.html")] if EXPECTED else []),
+        front_page="<results>/report/front_page.html",
+        pages=[in_report(page) for page in PAGES],
     log:
         "<logs>/report_pages.log",
     benchmark:
@@ -41,11 +41,23 @@ rule report_pages:
         mem_mb=ram(2),
         runtime=30,
     params:
-        **program("report_pages.py", plan.report_step(REPORTED, WITHOUT_MASKS, CODE, LOCK), places=benchmarks_of_run),
+        **program(
+            "report_pages.py",
+            plan.report_step(PAGES, WITHOUT_MASKS, CODE, LOCK),
+            places=benchmarks_of_run,
+            captions=sha256_of(*(sha256(CAPTIONS / f"{page.caption}.rst") for page in PAGES)),
+        ),
     message:
-        "Writing tables and facts for the report"
+        "Writing the pages of the report"
     shell:
         COMMAND
+
+
+def tables_of_findings():
+    """Return the tables with the run's findings as program arguments, without those that this run has not made or kept up to date."""
+    made = outputs_of_run()
+    paths = {"evolution": f"{results}/figures/{EVOLUTION}.csv", "rates": f"{results}/tables/{RATES}.csv"}
+    return {name: path for name, path in paths.items() if path in made}
 
 
 onsuccess:
@@ -63,7 +75,7 @@ onsuccess:
         without_masks=WITHOUT_MASKS,
         arguments=config_arguments(),
     )
-    summary_flags = flags(summary)
+    summary_flags = [*flags(summary), *flags_of(tables_of_findings())]
     shell("python {SCRIPTS:q}/summary.py --results {results:q} {summary_flags:q}")
 
 

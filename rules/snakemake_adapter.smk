@@ -43,6 +43,11 @@ def runs_here():
     return workflow.local_exec
 
 
+def outputs_of_run():
+    """Return the outputs of all jobs that this run's targets need. After a successful run they are up to date, other files may be stale."""
+    return {str(path) for job in workflow.dag.jobs for path in job.output}
+
+
 def remove_benchmarks_of_cached_rules():
     """Remove the benchmarks of rules with cached results, because Snakemake caches no rule that has a benchmark."""
     for item in workflow.rules:

@@ -174,7 +174,7 @@ HARDLINK = {"type": tarfile.LNKTYPE, "linkname": "config.yaml"}
 REFUSED: dict[str, tuple[Callable[[Members], Members], str]] = {
     "a page of the explorer": (evil("explorer/index.html"), "lists explorer/index.html, which no run of this config publishes"),
     "a figure": (evil("figures/mean_evolution.svg"), "lists figures/mean_evolution.svg, which no run"),
-    "a page of the report": (evil("report/facts.json"), "lists report/facts.json, which no run"),
+    "a page of the report": (evil("report/front_page.html"), "lists report/front_page.html, which no run"),
     "a program": (evil("tables/evil.sh"), "lists tables/evil.sh, which no run"),
     "a table of another name": (evil("tables/evil.csv"), "lists tables/evil.csv, which no run"),
     "a shard more": (evil("projections/m/d/validation/00002.parquet"), "00002.parquet, which no run"),

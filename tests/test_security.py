@@ -36,7 +36,9 @@ from classlens.errors import InputError
 from classlens.explorer import page
 from classlens.models.loading import build
 from classlens.presentation import templates
-from classlens.report import pages
+from classlens.report import captions, front_page, pages
+from classlens.report.captions import Caption
+from classlens.report.findings import Finding
 from classlens.storage import parquet
 
 RULES = [REPOSITORY / "Snakefile", *sorted((REPOSITORY / "rules").glob("*.smk"))]
@@ -342,27 +344,44 @@ RAW = f"0\n\n.. raw:: html\n\n   {EVIL}\n"
 
 def test_tables_of_others_cannot_write_into_a_caption() -> None:
     """Numbers of an adopted table that are texts instead, of any column that a caption names."""
-    frame = pl.DataFrame({name: [RAW] for name in ("model", "label", "images", "permutations", "resamples", "protocol", "seed")})
+    frame = pl.DataFrame({name: [RAW] for name in ("model", "label", "permutations", "resamples", "protocol", "seed")})
     card = SimpleNamespace(image_tokens=4, cls_token=False)
-    html = publish_parts(pages.facts_of(frame, {RAW: card}, []), writer="html5")["body"]
-    assert "alert" in html
+    expected = [{"quantity": RAW, "model": RAW, "expected": "1", "ours": "2", "source": RAW, "table": RAW}]
+    caption = captions.of(Markup("<p>x</p>"), frame, {RAW: card}, {RAW: 3}, expected)  # type: ignore[dict-item]
+    html = pages.of_table("x", "x", frame, caption)
+    assert html.count("alert") > 8
     assert "<script" not in html
 
 
 def test_facts_of_others_cannot_write_into_the_front_page() -> None:
-    texts = dict.fromkeys(("name", "label", "arch", "weights", "sha256", "accuracy", "dataset", "images", "left_out", "jobs", "time"), RAW)
-    lists = {"models": [texts], "transforms": {RAW: [RAW]}, "splits": [texts], "left_out": [RAW], "stages": [texts]}
-    facts = pages.in_one_line({"seed": RAW, **lists, "expected": {RAW: 1}, "versions": {RAW: RAW}, "hashes": {RAW: RAW}})
+    """Neither as HTML nor, with line breaks, as reStructuredText around the page's block."""
+    names = ("label", "arch", "weights", "head", "accuracy", "dataset", "name", "images", "left_out", "jobs", "time", "about", "message")
+    texts = dict.fromkeys(names, RAW)
+    lists = {"models": [texts], "transforms": {RAW: [RAW]}, "splits": [texts], "warnings": [texts], "left_out": [RAW], "stages": [texts]}
+    counts = {"expected": {RAW: {RAW: 1}}, "versions": {RAW: RAW}, "hashes": {RAW: RAW}}
+    page = front_page.page({"run": RAW, "protocol": RAW, "seed": RAW, **lists, **counts}, None)
+    block = "\n   ".join(page.splitlines())  # as `front_page` of the rules does
     template = jinja2.Template((REPOSITORY / "workflow" / "report" / "summary.rst").read_text(encoding="utf-8"))
-    text = template.render(snakemake={"config": {"run": EVIL, "report": {"summary": facts, "protocol": EVIL}}})
-    html = publish_parts(text, writer="html5")["body"]
+    html = publish_parts(template.render(snakemake={"config": {"report": block}}), writer="html5")["body"]
     assert html.count("alert(1)") > 20
+    assert "<script" not in html
+
+
+def test_findings_of_others_cannot_write_into_the_front_page(tmp_path: Path) -> None:
+    picture = tmp_path / "x.svg"
+    picture.write_text("<svg/>", encoding="utf-8")
+    lists: dict[str, Any] = {name: [] for name in ("models", "splits", "warnings", "left_out", "stages")}
+    facts = {**lists, **{name: {} for name in ("transforms", "expected", "versions", "hashes")}, "run": "r", "protocol": "p", "seed": 0}
+    found = front_page.Found([Finding(RAW, RAW)], picture, RAW, Caption(Markup("<p>x</p>"), RAW, RAW))
+    html = front_page.page(facts, found)
+    assert html.count("alert(1)") == 5
     assert "<script" not in html
 
 
 @pytest.mark.parametrize("title", ["x", EVIL])
 def test_tables_of_others_are_escaped_in_their_pages(title: str) -> None:
-    html = pages.page(title, pl.DataFrame({"model": ["m"], "label": [EVIL], EVIL: [EVIL], "x": [RAW]}))
+    frame = pl.DataFrame({"model": ["m"], "label": [EVIL], EVIL: [EVIL], "x": [RAW]})
+    html = pages.of_table(title, title, frame, Caption(Markup("<p>x</p>")))
     assert html.count("alert(1)") > 2
     assert "<script" not in html
 

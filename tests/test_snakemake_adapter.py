@@ -78,6 +78,10 @@ rule all:
     input:
         "a.txt",
         "b.txt",
+
+
+onsuccess:
+    Path("outputs.json").write_text(json.dumps(sorted(outputs_of_run())))
 """
 
 
@@ -116,6 +120,16 @@ def test_rules_made_in_a_loop_follow_the_profile_under_one_name(tmp_path: Path) 
 
 def test_rules_made_in_a_loop_are_described(tmp_path: Path) -> None:
     assert "the first" in run(tmp_path, "--list")
+
+
+def test_outputs_of_a_run_are_those_that_its_targets_need(tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs.json"
+    run(tmp_path, "a.txt")
+    assert json.loads(outputs.read_text(encoding="utf-8")) == ["a.txt"]
+    run(tmp_path, "all")  # a.txt is there already
+    assert json.loads(outputs.read_text(encoding="utf-8")) == ["a.txt", "b.txt"]
+    run(tmp_path, "c.copy")
+    assert json.loads(outputs.read_text(encoding="utf-8")) == ["c.copy"]
 
 
 @pytest.mark.parametrize("cached", [True, False])

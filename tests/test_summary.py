@@ -22,7 +22,7 @@ from classlens.storage.parquet import write_table
 def results(tmp_path: Path) -> Path:
     """What is left of a run on 197 of 200 images: two of three figures, and times."""
     folder = tmp_path / "results" / "mine"
-    for name in ("figures/one.png", "figures/two.png", "explorer/index.html", "report/facts.json"):
+    for name in ("figures/one.png", "figures/two.png", "explorer/index.html", "report/front_page.html"):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -39,7 +39,7 @@ def results(tmp_path: Path) -> Path:
     return folder
 
 
-def summary(results: Path, **changes: Any) -> str:
+def summary(results: Path, *tables: str | Path, **changes: Any) -> str:
     said = {"seconds": 75.0, "figures": [], "formats": ["png", "pdf"], "tables": [], "models": [], "without_masks": [], **changes}
     arguments = flags(SummaryStep(**said))
     command = [
@@ -47,6 +47,7 @@ def summary(results: Path, **changes: Any) -> str:
         REPOSITORY / "workflow/scripts/summary.py",
         "--results",
         results,
+        *tables,
     ]
     done = subprocess.run([str(part) for part in (*command, *arguments)], capture_output=True, text=True, check=True)
     return done.stdout.replace(f"{results}/", "")
@@ -75,6 +76,38 @@ def test_the_end_of_a_run_says_what_was_made_and_what_was_not(results: Path) -> 
         "  rate of pooled: 2 instead of 1 (tolerance 0.5)",
         "Report: snakemake --report report.zip --configfile my.yaml",
     ]
+
+
+def test_the_summary_begins_with_what_the_run_found(results: Path) -> None:
+    evolution, rates = results / "figures" / "mean_evolution.csv", results / "tables" / "identifiability.csv"
+    rates.parent.mkdir()
+    names = "model,label,tokens,block,mean,low,high,images,twins_low,twins_high,seeds,chance"
+    rows = [f"pooled,Mi\x1b[2Jne,image,{block},0.9,{low},0.95,197,0.5,0.6,5,0.55" for block, low in enumerate((0.55, 0.85))]
+    evolution.write_text("\n".join([names, *rows]), encoding="utf-8")
+    columns = [f"{name}{end}" for name in ("identifiability_rate", "accuracy") for end in ("", "_low", "_high")]
+    rates.write_text(f"model,{','.join(columns)}\npooled,89.25,85.6,91.9,94.5,90.4,96.9\n", encoding="utf-8")
+    said = "class identifiability of image tokens leaves the range of its 5 random twins at block 2 of 2 and reaches 0.900"
+    rate = "the true class ranks first at 89.2 % (85.6 to 91.9 %) of its image tokens"
+    lines = summary(results, "--evolution", evolution, "--rates", rates, models=["pooled"]).strip().splitlines()
+    assert lines[0].startswith(rf"Mi\x1b[2Jne: {said}")
+    assert rate in lines[0]
+    assert lines[1].startswith("The run mine is complete")
+    (first, *_) = summary(results, "--evolution", evolution, models=["pooled"]).strip().splitlines()
+    assert said in first
+    assert rate not in first
+
+
+def test_a_run_that_made_no_findings_states_none(tmp_path: Path) -> None:
+    """Tables of an earlier run may be stale: only those that a run makes, or finds up to date, are its findings."""
+    run = Run(tmp_path)
+    config = small_config(analyses=["identifiability"])
+    configured = ("--configfile", run.configure(config))
+    said = "class identifiability of image tokens"
+    assert said in run.complete("F2", *configured)
+    (run.folder / "results/small/figures/mean_evolution.svg").unlink()
+    config["seed"] = 1
+    assert said not in run.complete("results/small/models/m/model.json", "--configfile", run.configure(config))
+    assert (run.folder / "results/small/figures/mean_evolution.csv").is_file()
 
 
 def test_a_run_of_which_everything_is_there_is_complete(results: Path) -> None:

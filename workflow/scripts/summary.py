@@ -1,21 +1,34 @@
-"""Print the summary of a successful run: its results and their paths, its duration, and what it left out."""
+"""Print the summary of a successful run: what it found, its results and their paths, its duration, and what it left out."""
 
 import glob
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
+
 import cli
 from classlens.config.steps import SummaryStep
+from classlens.errors import printable
 from classlens.models.card import Card
 from classlens.report import run_facts
+from classlens.report.findings import findings
 
 STAGES = 5
 """Number of longest stages in the summary."""
 
 
 def arguments() -> cli.Parser:
-    return cli.Parser(__doc__, SummaryStep).one(results="folder of the run's results")
+    parser = cli.Parser(__doc__, SummaryStep).one(results="folder of the run's results")
+    return parser.maybe(evolution="numbers of F2, if this run has made them", rates="table T1, if this run has made it")
+
+
+def found(args: Namespace) -> Iterator[str]:
+    """Yield a sentence per model about where its class information arises."""
+    if args.evolution:
+        evolution, rates = (path and pl.read_csv(path, infer_schema_length=None) for path in (args.evolution, args.rates))
+        depths = {name: Card.read(args.results / "models" / name / "model.json").depth for name in evolution["model"].unique()}
+        yield from (f"{printable(finding.label)}: {finding.text}" for finding in findings(evolution, rates, depths))
 
 
 def made(results: Path, settings: SummaryStep) -> Iterator[str]:
@@ -25,13 +38,13 @@ def made(results: Path, settings: SummaryStep) -> Iterator[str]:
         "Tables": [f"tables/{name}.csv" for name in settings.tables],
     }
     paths = {title: [results / name for name in names] for title, names in shown.items()}
-    there = {title: [path for path in found if path.is_file()] for title, found in paths.items()}
+    there = {title: [path for path in wanted if path.is_file()] for title, wanted in paths.items()}
     if there == paths:
         yield f"The run {results.name} is complete ({run_facts.duration(settings.seconds)})."
     else:
         yield f"Done ({run_facts.duration(settings.seconds)}). What there is of the run {results.name}:"
-    for title, found in there.items():
-        yield from [f"{title}:", *(f"  {path}" for path in found)] if found else []
+    for title, files in there.items():
+        yield from [f"{title}:", *(f"  {path}" for path in files)] if files else []
     page = results / "explorer" / "index.html"
     if page.is_file():
         yield f"Explorer: {page}"
@@ -39,8 +52,8 @@ def made(results: Path, settings: SummaryStep) -> Iterator[str]:
 
 def accuracies(results: Path, settings: SummaryStep) -> Iterator[str]:
     """Yield a line with the accuracy of each model that has predictions."""
-    found = {name: sorted(results.glob(f"predictions/{glob.escape(name)}/*/*.parquet")) for name in settings.models}
-    models = [f"{name} {run_facts.accuracy(paths)}" for name, paths in found.items() if paths]
+    predictions = {name: sorted(results.glob(f"predictions/{glob.escape(name)}/*/*.parquet")) for name in settings.models}
+    models = [f"{name} {run_facts.accuracy(paths)}" for name, paths in predictions.items() if paths]
     if models:
         yield f"Accuracy: {', '.join(models)}"
 
@@ -80,6 +93,7 @@ def reproduced(path: Path) -> Iterator[str]:
 def main(args: Namespace, settings: SummaryStep) -> None:
     print()
     for line in (
+        *found(args),
         *made(args.results, settings),
         *accuracies(args.results, settings),
         *times(args.results),

@@ -22,7 +22,7 @@ from classlens.models.card import Card
 from classlens.models.hub import Hub
 from classlens.models.new_model import ModelDescription, NewModel
 from classlens.progress import log
-from classlens.report import pages, run_facts
+from classlens.report import run_facts
 from classlens.storage import parquet
 
 CLASSES = 10
@@ -149,7 +149,7 @@ def _facts(checked: Checked) -> Iterator[str]:
     tokens = " and ".join(filter(None, (f"{card.grid[0]}×{card.grid[1]} image tokens", "[CLS]" if card.cls_token else "", prefix)))
     read = "the mean of the image tokens" if card.pooling == "mean" else "one token"
     yield entry("images", f"{height}×{width} pixels, {tokens}; the output is read from {read}")
-    yield entry("transform", pages.transform(card.transform) + ("" if checked.built.wanted.transform else " (the model's default)"))
+    yield entry("transform", run_facts.transform(card.transform) + ("" if checked.built.wanted.transform else " (the model's default)"))
     source, *notes = re.sub(r"sha256 (\w{12})\w+", r"sha256 \1", card.source).split("; ")
     where = {"trained": "trained by the run on the train split", "random": "random, by the seed"}
     yield entry("weights", where.get(checked.planned.weights, source))

@@ -34,7 +34,7 @@ from classlens.models.checkpoints import Checkpoint
 from classlens.models.hub import Architecture, json_of
 from classlens.models.labels import Labels, settings_in
 from classlens.models.recognition import Network, Shape
-from classlens.report import pages
+from classlens.report import run_facts
 from classlens.storage.atomic_write import atomic_write
 
 TRANSFORM_KEYS = ("mean", "std", "interpolation", "crop_pct", "crop_mode")
@@ -326,10 +326,10 @@ def _transform(given: Given, shape: Shape, network: Network | None) -> Iterator[
         except InputError as error:
             yield f"    # transform: {{...}}  # choose: {error}"
     elif any("crop_pct" in one for one in settings):
-        yield f"    # The transform is timm's for this architecture, with which its programs trained: {pages.transform(own)}."
+        yield f"    # The transform is timm's for this architecture, with which its programs trained: {run_facts.transform(own)}."
     else:
         yield f"    # Warning: nothing in {name} says how its images were prepared. The run uses timm's transform for `arch`:"
-        yield f"    # {pages.transform(own)}."
+        yield f"    # {run_facts.transform(own)}."
         yield "    # If the model was trained with another one, set `transform`."
 
 

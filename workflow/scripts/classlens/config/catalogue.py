@@ -230,6 +230,10 @@ TABLES = (
 )
 
 
+EVOLUTION, RATES = "mean_evolution", "identifiability"
+"""Names of the figure and the table with the numbers of a run's findings (`report.findings`)."""
+
+
 def named(items: tuple[Item, ...], name: str) -> Item:
     """Return the figure or table of a name.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from classlens.config import published, steps
-from classlens.config.catalogue import FIGURES, TABLES, Item
+from classlens.config.catalogue import CATEGORIES, FIGURES, TABLES, Item
 from classlens.config.planned_dataset import PlannedDataset
 from classlens.config.reading import dataset_of, own_twins
 from classlens.config.settings import (
@@ -502,11 +502,22 @@ class Plan:
         named = [{"name": model.name, "label": model.label, "dataset": model.dataset} for model in models]
         return self.step(steps.SanityStep, models=named, datasets=[dataset.name for dataset in self.used()])
 
-    def report_step(self, items: list[Item], without_masks: list[str], code: dict[Any, str], lock: str) -> steps.ReportStep:
+    def report_pages(self) -> list[steps.ReportPage]:
+        """Return the report's pages of figures and tables, in the order of the catalogue."""
+        kinds = [*(("figures", figure) for figure in FIGURES), *(("tables", table) for table in TABLES)]
+        found = []
+        for kind, item, models in ((kind, item, models) for kind, item in kinds if (models := self.models_of(item))):
+            shown = {"caption": f"{kind}/{item.name}", "letter": item.letter, "section": CATEGORIES[item.analysis]}
+            titles = [f"{item.title}: {self.models[name].label}" for name in models] if item.per_model else [item.title]
+            names = [f"{kind}/{name}" for name in item.files(models)]
+            found += [steps.ReportPage(name=name, title=title, **shown) for name, title in zip(names, titles, strict=True)]
+        return found
+
+    def report_step(self, pages: list[steps.ReportPage], without_masks: list[str], code: dict[Any, str], lock: str) -> steps.ReportStep:
         """Return the settings of the report.
 
         Args:
-            items: tables of the report.
+            pages: pages of the report.
             without_masks: requested figures and tables that are left out because masks are missing.
             code: sha256 of each program.
             lock: sha256 of the environment's lock file.
@@ -514,7 +525,8 @@ class Plan:
         return self.step(
             steps.ReportStep,
             models=self._named(self.presented),
-            titles=[f"{item.letter} {item.title}".strip() for item in items],
+            run=self.config.run,
+            contents=pages,
             without_masks=without_masks,
             hashes={"code": sha256_of(*code.values()), "lock": lock},
         )

@@ -316,11 +316,28 @@ class SanityStep(ModelsSetting, ProtocolSetting):
     """Names of the data sets, in the order of their manifests."""
 
 
-class ReportStep(ShownModelsSetting, SeedSetting):
-    """The report's pages of tables, and the facts in its captions and on its front page."""
+class ReportPage(Section):
+    """A page of the report: a figure, a table, or the comparison with expected numbers."""
 
-    titles: list[str]
-    """Title of each table's page."""
+    name: str
+    """Path of the page below `report/`, and of its csv below the results, without suffix: `figures/class_building_cls`."""
+    caption: str
+    """Path of its caption in `workflow/report/`, without suffix: `figures/class_building`."""
+    letter: str = ""
+    """Letter of the figure or table."""
+    title: str
+    """Its title, with the model's label for a figure per model."""
+    section: str
+    """Section of the report."""
+
+
+class ReportStep(ShownModelsSetting, SeedSetting, ProtocolSetting):
+    """The report's pages, and its front page."""
+
+    run: str
+    """Name of the run."""
+    contents: list[ReportPage]
+    """What the pages show, in the order of their files."""
     without_masks: list[str]
     """Requested figures and tables that are left out because masks are missing."""
     hashes: dict[str, str]

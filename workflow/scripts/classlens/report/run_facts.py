@@ -9,6 +9,7 @@ from typing import Any
 
 from classlens.errors import printable
 from classlens.models.card import Card
+from classlens.presentation.texts import number, quoted
 from classlens.storage import parquet
 from classlens.storage.parquet import StoredTable
 
@@ -84,7 +85,21 @@ def accuracy(predictions: Iterable[Path]) -> str:
         InputError: a file is damaged.
     """
     correct = [value for path in predictions for value in parquet.read_table(path, columns=["correct"])["correct"].to_pylist()]
-    return f"{100 * sum(correct) / len(correct):.3g} % of {len(correct)} images"
+    return f"{number(100 * sum(correct) / len(correct))} % of {len(correct)} images"
+
+
+def transform(settings: dict[str, Any]) -> str:
+    """Describe an image transform (`transforms`) in words."""
+    resize, crop = settings["resize"], settings["crop"]
+    whole = "resize to cover" if settings.get("keep_ratio") else "resize to"
+    steps = [f"{whole} {_size(resize)}" if isinstance(resize, list) else f"shortest side to {resize}"]
+    steps += [f"centre crop {_size(crop)}"] if crop else []
+    mean, std = (", ".join(map(quoted, settings[name])) for name in ("mean", "std"))
+    return f"{', '.join(steps)}, {settings['interpolation']}; mean {mean}; std {std}"
+
+
+def _size(sides: list[int]) -> str:
+    return "×".join(map(str, sides))
 
 
 def left_out(manifests: Iterable[Path], models: Iterable[tuple[str, Card]], without_masks: list[str]) -> Iterator[str]:

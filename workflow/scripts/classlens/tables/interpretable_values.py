@@ -6,6 +6,7 @@ Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.3.
 import polars as pl
 
 from classlens.presentation.series import Inputs, Series, labelled
+from classlens.presentation.texts import DIGITS
 from classlens.protocol import Protocol
 
 MEMORIES = 3
@@ -18,7 +19,9 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
     for item in series:
         best = item.frame.sort("cosine", descending=True).group_by("layer", "block", maintain_order=True).head(MEMORIES)
         words = pl.col("class_name").list.join("; ").alias("classes")
-        logits = pl.col("logit").list.eval(pl.element().round(3).cast(pl.String)).list.join("; ").alias("logits")
+        logits = (
+            pl.col("logit").list.eval(pl.element().cast(pl.Float64).round_sig_figs(DIGITS).cast(pl.String)).list.join("; ").alias("logits")
+        )
         rows = best.sort("layer", "block", "cosine", descending=[False, False, True])
         frames.append(labelled(rows.select("layer", "block", "memory", words, logits, "cosine", "tokens"), item))
     return pl.concat(frames)
