@@ -194,7 +194,7 @@ def test_the_readmes_numbers_are_those_of_the_pages() -> None:
         f"with a backward pass per block and image, {by_block:.1f} times",
         f"128 images needs {cell('benchmarks.md', '128', 1)} MB, of 1024 images {cell('benchmarks.md', '1024', 1)} MB",
         f"[{kills} killed runs]",
-        f"{damaged:,} damaged checkpoints",
+        f"{damaged:,} damaged or odd checkpoints",
         f"in {min(stars)} to {max(stars)} % of draws",
         f"{len(re.findall(r'^[|] .+ [|] `', accepted, re.MULTILINE))} [families]",
         f"{len(rows('quirks.md', r'^[|] `'))} [quirks]",
