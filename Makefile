@@ -12,7 +12,7 @@ PAGE_STAMP := $(PAGE_TOOLS)/node_modules/.installed
 FAULTS := $(addprefix tests/test_,reliability.py fuzz.py security.py adoption.py cluster.py models.py data.py storage.py memory.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo photos check test test-cluster test-snakemake lint chaos bench quirks tutorial families reproduction estimate publish adopt adopt-dates docs lock node
+.PHONY: help env demo photos check test test-cluster test-snakemake lint chaos bench quirks tutorial filmstrip families reproduction estimate publish adopt adopt-dates docs lock node
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -109,8 +109,11 @@ families: env  ## Test every family of models; writes docs/families.md
 tutorial: demo  ## Execute the tutorial on the demo's results; writes docs/tutorial.ipynb
 	$(BIN)/python tools/tutorial.py
 
-reproduction: env  ## Write the reproduced numbers into README.md
-	$(BIN)/python workflow/scripts/readme.py --expected config/expected.yaml --results results --readme README.md
+filmstrip: demo  ## Draw the animation of the README from the demo's results
+	PYTHONPATH=workflow/scripts $(BIN)/python tools/filmstrip.py --results results/demo --film docs/images/filmstrip.webp
+
+reproduction: env  ## Write the reproduced numbers into docs/reproduction.md
+	$(BIN)/python workflow/scripts/reproduction_page.py --expected config/expected.yaml --results results --page docs/reproduction.md
 
 ##@ Maintain
 lock: COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --upgrade --custom-compile-command "make lock"

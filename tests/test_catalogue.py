@@ -37,8 +37,19 @@ def test_entries_are_in_the_order_of_their_letters(items: tuple[Item, ...]) -> N
 
 
 @ENTRIES
-def test_an_entry_is_in_the_readme_the_library_pages_and_the_cluster_profile(kind: str, item: Item) -> None:
-    assert f"`{item.name}" in (REPOSITORY / "README.md").read_text(encoding="utf-8")
+def test_an_entry_is_in_the_gallery_with_a_sentence(kind: str, item: Item) -> None:
+    gallery = (REPOSITORY / "docs" / "gallery.md").read_text(encoding="utf-8")
+    if kind == "tables":
+        assert re.search(rf"^\| {item.letter} \[`{item.name}`\]\(analyses/\w+\.md\) \| .{{20,}} \|$", gallery, re.MULTILINE)
+        return
+    (file,) = item.files(["cls"])
+    (caption,) = re.findall(rf"^```{{result-figure}} {file}\n((?:.+\n)+)\n((?:.+\n)+)```$", gallery, re.MULTILINE)
+    name = f"{item.name}_{{model}}" if item.per_model else item.name
+    assert re.match(rf"{item.letter} `{re.escape(name)}`: .{{20,}}\[.+\]\(analyses/\w+\.md\)$", caption[1].replace("\n", " ").strip())
+
+
+@ENTRIES
+def test_an_entry_is_in_the_library_pages_and_the_cluster_profile(kind: str, item: Item) -> None:
     assert f"classlens.{kind}.{item.name}" in (REPOSITORY / "docs" / "library" / "figures.md").read_text(encoding="utf-8")
     profile = (REPOSITORY / "profiles" / "slurm" / "config.yaml").read_text(encoding="utf-8")
     assert f"  {kind[:-1]}_{item.name}: shown\n" in profile, "add the rule to `groups` in profiles/slurm/config.yaml"

@@ -13,6 +13,7 @@ import pytest
 from conftest import Run
 from matplotlib.text import Text
 
+import filmstrip
 from classlens.config.catalogue import FIGURES, TABLES, Item
 from classlens.figures import canvas
 from classlens.storage.hidden_states import read_states
@@ -45,6 +46,15 @@ def test_every_figure_and_table_is_there(results: Path) -> None:
                 assert (results / "figures" / f"{name}.{suffix}").stat().st_size > 500, name
     for table in TABLES:
         assert len(pl.read_csv(results / "tables" / f"{table.name}.csv")) > 0
+
+
+def test_the_filmstrip_shows_an_image_at_which_the_class_spreads(results: Path) -> None:
+    first = filmstrip.spread(results).first
+    assert first.shape == (DEPTH, 7, 7)
+    table = pl.read_parquet(results / "identifiability" / "cls" / "shapes.parquet").filter(tokens="image").sort("image_id", "block")
+    shares = table["first"].to_numpy().reshape(IMAGES, DEPTH)
+    assert np.isclose(first.mean(axis=(1, 2)), shares, atol=1e-6).all(axis=1).any()
+    assert first[0].sum() < first[-1].sum() == 49 * shares[:, -1].max().round(6)
 
 
 def card_of(results: Path, model: str) -> tuple[dict[str, Any], int]:

@@ -152,6 +152,58 @@ def test_every_module_and_public_name_is_documented(site: Path) -> None:
     assert [name for name in classlens.__all__ if f"classlens.{name}" not in text_of(site, "library")] == []
 
 
+# The README
+
+
+def cell(page: str, row: str, column: int) -> str:
+    """A cell of the table row that begins with a text, in a page of the documentation."""
+    (line,) = (line for line in (DOCS / page).read_text(encoding="utf-8").splitlines() if line.startswith(f"| {row} |"))
+    return line.split("|")[column + 1].strip()
+
+
+def rows(page: str, pattern: str) -> list[str]:
+    """What a pattern finds in the lines of a page."""
+    return re.findall(pattern, (DOCS / page).read_text(encoding="utf-8"), re.MULTILINE)
+
+
+README = " ".join((REPOSITORY / "README.md").read_text(encoding="utf-8").split())
+MOST_WORDS = 900
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.split()) <= MOST_WORDS
+
+
+def test_the_readmes_set_up_is_two_commands() -> None:
+    block = next(token for token in MarkdownIt().parse((REPOSITORY / "README.md").read_text(encoding="utf-8")) if token.type == "fence")
+    assert [line.partition("#")[0].strip() for line in block.content.splitlines()] == ["make demo", "make test"]
+
+
+def test_the_readmes_numbers_are_those_of_the_pages() -> None:
+    by_block = float(cell("benchmarks.md", "relevance, a backward pass per block, image by image", 2))
+    stars = [float(share) for share in rows("statistics.md", r"^\| F[16] \|.* (\S+) % \|$")]
+    kills = sum(int(times) for times in rows("reliability.md", r"^\| kill -9 of .*at a random moment \| (\d+) \|"))
+    damaged = sum(int(times) for times in rows("reliability.md", r"^\| .+ \| (10000) \| a result, or what is wrong in one line"))
+    accepted = (DOCS / "families.md").read_text(encoding="utf-8").partition("## Refused")[0]
+    failures = rows("reliability.md", r"^\| kill -9 .* \| (\d+) \| [^|]+ \|$")
+    counts = dict(rows("reproduction.md", r"^### Run `(\w+)`: (.+)$"))
+    assert set(failures) == {"0"}
+    for claim in (
+        f"{cell('benchmarks.md', 'extraction', 2)} times as long as the model's bare forward pass",
+        f"take {cell('benchmarks.md', 'relevance, all heads and blocks', 2)} times as long",
+        f"with a backward pass per block and image, {by_block:.1f} times",
+        f"128 images needs {cell('benchmarks.md', '128', 1)} MB, of 1024 images {cell('benchmarks.md', '1024', 1)} MB",
+        f"[{kills} killed runs]",
+        f"{damaged:,} damaged or odd checkpoints",
+        f"in {min(stars)} to {max(stars)} % of draws",
+        f"{len(re.findall(r'^[|] .+ [|] `', accepted, re.MULTILINE))} [families]",
+        f"{len(rows('quirks.md', r'^[|] `'))} [quirks]",
+        f"all {counts['demo'].removesuffix(' pass')} expected numbers of the demo agree",
+        f"the paper's {counts['paper'].removesuffix(' not run')} numbers are not run yet",
+    ):
+        assert claim in README
+
+
 # The contract of results
 
 
@@ -244,6 +296,7 @@ TARGETS = {"make env", "make demo", "make photos", "make test"}
 
 ELSEWHERE = {
     "classlens check my.yaml": ("test_check.py", '"check", "my.yaml"'),
+    "classlens check my.yaml --fix MODEL IMAGES": ("test_check.py", '"--fix", "my_vit.pth", "photos"'),
     "classlens check my.yaml --fix my_vit.pth photos": ("test_check.py", '"--fix", "my_vit.pth", "photos"'),
     "snakemake --cores 2 results/paper/figures/mean_evolution.svg --configfile results/paper/config.yaml": ("test_publish.py", "adopted"),
     "nohup snakemake --profile profiles/slurm --configfile my.yaml > run.txt 2>&1 &": ("test_cluster.py", "profiles"),

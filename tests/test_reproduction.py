@@ -1,5 +1,7 @@
 """Comparing a run with the numbers that it should give."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +93,24 @@ def test_the_demo_gives_what_it_should(demo: Run) -> None:
     assert count in (demo.folder / "log.txt").read_text(encoding="utf-8")
 
 
-def test_the_readme_shows_every_number() -> None:
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+def test_the_page_shows_every_number() -> None:
+    text = (REPOSITORY / "docs" / "reproduction.md").read_text(encoding="utf-8")
     for run in ("paper", "demo"):
         for group in expected.of_run(EXPECTED, run):
             for row in group.rows:
                 assert f"`{row.model}` | {row.value:g} |" in text, "run `make reproduction`"
+
+
+def test_the_page_is_written_between_its_marks(tmp_path: Path) -> None:
+    page, results = tmp_path / "page.md", tmp_path / "results"
+    page.write_text("before\n<!-- reproduction: written by `make reproduction` -->\nold\n<!-- end of reproduction -->\nafter\n")
+    (results / "demo").mkdir(parents=True)
+    measured = reproduction.compare(expected.of_run(EXPECTED, "demo"), {})
+    measured.with_columns(ours=1.0, difference=0.5, status=pl.lit("pass")).write_csv(results / "demo" / "reproduction.csv")
+    program = REPOSITORY / "workflow" / "scripts" / "reproduction_page.py"
+    command = [sys.executable, program, "--expected", EXPECTED, "--results", results, "--page", page]
+    subprocess.run(command, check=True, capture_output=True)
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+    assert f"### Run `demo`: {len(measured)} pass" in text
+    assert "### Run `paper`: 38 not run" in text

@@ -107,8 +107,8 @@ other analyses work.
 """
 
 REASONS = """
-With a [class embedding](recipes.md#a-model-without-a-head) from a file, fitted to images or from a text tower, classlens also accepts a
-backbone without a head.
+With a [class embedding](models_and_images.md#a-model-without-a-head) from a file, fitted to images or from a text tower, classlens also
+accepts a backbone without a head.
 
 The method needs one residual stream to which attention and MLP add, and an output that is a linear map of one token or of the mean of
 tokens. Why these families do not meet this, and what to use instead:

@@ -1,1 +1,1 @@
-"""Contents of the report, of the README's results, and of the summary at the end of a run."""
+"""Contents of the report, of the page of reproduced numbers, and of the summary at the end of a run."""

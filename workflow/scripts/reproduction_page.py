@@ -1,4 +1,4 @@
-"""Write the README's section on reproduction: expected and measured numbers of the paper and of the demo."""
+"""Write the tables of a page on reproduction: expected and measured numbers of the paper and of the demo."""
 
 from argparse import Namespace
 
@@ -15,7 +15,7 @@ BEGIN, END = "<!-- reproduction: written by `make reproduction` -->\n", "<!-- en
 
 
 def arguments() -> cli.Parser:
-    parser = cli.Parser(__doc__).one(expected="config/expected.yaml", readme="page to change")
+    parser = cli.Parser(__doc__).one(expected="config/expected.yaml", page="page whose section to write")
     return parser.one(results="folder of all runs' results; a missing run is shown as not run")
 
 
@@ -28,12 +28,12 @@ def result(args: Namespace, run: str) -> pl.DataFrame:
 
 
 def main(args: Namespace, _: cli.NoSettings) -> None:
-    before, begin, rest = args.readme.read_text(encoding="utf-8").partition(BEGIN)
+    before, begin, rest = args.page.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not end:
-        raise InputError(f"{args.readme} has no section between {BEGIN.strip()} and {END.strip()}")
+        raise InputError(f"{args.page} has no section between {BEGIN.strip()} and {END.strip()}")
     section = reproduction.section({run: result(args, run) for run in RUNS})
-    with atomic_write(args.readme) as draft:
+    with atomic_write(args.page) as draft:
         draft.write_text(f"{before}{begin}\n{section}{end}{after}", encoding="utf-8")
 
 
