@@ -57,7 +57,7 @@ class ExplorerPage:
 
     def scale(self, view: int = 0) -> list[float]:
         """Ends of a view's scale of colours."""
-        return [float(end) for end in self.view(view).locator(".scale").inner_text().replace("−", "-").split()[:2]]
+        return [float(end) for end in self.view(view).locator(".legend .scale").inner_text().replace("−", "-").split()[:2]]
 
     def control(self, role: Any, name: str) -> Locator:
         """A control as a screen reader finds it."""

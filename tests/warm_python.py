@@ -12,6 +12,7 @@ import os
 import runpy
 import select
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -46,15 +47,17 @@ def interpreter() -> str:
     client.write_text(CLIENT.format(python=sys.executable, address=str(address)), encoding="utf-8")
     command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -IS {shlex.quote(str(client))} "$@"\n', encoding="utf-8")
     command.chmod(0o755)
-    server = subprocess.Popen([sys.executable, "-P", __file__, address, command], stdout=subprocess.PIPE)
+    arguments = [sys.executable, "-P", __file__, address, command]
+    server = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert server.stdout
     server.stdout.readline()  # it listens
-    atexit.register(server.kill)
+    atexit.register(shutil.rmtree, folder)
+    atexit.register(server.communicate)  # closes its stdin, and waits for its end
     return str(command)
 
 
 def _serve(address: str, command: str) -> None:
-    """Run the program of each client in a fork."""
+    """Run the program of each client in a fork, until the test process ends."""
     for name in SLOW:
         __import__(name)
     from snakemake import cli
@@ -66,13 +69,14 @@ def _serve(address: str, command: str) -> None:
     listener.bind(address)
     listener.listen(64)
     print("ready", flush=True)
-    while True:
+    while listener in select.select([listener, sys.stdin], [], [])[0]:  # the stdin ends with the test process
         client, _ = listener.accept()
         if os.fork() == 0:
             listener.close()
             _attend(client, command)
             os._exit(0)
         client.close()
+    os._exit(0)  # takes no modules apart
 
 
 def _attend(client: socket.socket, command: str) -> None:

@@ -151,6 +151,8 @@ class ModelFiles:
         """Write the image as the model sees it, and add the mask of its object, one bit per pixel, if the image has a mask."""
         assert self._root and self._mask_root
         self._geometry.image(read_image(row, self._root)).save(path, "JPEG", quality=JPEG_QUALITY, optimize=True)
+        # A page from disk cannot read the file itself, only show it. A saved view contains the photograph.
+        shown.arrays["photograph"] = np.frombuffer(path.read_bytes(), np.uint8)
         if row["mask_path"]:
             binary = self._manifest.schema.metadata[b"masks"] == b"binary"
             is_object = self._geometry.mask(tokens.read_mask(row, self._mask_root, binary)) == row["mask_id"]

@@ -6,6 +6,7 @@ import { loadImage, loadModel } from "./files.js";
 import { Gallery } from "./gallery.js";
 import { sharedRange } from "./measure.js";
 import { listenToKeys } from "./keys.js";
+import { offerToSave } from "./save.js";
 import { RESIDUAL_STREAM, RUN, SITES, namedModel } from "./run.js";
 import { NONE, VIEW_KEYS, correct, readAddress, shownModels, state, subscribe } from "./state.js";
 import { View } from "./view.js";
@@ -87,6 +88,7 @@ function renderWarnings() {
 document.title = `classlens explorer, ${RUN.run}`;
 byId("run", HTMLSpanElement).textContent = RUN.run;
 listen();
+offerToSave(byId("share", HTMLDivElement), () => views.slice(0, shownModels().length));
 listenToKeys(byId("views", HTMLElement));
 subscribe(render);
 window.addEventListener("hashchange", readAddress);

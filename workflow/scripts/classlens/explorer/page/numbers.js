@@ -32,6 +32,14 @@ export class ImageNumbers {
     return [...this.arrays.output].map((index, place) => ({ index, logit: this.arrays.output_logit[place] }));
   }
 
+  /** The photograph as a data URL, or null without photographs. */
+  get photograph() {
+    const { photograph } = this.arrays;
+    if (!photograph) return null;
+    const bytes = Array.from(photograph, (byte) => String.fromCharCode(byte)).join("");
+    return `data:image/jpeg;base64,${btoa(bytes)}`;
+  }
+
   /** The class with the largest output besides the true one. */
   get rival() {
     return [...this.arrays.output].find((index) => index !== this.own) ?? this.own;

@@ -19,6 +19,12 @@ const TABS = [tokenTab, memoriesTab, conditionsTab, numbersTab];
 
 export class Panel {
   /**
+   * Names of the offered tabs.
+   * @type {string[]}
+   */
+  names = [];
+
+  /**
    * @param {HTMLElement} root
    * @param {string} view name of the view
    * @param {ViewKeys["colour"]} colour the key of the state that chooses this view's colour
@@ -41,36 +47,31 @@ export class Panel {
     const there = TABS.filter((tab) => tab.has(image.model));
     this.open = there.find((tab) => tab.name === state.tab) ?? there[0];
     this.body.setAttribute("aria-labelledby", `tab-${this.id}-${this.open.name}`);
-    this.tabs.replaceChildren(...there.map((tab) => this.tab(tab)));
+    const names = there.map(({ name }) => name);
+    if (names.join() !== this.names.join()) this.tabs.replaceChildren(...there.map((tab) => this.button(tab)));
+    this.names = names;
+    for (const button of this.tabs.querySelectorAll("button")) {
+      const isOpen = button.dataset.tab === this.open.name;
+      button.setAttribute("aria-selected", String(isOpen));
+      button.tabIndex = isOpen ? 0 : -1;
+    }
   }
 
   /** @param {Tab} tab */
-  tab({ name, title }) {
-    const isOpen = name === this.open?.name;
-    return h(
-      "button",
-      {
-        type: "button", role: "tab", id: `tab-${this.id}-${name}`, "aria-selected": String(isOpen), "aria-controls": this.body.id,
-        tabindex: isOpen ? 0 : -1, "data-tab": name, click: () => this.choose(name),
-      },
-      title,
-    );
-  }
-
-  /** @param {string} name */
-  choose(name) {
-    change({ tab: name });
-    /** @type {HTMLElement | null} */ (this.tabs.querySelector("[aria-selected='true']"))?.focus();
+  button({ name, title }) {
+    const attributes = { role: "tab", id: `tab-${this.id}-${name}`, "aria-controls": this.body.id, "data-tab": name };
+    return h("button", { type: "button", ...attributes, click: () => change({ tab: name }) }, title);
   }
 
   /** @param {KeyboardEvent} event */
   step(event) {
-    const names = [...this.tabs.children].map((tab) => /** @type {HTMLElement} */ (tab).dataset.tab ?? "");
     const steps = { ArrowLeft: -1, ArrowRight: 1 };
     if (!(event.key in steps)) return;
     event.preventDefault();
-    const place = names.indexOf(this.open?.name ?? "") + steps[/** @type {keyof typeof steps} */ (event.key)];
-    this.choose(names[(place + names.length) % names.length]);
+    const place = this.names.indexOf(this.open?.name ?? "") + steps[/** @type {keyof typeof steps} */ (event.key)];
+    const name = this.names[(place + this.names.length) % this.names.length];
+    change({ tab: name });
+    /** @type {HTMLElement | null} */ (this.tabs.querySelector(`[data-tab="${name}"]`))?.focus();
   }
 
   /**

@@ -20,6 +20,8 @@ export class Patches {
   model = null;
   /** @type {HTMLElement[][]} */
   cells = [];
+  /** The meaning of the colours in words. */
+  legendText = "";
 
   /**
    * @param {HTMLElement} root
@@ -94,6 +96,8 @@ export class Patches {
     /** @type {Range} */
     const range = measure.chance === null ? logits : [0, 1];
     const common = commonClass(shown);
+    const ends = measure.chance === null ? "" : `, chance ${fixed(measure.chance)}`;
+    this.legendText = `Colour: ${measure.name}, from ${fixed(range[0], 1)} (dark) to ${fixed(range[1], 1)} (bright)${ends}`;
     for (const cell of this.cells.flat()) renderCell(cell, shown, { measure, range, common });
     drawOutline(this.object, state.outline ? image.outline : null);
     drawOutline(this.region, regionOf(shown));

@@ -129,5 +129,6 @@ function outputOf(image) {
   const output = state.condition === "none" ? "Output" : "Undisturbed output";
   const file = image.path.split("/").pop() ?? "";
   const accuracy = `The model is right at ${significant(100 * image.model.accuracy)} % of ${image.model.images.id.length} images.`;
-  return [`${output}: `, h("span", { class: isRight ? "right" : "wrong" }, isRight ? "right" : "wrong"), ` (${logits}). ${accuracy} Image: ${file}.`];
+  const answer = isRight ? "right" : "wrong";
+  return [`${output}: `, h("span", { class: answer }, answer), ` (${logits}). ${accuracy} Image: ${file}.`];
 }
