@@ -29,6 +29,8 @@ export class Model {
     this.photographs = facts.photographs;
     this.images = facts.images;
     this.series = series;
+    this.chosen = facts.chosen;
+    this.accuracy = facts.accuracy;
     this.stories = facts.stories ?? [];
     this.start = facts.start?.image ?? facts.images.id[0];
     this.places = new Map(facts.images.id.map((id, place) => [id, place]));
@@ -42,12 +44,6 @@ export class Model {
     const place = this.places.get(id);
     if (place === undefined) throw new Error(`${this.label} has no image ${id}.`);
     return place;
-  }
-
-  /** The share of images that the model answers rightly. */
-  get accuracy() {
-    const { class: classes, predicted } = this.images;
-    return classes.filter((index, place) => index === predicted[place]).length / classes.length;
   }
 
   /**

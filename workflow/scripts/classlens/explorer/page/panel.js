@@ -97,7 +97,7 @@ function againstMean(image, block) {
   const { series } = model;
   const lines = [
     { kind: "image", name: "this image", values: series.identifiability(model.place(image.id)) },
-    { kind: "all", name: `mean of ${series.images} images`, values: series.mean },
+    { kind: "all", name: `mean of ${model.chosen.of} images`, values: series.mean },
   ];
   const name = `Class identifiability, mean of ${series.patches} patches`;
   return [h("h3", {}, name), ...chart(lines, { name, block, chance: model.chance, height: 110 })];

@@ -8,9 +8,7 @@ export class Series {
    * @param {number} patches number of patches of an image
    */
   constructor({ arrays }, patches) {
-    const [images, depth] = arrays.first.shape;
-    this.images = images;
-    this.depth = depth;
+    this.depth = arrays.first.shape[1];
     this.patches = patches;
     this.arrays = arrays;
   }
@@ -31,10 +29,9 @@ export class Series {
     return this.row(this.arrays.identifiability, place).map((value) => value / 255);
   }
 
-  /** The mean identifiability over all images, block by block. */
+  /** The mean identifiability over all images of the run, block by block. */
   get mean() {
-    const rows = Array.from({ length: this.images }, (_, place) => this.identifiability(place));
-    return Array.from({ length: this.depth }, (_, block) => rows.reduce((total, row) => total + row[block], 0) / this.images);
+    return Array.from(this.arrays.mean_identifiability);
   }
 
   /**

@@ -41,7 +41,9 @@
  * @property {boolean} active whether the files contain active memories
  * @property {boolean} photographs whether the explorer has the images as photographs
  * @property {ImageList} images
- * @property {string} series packed numbers of all images over blocks
+ * @property {{shown: number, of: number}} chosen number of images in the explorer, and in the run
+ * @property {number} accuracy share of right outputs among all images of the run
+ * @property {string} series packed numbers of the images over blocks, and their means over all images of the run
  * @property {{image: number, block: number}} [start] the image and the block that tell most
  * @property {Story[]} [stories]
  */

@@ -128,7 +128,7 @@ function outputOf(image) {
   const logits = image.output.map(({ index, logit }) => `${classes[index]} ${fixed(logit)}`).join(", ");
   const output = state.condition === "none" ? "Output" : "Undisturbed output";
   const file = image.path.split("/").pop() ?? "";
-  const accuracy = `The model is right at ${significant(100 * image.model.accuracy)} % of ${image.model.images.id.length} images.`;
+  const accuracy = `The model is right at ${significant(100 * image.model.accuracy)} % of ${image.model.chosen.of} images.`;
   const answer = isRight ? "right" : "wrong";
   return [`${output}: `, h("span", { class: answer }, answer), ` (${logits}). ${accuracy} Image: ${file}.`];
 }
