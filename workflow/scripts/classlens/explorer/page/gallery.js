@@ -135,7 +135,9 @@ export class Gallery {
     const places = this.places(this.model);
     const pages = Math.max(1, Math.ceil(places.length / this.perPage));
     this.page = Math.min(Math.max(page, 0), pages - 1);
-    this.found.textContent = `${places.length} of ${this.model.images.id.length} images, page ${this.page + 1} of ${pages}`;
+    const { shown, of } = this.model.chosen;
+    const choice = shown < of ? `; ${shown} of ${of} images, the most telling of each class` : "";
+    this.found.textContent = `${places.length} of ${shown} images, page ${this.page + 1} of ${pages}${choice}`;
     this.previous.disabled = this.page === 0;
     this.next.disabled = this.page === pages - 1;
     this.fillList(this.model, places.slice(this.page * this.perPage, (this.page + 1) * this.perPage));
