@@ -6,9 +6,9 @@ import { fixed, h } from "./dom.js";
 const SEQUENTIAL = [
   "#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838",
 ].map(channels);
-const AGAINST = channels("#2166ac");
+const AGAINST = channels("#0099c6");
 const NEUTRAL = channels("#f7f7f7");
-const FOR = channels("#b2182b");
+const FOR = channels("#b0005e");
 
 /**
  * @param {string} hex
