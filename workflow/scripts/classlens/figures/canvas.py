@@ -118,6 +118,9 @@ NO_BREAK = "\N{NO-BREAK SPACE}"
 MOST_LAYOUTS = 6
 """Maximum number of layouts of a figure: each one sizes panels anew, and ticks follow sizes."""
 
+SETTLED = 0.002
+"""Largest move of a panel in a layout that is final, relative to the figure."""
+
 LEGEND_LINE = 0.14
 """Height of a line in legends, inches."""
 
@@ -296,13 +299,18 @@ def settle(figure: Figure) -> None:
     assert engine
     engine.execute(figure)
     wrap_texts(figure)
-    places: list[list[float]] = []
+    places = _places(figure)
     for _ in range(MOST_LAYOUTS):
         engine.execute(figure)
-        before, places = places, [[round(end, 3) for end in axes.get_position().extents] for axes in figure.axes]
-        if places == before:
+        before, places = places, _places(figure)
+        if np.abs(places - before).max() < SETTLED:
             break
     figure.set_layout_engine("none")
+
+
+def _places(figure: Figure) -> np.ndarray:
+    """Return the ends of all panels, [panel, end], relative to the figure."""
+    return np.array([axes.get_position().extents for axes in figure.axes])
 
 
 def wrap_texts(figure: Figure) -> None:
