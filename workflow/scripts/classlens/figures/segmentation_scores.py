@@ -25,12 +25,15 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
     """Draw a panel per measure, a row per method, and a marker per model with its interval."""
     methods = frame["method"].unique(maintain_order=True).to_list()
     looks = curves.looks(frame)
-    figure, panels = canvas.grid_of_panels(len(MEASURES), width, 0.8 + 0.22 * len(methods), 3, share_x=False, least=1.4)
+    row = max(0.22, 0.07 * len(looks))  # height in inches
+    figure, panels = canvas.grid_of_panels(len(MEASURES), width, 0.8 + row * len(methods), 3, share_x=False, least=1.4)
     for axes, measure in zip(panels, MEASURES, strict=True):
         counts = frame[f"{measure}_n"]
         for model, look in looks.items():
             rows = frame.filter(model=model)
-            place = [methods.index(method) + (look.number - (len(looks) - 1) / 2) * 0.25 for method in rows["method"]]
+            place = [
+                methods.index(method) + (look.number - (len(looks) - 1) / 2) * min(0.25, 0.8 / len(looks)) for method in rows["method"]
+            ]
             low, high = rows.select(pl.col(f"{measure}_low", f"{measure}_high").cast(pl.Float64)).to_numpy().T
             axes.hlines(place, low, high, colors=look.colour, gid=canvas.INTERVAL)
             axes.plot(rows[measure], place, linestyle="", color=look.colour, label=rows["label"][0], **look.marker)
