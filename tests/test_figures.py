@@ -1,15 +1,20 @@
 """What figures show, from small tables."""
 
+import json
 from dataclasses import replace
 from itertools import combinations, pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
+from figure_checks import misplaced
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.legend import Legend
 from scipy.stats import mannwhitneyu
 
 from classlens import statistics
@@ -18,11 +23,14 @@ from classlens.figures import (
     canvas,
     change_rate,
     class_value_agreement,
+    class_vs_context,
     compositionality,
+    deletion_curves,
     identifiability_evolution,
     key_value_agreement,
     mean_evolution,
     memory_comparison,
+    patches,
     probes_vs_projection,
     relevance_heads,
     relevance_maps,
@@ -30,16 +38,14 @@ from classlens.figures import (
 from classlens.presentation.series import Series
 from classlens.protocol import CORRECTED, PAPER, Protocol
 
-FILE = "ILSVRC2012_val_00000293.JPEG"
-
 
 @pytest.fixture
 def maps() -> pl.DataFrame:
     """Maps of two classes of an image whose file has a long name, of two rows of two patches, as one block and head have them."""
     pixels = np.zeros((8, 8, 3), np.uint8)
     photograph = relevance_maps.photograph({"pixels": pixels.tobytes(), "height": 8, "width": 8})
-    patches = {"row": [0, 0, 1, 1], "column": [0, 1, 0, 1], "relevance": [1.0, -1.0, 0.5, 0.0]}
-    image = {"label": "a model", "image_id": 7, "path": f"validation/n01484850/{FILE}", "block": 0, "head": 0}
+    patches = {"row": [0, 0, 1, 1], "column": [0, 1, 0, 1], "relevance": [1.0, -1.0, 0.5, 0.0], "on_object": [True, False, True, False]}
+    image = {"label": "a model", "image_id": 7, "path": "validation/n01484850/ILSVRC2012_val_00000293.JPEG", "block": 0, "head": 0}
     classes = ((2, "great white shark, white shark", True), (3, "hammerhead, hammerhead shark", False))
     return pl.concat(
         pl.DataFrame({**image, "class_index": index, "class_name": name, "own_class": own, **patches}).with_columns(
@@ -50,23 +56,95 @@ def maps() -> pl.DataFrame:
 
 
 @pytest.mark.parametrize("width", canvas.WIDTHS.values())
-def test_relevance_maps_name_images_by_file_and_class(maps: pl.DataFrame, width: float) -> None:
+def test_relevance_maps_name_images_by_class(maps: pl.DataFrame, width: float) -> None:
     with canvas.styled():
         figure = relevance_maps.draw(maps, width)
-        canvas.wrap_texts(figure)
-        figure.draw_without_rendering()
+        canvas.settle(figure)
     titles = [axes.title if axes.get_title() else axes._left_title for axes in figure.axes[:3]]
-    assert titles[0].get_text().replace("_\n", "_").replace("\n", " ").replace(" ", "").startswith(f"{FILE}(greatwhiteshark)")
-    assert [title.get_text().replace("\n", " ") for title in titles[1:]] == ["great white shark (its class)", "hammerhead"]
+    assert [title.get_text().replace("\n", " ") for title in titles] == ["great white shark", "for great white shark", "for hammerhead"]
     for one, other in combinations([title.get_window_extent() for title in titles], 2):
         assert not one.overlaps(other)
     plt.close(figure)
 
 
 def test_relevance_of_heads_names_the_image(maps: pl.DataFrame) -> None:
-    figure = relevance_heads.draw(maps.filter(pl.col("own_class")), canvas.WIDTHS["double"])
-    assert figure.axes[1].get_title() == f"a model: {FILE} (great white shark)"
+    figure = relevance_heads.draw(maps.filter(pl.col("own_class")).with_columns(share=100.0), canvas.WIDTHS["double"])
+    assert figure.get_suptitle() == "a model: great white shark (n = 1 image)"
     plt.close(figure)
+
+
+def test_maps_of_one_image_share_their_scale_and_have_the_outline_of_the_object(maps: pl.DataFrame) -> None:
+    strong = maps.with_columns(pl.when(pl.col("own_class")).then(pl.col("relevance")).otherwise(4 * pl.col("relevance")).alias("relevance"))
+    figure = relevance_maps.draw(strong, canvas.WIDTHS["double"])
+    opacity = [axes.images[1].get_array()[..., 3].max() for axes in figure.axes[1:3]]
+    assert opacity == pytest.approx([patches.MAX_OPACITY / 4, patches.MAX_OPACITY])
+    assert [len(axes.collections) > 0 for axes in figure.axes[:3]] == [False, True, True]
+    unknown = relevance_maps.draw(strong.with_columns(on_object=pl.lit(None, pl.Boolean)), canvas.WIDTHS["double"])
+    assert not any(axes.collections for axes in unknown.axes[:3])
+    plt.close("all")
+
+
+def explained(table: dict[str, Any]) -> tuple[list[Series], dict[str, list[pa.Table]]]:
+    """What figures of relevance read: maps of one image of two patches."""
+    facts = {"classes": "2", "prefix_tokens": "1", "cls_token": "true", "grid": "[1, 2]"}
+    shown = {"image_id": [5], "class_index": [1], "height": [2], "width": [2], "pixels": [bytes(12)]}
+    metadata = {"classes": json.dumps([["n01", "cat"], ["n02", "dog"]])}
+    manifest = pa.table({"image_id": [5], "path": ["n02/x.png"]}).replace_schema_metadata(metadata)
+    return [Series("m", "a model", None, pl.DataFrame(table), facts)], {"shown": [pa.table(shown)], "manifest": [manifest]}
+
+
+def test_the_share_of_a_head_is_its_part_of_all_absolute_relevance() -> None:
+    table = {"image_id": 5, "class_index": 1, "block": [0, 1], "head": 0, "relevance": [[1.0, -2.0], [0.5, 0.5]]}
+    found = relevance_heads.data(*explained(table), CORRECTED, 0)
+    assert found["share"].to_list() == [75, 75, 25, 25]
+
+
+@pytest.mark.parametrize("masks", [True, False])
+def test_maps_know_the_class_tokens_if_there_are_masks(masks: bool) -> None:
+    series, inputs = explained({"method": "ours", "image_id": 5, "class_index": [1, 0], "relevance": [[1.0, -2.0], [0.5, 0.5]]})
+    labels = pa.table({"image_id": [5, 5, 6], "token": [2, 1, 1], "label": ["class", "context", "class"]})
+    found = relevance_maps.data(series, {**inputs, "context": [labels] if masks else []}, CORRECTED, 0)
+    assert found["on_object"].to_list() == ([False, True] * 2 if masks else [None] * 4)
+
+
+def test_the_legend_of_deletion_has_the_order_of_the_curves_at_the_right() -> None:
+    ends = {"ours": 20, "chefer": 90, "random": 50}
+    rows = [(method, order, share) for method in ends for order in ("negative", "positive") for share in (0, 50, 90, 100)]
+    frame = pl.DataFrame(rows, schema=["method", "order", "share"], orient="row").with_columns(model=pl.lit("m"), label=pl.lit("a model"))
+    last = pl.col("method").replace_strict(ends)
+    turned = pl.when(order="negative").then(last).otherwise(100 - last)
+    mean = pl.when(share=0).then(95).when(share=100).then(10).otherwise(turned).cast(pl.Float64)
+    frame = frame.with_columns(mean=mean, low=mean, high=mean, images=pl.lit(9), chance=pl.lit(10.0))
+    figure = drawn(deletion_curves, frame)
+    texts = [[text.get_text() for text in legend.get_texts()[:3]] for legend in figure.findobj(Legend)]
+    assert texts == [["Chefer et al.", "random", "class projection (ours)"], ["class projection (ours)", "random", "Chefer et al."]]
+
+
+def test_titles_have_the_number_of_images_that_their_panel_uses() -> None:
+    counts = {"class": 194, "context": 200, "difference": 190}
+    rows = [(quantity, block, count) for quantity, count in counts.items() for block in range(3)]
+    frame = pl.DataFrame(rows, schema=["quantity", "block", "images"], orient="row")
+    frame = frame.with_columns(mean=0.5, low=0.4, high=0.6, chance=0.55, label=pl.lit("a model"))
+    titles = [axes.get_title(loc="left") for axes in drawn(class_vs_context, frame).axes]
+    assert titles == ["a model (n = 194 to 200 images)", "difference (n = 190 images)"]
+
+
+@pytest.mark.parametrize(("protocol", "name"), [(CORRECTED, "[CLS]"), (PAPER, "first token")])
+def test_the_first_token_of_a_pooled_model_is_not_called_cls(protocol: Protocol, name: str) -> None:
+    series = with_twins(used, 1)
+    found = compositionality.data(series, {"chance": chances(series)}, protocol, 0)
+    assert [axes.get_title(loc="left") for axes in drawn(compositionality, found).axes][1] == f"a model: {name} (n = {IMAGES} images)"
+
+
+def test_a_figure_is_laid_out_once_for_all_formats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layouts: list[Figure] = []
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda self, figure: layouts.append(figure))
+    series = with_twins(measured, 1)
+    frame = change_rate.data(series, {}, CORRECTED, 0)
+    for formats in (canvas.FORMATS[:1], canvas.FORMATS):
+        canvas.save(frame, change_rate.draw, tmp_path / "x.csv", {form: tmp_path / f"x.{form}" for form in formats})
+    first, second = dict.fromkeys(layouts)
+    assert layouts.count(first) == layouts.count(second) > 0
 
 
 @pytest.mark.parametrize("width", canvas.WIDTHS.values())
@@ -76,6 +154,7 @@ def test_the_scale_of_heads_stays_inside_the_figure(largest: float, width: float
     places = np.stack(np.unravel_index(np.arange(maps.size), (12, 4, 7, 7)), axis=1)
     frame = pl.DataFrame(places, schema=["block", "head", "row", "column"]).with_columns(
         relevance=maps,
+        share=100 / (12 * 4),
         label=pl.lit("ViT, pooled"),
         path=pl.lit("validation/checked_cross/validation_checked_cross_0000.jpg"),
         class_name=pl.lit("checked cross"),
@@ -83,10 +162,8 @@ def test_the_scale_of_heads_stays_inside_the_figure(largest: float, width: float
     )
     with canvas.styled():
         figure = relevance_heads.draw(frame, width)
-        canvas.wrap_texts(figure)
-        for _ in range(2):  # as a layout is settled step by step
-            figure.draw_without_rendering()
-            assert figure.axes[-1].yaxis.label.get_window_extent().x1 <= figure.bbox.x1
+        canvas.settle(figure)
+    assert misplaced(figure) == []
     plt.close(figure)
 
 
@@ -159,8 +236,7 @@ def test_identifiability_is_tested_against_all_twins(protocol: Protocol, seeds: 
 def drawn(module: Any, frame: pl.DataFrame, width: float = canvas.WIDTHS["double"]) -> Figure:
     with canvas.styled():
         figure = module.draw(frame, width)
-        canvas.wrap_texts(figure)
-        figure.draw_without_rendering()
+        canvas.settle(figure)
     plt.close(figure)
     return figure
 

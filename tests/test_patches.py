@@ -24,6 +24,25 @@ def test_relevance_has_the_hue_of_its_sign_and_the_opacity_of_its_size(axes: Axe
     assert ((red > blue) == (VALUES > 0))[VALUES != 0].all()
 
 
+def test_maps_of_one_image_share_their_scale(axes: Axes) -> None:
+    patches.relevance(axes, PIXELS, VALUES, largest=8)
+    np.testing.assert_allclose(axes.images[1].get_array()[..., 3], patches.MAX_OPACITY * np.abs(VALUES) / 8)
+
+
+def test_the_photograph_under_a_map_is_grey(axes: Axes) -> None:
+    patches.relevance(axes, np.full((40, 60, 3), (255, 0, 0), np.uint8), VALUES)
+    red, green, blue, _ = np.moveaxis(axes.images[0].to_rgba(axes.images[0].get_array()), -1, 0)
+    assert np.array_equal(red, green) and np.array_equal(green, blue)
+
+
+def test_the_outline_runs_around_the_object(axes: Axes) -> None:
+    patches.outline(axes, PIXELS, np.array([[False, True, True], [False, False, False]]))
+    lines = {tuple(sorted(map(tuple, segment))) for segment in axes.collections[-1].get_segments()}
+    left, middle, right, top, bottom = 19.5, 39.5, 59.5, -0.5, 19.5
+    level = {((one, y), (other, y)) for y in (top, bottom) for one, other in ((left, middle), (middle, right))}
+    assert lines == level | {((x, top), (x, bottom)) for x in (left, right)}
+
+
 def test_a_map_without_relevance_is_drawn(axes: Axes) -> None:
     patches.relevance(axes, PIXELS, np.zeros((2, 3)))
     assert not axes.images[1].get_array()[..., 3].any()

@@ -158,7 +158,7 @@ FIGURES = (
         "relevance_maps",
         "Relevance maps over photographs",
         "relevance",
-        {"tables": "relevance/{model}/{dataset}.parquet", **OF_PHOTOGRAPHS},
+        {"tables": "relevance/{model}/{dataset}.parquet", "context": "tokens/{model}/{dataset}.parquet", **OF_PHOTOGRAPHS},
         per_model=True,
     ),
     Item(

@@ -168,7 +168,7 @@ class FigureWidthSetting(Section):
     """The width of figures."""
 
     width: Literal["single", "double"] = "double"
-    """Width of figures: `single` or `double` column."""
+    """Width of figures: `single`, a column of 3.5 inches, or `double`, the text of a page, 5.5 inches."""
 
 
 # Sections of a config.

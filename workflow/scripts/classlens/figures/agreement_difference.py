@@ -14,7 +14,7 @@ from classlens.protocol import Protocol
 from classlens.vocabulary import SUBLAYERS
 
 FEW_WRONG_IMAGES = 30
-"""With fewer wrong images, the title is bold, because their mean is uncertain."""
+"""With fewer wrong images, the title says so in large letters, because their mean is uncertain."""
 
 EXCLUDES_ZERO = (pl.col("low") > 0) | (pl.col("high") < 0)
 """Whether the interval excludes 0."""
@@ -48,18 +48,22 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
     for axes, (_, rows) in zip(panels, frame.group_by("model", maintain_order=True), strict=True):
         for height, layer in zip((0.97, 0.92), SUBLAYERS, strict=True):
             part = rows.filter(layer=layer).rename({"difference": "mean"})
-            canvas.band(axes, part["block"] + 1, part, canvas.COLOURS[layer], label=canvas.NAMES[layer])
-            canvas.stars(axes, part.filter(pl.col("p") < statistics.SIGNIFICANT, EXCLUDES_ZERO)["block"] + 1, height, canvas.COLOURS[layer])
+            canvas.band(axes, part["block"] + 1, part, canvas.LOOKS[layer], label=canvas.NAMES[layer])
+            starred = part.filter(pl.col("p") < statistics.SIGNIFICANT, EXCLUDES_ZERO)["block"] + 1
+            canvas.stars(axes, starred, height, canvas.LOOKS[layer], canvas.NAMES[layer])
         canvas.reference_line(axes, 0, "no difference")
         wrong = rows["images_wrong"][0]
         if rows["difference"].is_null().all():
             said = f"all images are {'wrong' if wrong else 'right'}: nothing to compare"
             axes.text(0.5, 0.75, said, ha="center", transform=axes.transAxes)
             axes.set_xlim(0.5, rows["block"].n_unique() + 0.5)
-        axes.set_title(f"{rows['label'][0]}: {wrong} wrong of {wrong + rows['images_right'][0]} images")
-        axes.title.set_fontweight("bold" if wrong < FEW_WRONG_IMAGES else "normal")
+        count = f"{wrong} wrong of n = {wrong + rows['images_right'][0]} images"
+        if wrong < FEW_WRONG_IMAGES:
+            axes.set_title(f"{rows['label'][0]}: only {count}", fontsize=10)
+        else:
+            axes.set_title(f"{rows['label'][0]}: {count}")
     if frame["difference"].is_null().all():
         panels[0].set_yticks([])  # the panels share them
     panels[0].set_ylabel("agreement, right \N{MINUS SIGN} wrong (%)")
-    canvas.legend_below(figure, panels[-1])
+    canvas.legend_below(figure, panels)
     return figure

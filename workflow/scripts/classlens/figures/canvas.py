@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,11 @@ import matplotlib as mpl
 mpl.use("agg")
 
 import matplotlib.pyplot as plt
+import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -26,37 +31,65 @@ from classlens.storage import parquet
 from classlens.storage.atomic_write import atomic_write
 from classlens.vocabulary import METHOD_NAMES, SUBLAYER_NAMES, TOKEN_NAMES
 
-WIDTHS = {"single": 3.5, "double": 7.0}
-"""Widths of figures that fill one or two columns of a page, inches."""
+WIDTHS = {"single": 3.5, "double": 5.5}
+"""Widths of figures that fill a column of a page, or the whole text of a page with one column (NeurIPS: 5.5), inches."""
 
 MIN_PANEL_WIDTH = 2.2
 """Minimum width of a panel with its own axis, inches."""
 
-DIVERGING = "RdBu_r"
-"""Colour map of relevance: red for the class, blue against it."""
+AGAINST, FOR = "#0099C6", "#B0005E"
+"""Colours of relevance: cyan against the class, magenta for it. Few objects have them, and their greys differ too."""
+DIVERGING = LinearSegmentedColormap.from_list("relevance", [AGAINST, "#f7f7f7", FOR])
+"""Colour map of relevance."""
 
 FORMATS = ("svg", "png", "pdf")
 STYLE = Path(__file__).with_name("classlens.mplstyle")
 
-COLOURS = {
-    "cls": "#D55E00",
-    "image": "#0072B2",
-    "class": "#009E73",
-    "context": "#CC79A7",
-    "attn": "#0072B2",
-    "mlp": "#D55E00",
-    "previous": "#000000",
-    "composition": "#009E73",
-    "reference": "#8c8c8c",
-    "ours": "#0072B2",
-    "chefer": "#D55E00",
-    "rollout": "#009E73",
-    "last_attention": "#CC79A7",
-    "probe": "#E69F00",
-    "random": "#8c8c8c",
-    "background": "#595959",
-    "centre": "#595959",
+
+@dataclass(frozen=True)
+class Look:
+    """How a series is drawn: its marker and its hatch tell it from others where colours look alike.
+
+    Attributes:
+        colour: of its line, its interval and its random twins.
+        number: its place in `MARKERS` and `HATCHES`.
+    """
+
+    colour: str
+    number: int
+
+    @property
+    def marker(self) -> dict[str, Any]:
+        """Arguments of `plot` for its marker: filled and open ones take turns."""
+        shape, is_filled = MARKERS[self.number % len(MARKERS)]
+        return {"marker": shape, "markerfacecolor": self.colour if is_filled else "white"}
+
+    @property
+    def hatch(self) -> str:
+        """Pattern of the range of its random twins."""
+        return HATCHES[self.number % len(HATCHES)]
+
+
+MARKERS = (("o", True), ("s", False), ("^", True), ("D", False), ("v", True), ("X", False), ("P", True), ("o", False))
+HATCHES = ("/////", "\\\\\\\\\\", "|||||", "-----", "xxxxx", "+++++", ".....", "ooo")
+GREY = "#8c8c8c"
+LOOKS = {
+    "image": Look("#0072B2", 0),
+    "cls": Look("#D55E00", 1),
+    "class": Look("#009E73", 0),
+    "context": Look("#CC79A7", 1),
+    "attn": Look("#0072B2", 0),
+    "mlp": Look("#D55E00", 1),
+    "previous": Look("#000000", 2),
+    "composition": Look("#009E73", 3),
+    "ours": Look("#0072B2", 0),
+    "chefer": Look("#D55E00", 1),
+    "rollout": Look("#009E73", 2),
+    "last_attention": Look("#CC79A7", 3),
+    "probe": Look("#E69F00", 4),
+    "random": Look(GREY, 5),
 }
+COLOURS = {name: look.colour for name, look in LOOKS.items()} | {"reference": GREY}
 NAMES = {
     **TOKEN_NAMES,
     **SUBLAYER_NAMES,
@@ -70,13 +103,30 @@ NAMES = {
 RANDOM_TWINS = "random twins (mean, range over seeds)"
 """Legend entry for all random twins."""
 
+STAR = "p < 0.05"
+"""Start of the legend entries for stars."""
 
-HATCHED: dict[str, Any] = {"hatch": "//////", "alpha": 0.35, "linewidth": 0}
-"""Style of the range of random twins, distinct from the shading of an interval."""
+
+RANGE: dict[str, Any] = {"alpha": 0.35, "linewidth": 0}
+"""Style of the hatched range of random twins, distinct from the shading of an interval."""
+
+MOST_MARKERS = 15
+"""Lines with twice as many points have a marker at every second one, and so on."""
+
+NO_BREAK = "\N{NO-BREAK SPACE}"
+
+MOST_LAYOUTS = 6
+"""Maximum number of layouts of a figure: each one sizes panels anew, and ticks follow sizes."""
+
+SETTLED = 0.002
+"""Largest move of a panel in a layout that is final, relative to the figure."""
+
+LEGEND_LINE = 0.14
+"""Height of a line in legends, inches."""
 
 
-INTERVAL, STAR = "interval", "star"
-"""Ids (`gid`) of intervals and stars, which the legend explains once for all panels."""
+INTERVAL = "interval"
+"""Id (`gid`) of intervals, which the legend explains once for all panels."""
 
 
 Draw = Callable[[pl.DataFrame, float], Figure]
@@ -102,7 +152,7 @@ def save(
     os.environ.setdefault("SOURCE_DATE_EPOCH", "0")
     with styled(style):
         figure = draw(pl.read_csv(csv, schema=frame.schema), WIDTHS[width])
-        wrap_texts(figure)
+        settle(figure)
         for form, path in drawings.items():
             with atomic_write(path) as draft:
                 figure.savefig(draft, metadata={"Date": None} if form == "svg" else None)
@@ -117,17 +167,25 @@ def styled(style: Path | None = None) -> Iterator[None]:
         yield
 
 
-def band(axes: Axes, x: pl.Series, rows: pl.DataFrame, colour: str, *, label: str | None = None, style: str = "-") -> None:
+def band(axes: Axes, x: pl.Series, rows: pl.DataFrame, look: Look, *, label: str | None = None, style: str = "-") -> None:
     """Draw a line through the means of rows, with their intervals as shading (columns mean, low, high)."""
-    axes.plot(x, rows["mean"], style, color=colour, label=label, marker="o" if len(rows) < 30 else None)
-    axes.fill_between(x, rows["low"], rows["high"], color=colour, alpha=0.18, linewidth=0, gid=INTERVAL)
+    every = max(1, len(rows) // MOST_MARKERS)
+    axes.plot(x, rows["mean"], style, color=look.colour, label=label, markevery=(look.number % every, every), **look.marker)
+    axes.fill_between(x, rows["low"], rows["high"], color=look.colour, alpha=0.18, linewidth=0, gid=INTERVAL)
 
 
-def twin_band(axes: Axes, x: pl.Series, rows: pl.DataFrame, colour: str) -> None:
+def twin_band(axes: Axes, x: pl.Series, rows: pl.DataFrame, look: Look) -> None:
     """Draw the mean of a model's random twins dashed and their range hatched (columns of `series.twin_range`)."""
     if rows["twins_mean"].null_count() < len(rows):
-        axes.plot(x, rows["twins_mean"], "--", color=colour, linewidth=1, label=RANDOM_TWINS)
-        axes.fill_between(x, rows["twins_low"], rows["twins_high"], facecolor="none", edgecolor=colour, **HATCHED)
+        sign = {**look.marker, "markersize": 2, "markevery": max(1, len(rows) // 4)}
+        axes.plot(x, rows["twins_mean"], "--", color=look.colour, linewidth=1, label=RANDOM_TWINS, **sign)
+        axes.fill_between(x, rows["twins_low"], rows["twins_high"], facecolor="none", edgecolor=look.colour, hatch=look.hatch, **RANGE)
+
+
+def chance_line(axes: Axes, x: pl.Series, rows: pl.DataFrame, look: Look, label: str) -> None:
+    """Draw a series' chance level in each block dotted, with a small marker of the series (column chance)."""
+    sign = {**look.marker, "markersize": 2, "markevery": max(1, len(rows) // 4)}
+    axes.plot(x, rows["chance"], ":", color=look.colour, linewidth=1, label=label, **sign)
 
 
 def count(numbers: pl.Series, unit: str) -> str:
@@ -136,10 +194,20 @@ def count(numbers: pl.Series, unit: str) -> str:
     return f"n = {high} {unit}" if low == high else f"n = {low} to {high} {unit}"
 
 
-def stars(axes: Axes, x: pl.Series, height: float, colour: str) -> None:
-    """Draw a star above each significant block, at a height as a fraction of the axes."""
+def stars(axes: Axes, x: pl.Series, height: float, look: Look, of: str) -> None:
+    """Draw a star for each significant block.
+
+    Args:
+        axes: where to draw.
+        x: the blocks.
+        height: place of the stars, as a fraction of the axes.
+        look: of the series that is tested.
+        of: the series' name in the legend.
+    """
     if len(x):  # the layout counts a line without points as a point in the corner
-        axes.plot(x, [height] * len(x), "*", color=colour, markersize=4, clip_on=False, transform=axes.get_xaxis_transform(), gid=STAR)
+        sign = {**look.marker, "marker": "*", "markersize": 5, "markeredgewidth": 0.6}
+        place = axes.get_xaxis_transform()
+        axes.plot(x, [height] * len(x), color=look.colour, linestyle="", clip_on=False, transform=place, label=f"{STAR}, {of}", **sign)
 
 
 def block_axis(axes: Axes, label: str = "block") -> None:
@@ -159,34 +227,65 @@ def reference_line(axes: Axes, value: float, label: str | None = None) -> None:
     axes.axhline(value, color=COLOURS["reference"], linestyle=":", linewidth=1, label=label, zorder=1)
 
 
-def legend_below(figure: Figure, axes: Axes, columns: int = 4) -> None:
-    """Draw one legend below all panels, with the entries of one panel, each label once, in as many columns as fit."""
-    handles, labels = axes.get_legend_handles_labels()
-    entries = dict(zip(reversed(labels), reversed(handles), strict=True))  # reversed, so that the first of equal labels stays
-    names = [name for name in dict.fromkeys(labels) if name != RANDOM_TWINS]
-    if RANDOM_TWINS in entries:
-        line = Line2D([], [], color=COLOURS["random"], linestyle="--")
-        entries[RANDOM_TWINS] = (Patch(facecolor="none", edgecolor=COLOURS["random"], **HATCHED), line)
-        names.append(RANDOM_TWINS)
-    for name, handle in mark_entries(figure).items():
-        entries[name] = handle
-        names.append(name)
-    for count in range(min(columns, len(names)), 0, -1):
-        legend = figure.legend([entries[name] for name in names], names, loc="outside lower center", ncols=count)
+def legend_below(figure: Figure, panels: Axes | Sequence[Axes], columns: int = 4) -> None:
+    """Draw one legend below all panels, with the entries of one or several panels, in as many columns as fit."""
+    entries = legend_entries([panels] if isinstance(panels, Axes) else panels)
+    for count in range(min(columns, len(entries)), 0, -1):
+        legend = figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=count)
         if count == 1 or legend.get_window_extent().width < figure.bbox.width:
             break
         legend.remove()
 
 
-def mark_entries(figure: Figure) -> dict[str, Any]:
-    """Return legend entries for intervals and stars, if any panel shows them."""
-    marks = {artist.get_gid() for axes in figure.axes for artist in (*axes.collections, *axes.lines)}
-    entries: dict[str, Any] = {}
-    if INTERVAL in marks:
-        entries["95 % interval"] = Patch(color=COLOURS["reference"], alpha=0.3, linewidth=0)
-    if STAR in marks:
-        entries["p < 0.05"] = Line2D([], [], color=COLOURS["previous"], marker="*", linestyle="", markersize=4)
-    return entries
+def legend_entries(panels: Sequence[Axes]) -> dict[str, Any]:
+    """Return the handles of the panels' legend by label, each label once: series, random twins, intervals, then stars."""
+    found: dict[str, Any] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    stars = {label: found.pop(label) for label in list(found) if label.startswith(STAR)}
+    if found.pop(RANDOM_TWINS, None):
+        line = Line2D([], [], color=GREY, linestyle="--", linewidth=1)
+        found[RANDOM_TWINS] = (Patch(facecolor="none", edgecolor=GREY, hatch=HATCHES[0], **RANGE), line)
+    intervals = [artist for axes in panels for artist in axes.collections if artist.get_gid() == INTERVAL]
+    if intervals:
+        bars = isinstance(intervals[0], LineCollection)
+        found["95 % interval"] = Line2D([], [], color=GREY) if bars else Patch(color=GREY, alpha=0.3, linewidth=0)
+    return found | stars
+
+
+def groups_of_panels(
+    groups: int, panels: int, width: float, height: float, *, lines: int, least: float = MIN_PANEL_WIDTH
+) -> tuple[Figure, list[list[Axes]], list[Axes]]:
+    """Return a figure with groups of panels, and under each group a place for its legend, to be filled by `legends_in`.
+
+    Groups stand side by side if they fit, and below each other otherwise. The panels of a group stand below each other.
+
+    Args:
+        groups: number of groups.
+        panels: number of panels of each group.
+        width: of the figure, inches.
+        height: of a panel, inches.
+        lines: number of lines of a legend.
+        least: minimum width of a panel, inches.
+
+    Returns:
+        the figure, the panels of each group, and the places.
+    """
+    across = groups if width >= groups * least else 1
+    heights = [*[height] * panels, LEGEND_LINE * lines] * (groups // across)
+    figure, grid = plt.subplots(len(heights), across, figsize=(width, sum(heights)), height_ratios=heights, squeeze=False)
+    columns = [list(part) for column in grid.T for part in np.split(column, groups // across)]
+    for column in columns:
+        column[-1].axis("off")
+    return figure, [column[:-1] for column in columns], [column[-1] for column in columns]
+
+
+def legends_in(places: list[Axes], groups: list[list[Axes]]) -> None:
+    """Draw the legend of each group of panels in its place."""
+    for place, panels in zip(places, groups, strict=True):
+        entries = legend_entries(panels)
+        place.legend(entries.values(), entries.keys(), loc="upper right", borderaxespad=0)  # below the y label, too, if it is wide
 
 
 def panels_per_row(panels: int, width: float, least: float = MIN_PANEL_WIDTH) -> int:
@@ -194,9 +293,28 @@ def panels_per_row(panels: int, width: float, least: float = MIN_PANEL_WIDTH) ->
     return max(1, min(panels, int(width / least)))
 
 
+def settle(figure: Figure) -> None:
+    """Lay a figure out and wrap its long texts, and fix the result, so that each format is written without another layout."""
+    engine = figure.get_layout_engine()
+    assert engine
+    engine.execute(figure)
+    wrap_texts(figure)
+    places = _places(figure)
+    for _ in range(MOST_LAYOUTS):
+        engine.execute(figure)
+        before, places = places, _places(figure)
+        if np.abs(places - before).max() < SETTLED:
+            break
+    figure.set_layout_engine("none")
+
+
+def _places(figure: Figure) -> np.ndarray:
+    """Return the ends of all panels, [panel, end], relative to the figure."""
+    return np.array([axes.get_position().extents for axes in figure.axes])
+
+
 def wrap_texts(figure: Figure) -> None:
     """Wrap one-line titles and axis labels that are longer than their panel; a y label may be a quarter longer."""
-    figure.draw_without_rendering()  # computes the sizes of panels
     for axes in (axes for axes in figure.axes if axes.get_visible()):
         box = axes.get_window_extent()
         titles = [child for child in axes.get_children() if isinstance(child, Text)]
@@ -208,7 +326,9 @@ def _wrap(text: Text, side: float) -> None:
     words = text.get_text()
     extent = text.get_window_extent()
     if words and "\n" not in words and (length := max(extent.width, extent.height)) > side:
-        text.set_text(textwrap.fill(words, max(1, int(0.9 * len(words) * side / length)), break_long_words=False))
+        together = re.sub(r"n = \d+|\d+ (images|classes)", lambda found: found[0].replace(" ", NO_BREAK), words)
+        lines = textwrap.fill(together, max(1, int(0.9 * len(words) * side / length)), break_long_words=False)
+        text.set_text(lines.replace(NO_BREAK, " "))
 
 
 def grid_of_panels(
@@ -218,6 +338,8 @@ def grid_of_panels(
     columns = panels_per_row(min(columns, count), width, least)
     rows = -(-count // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(width, height * rows), sharex=share_x, sharey=True, squeeze=False)
+    for panel in axes.ravel()[:count]:
+        panel.tick_params(labelbottom=True)
     for spare in axes.ravel()[count:]:
         spare.set_visible(False)
     return figure, list(axes.ravel()[:count])

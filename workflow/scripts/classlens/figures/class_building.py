@@ -4,7 +4,6 @@ Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.2.
 """
 
 import polars as pl
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from classlens import statistics
@@ -39,13 +38,11 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
 def draw(frame: pl.DataFrame, width: float) -> Figure:
     """Draw change rates by position, change rates by mask if there are masks, and residual composition."""
     panels = [panel for panel in TITLES if panel in frame["panel"]]
-    columns = canvas.panels_per_row(len(panels), width)
-    deep = -(-len(panels) // columns)
-    figure, grid = plt.subplots(deep, columns, figsize=(width, 3.3 * deep), squeeze=False)
-    for axes, panel in zip(grid.ravel(), panels, strict=False):
+    figure, groups, places = canvas.groups_of_panels(len(panels), 1, width, 2.4, lines=6, least=1.7)
+    for (axes,), panel in zip(groups, panels, strict=True):
         for (quantity, tokens), rows in frame.filter(panel=panel).group_by("quantity", "tokens", maintain_order=True):
             name = canvas.NAMES[str(quantity)] + (f", {canvas.NAMES[str(tokens)]}" if tokens != "all" else "")
-            canvas.band(axes, rows["block"] + 1, rows, canvas.COLOURS[str(quantity)], label=name, style=STYLES.get(str(tokens), "-"))
+            canvas.band(axes, rows["block"] + 1, rows, canvas.LOOKS[str(quantity)], label=name, style=STYLES.get(str(tokens), "-"))
         if panel == "composition":
             axes.set_ylabel("same top class (% of tokens)")
         else:
@@ -54,6 +51,6 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
         axes.set_ylim(-3, 103)
         canvas.block_axis(axes)
         axes.set_title(TITLES[panel])
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), fontsize=6)
-    figure.suptitle(f"{frame['label'][0]} ({canvas.count(frame['images'], 'images')}; shading: 95 % interval)", fontsize=8)
+    canvas.legends_in(places, groups)
+    figure.suptitle(f"{frame['label'][0]} ({canvas.count(frame['images'], 'images')})", fontsize=8)
     return figure

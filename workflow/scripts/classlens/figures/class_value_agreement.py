@@ -58,9 +58,10 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
     for axes, (_, rows) in zip(panels, frame.group_by("model", maintain_order=True), strict=True):
         for height, layer in zip((0.97, 0.92), SUBLAYERS, strict=True):
             part = rows.filter(layer=layer)
-            canvas.band(axes, part["block"] + 1, part, canvas.COLOURS[layer], label=canvas.NAMES[layer])
-            canvas.twin_band(axes, part["block"] + 1, part, canvas.COLOURS[layer])
-            canvas.stars(axes, part.filter(pl.col("p") < statistics.SIGNIFICANT)["block"] + 1, height, canvas.COLOURS[layer])
+            canvas.band(axes, part["block"] + 1, part, canvas.LOOKS[layer], label=canvas.NAMES[layer])
+            canvas.twin_band(axes, part["block"] + 1, part, canvas.LOOKS[layer])
+            starred = part.filter(pl.col("p") < statistics.SIGNIFICANT)["block"] + 1
+            canvas.stars(axes, starred, height, canvas.LOOKS[layer], canvas.NAMES[layer])
     panels[0].set_ylabel("class-value agreement (cosine)")
-    canvas.legend_below(figure, panels[-1])
+    canvas.legend_below(figure, panels)
     return figure

@@ -35,19 +35,19 @@ def with_both(frame: pl.DataFrame) -> pl.DataFrame:
 
 def draw(frame: pl.DataFrame, width: float) -> Figure:
     """Draw both groups of tokens on the left, and their difference on the right."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(width, 2.6))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(width, 2.5))
     for tokens in ("class", "context"):
         rows = frame.filter(quantity=tokens)
-        canvas.band(left, rows["block"] + 1, rows, canvas.COLOURS[tokens], label=canvas.NAMES[tokens])
-    canvas.reference_line(left, frame["chance"][0], "chance")
+        canvas.band(left, rows["block"] + 1, rows, canvas.LOOKS[tokens], label=canvas.NAMES[tokens])
+    canvas.reference_line(left, frame["chance"][0])
     left.set_ylabel("class identifiability")
-    left.set_title(f"{frame['label'][0]} (n = {max(frame['images'])} images)")
+    left.set_title(f"{frame['label'][0]} ({canvas.count(frame.filter(pl.col('quantity') != 'difference')['images'], 'images')})")
     rows = frame.filter(quantity="difference")
-    canvas.band(right, rows["block"] + 1, rows, canvas.COLOURS["previous"])
-    canvas.reference_line(right, 0)
-    right.set_ylabel("difference, class \N{MINUS SIGN} context")
-    right.set_title("dotted: no difference")
+    canvas.band(right, rows["block"] + 1, rows, canvas.LOOKS["previous"], label="difference")
+    canvas.reference_line(right, 0, "chance (left), no difference (right)")
+    right.set_ylabel("class \N{MINUS SIGN} context tokens")
+    right.set_title(f"difference ({canvas.count(rows['images'], 'images')})")
     for axes in (left, right):
         canvas.block_axis(axes)
-    canvas.legend_below(figure, left)
+    canvas.legend_below(figure, [left, right])
     return figure

@@ -8,7 +8,9 @@ from matplotlib.figure import Figure
 
 from classlens import statistics
 from classlens.figures import canvas
+from classlens.figures.canvas import Look
 from classlens.presentation.series import Series, beside_twins, block_means, labelled, models_only, twins
+from classlens.protocol import Protocol
 from classlens.vocabulary import SUBLAYERS
 
 
@@ -17,10 +19,10 @@ def same_depth(frame: pl.DataFrame) -> bool:
     return frame.group_by("model").agg(pl.col("block").max())["block"].n_unique() == 1
 
 
-def colours(frame: pl.DataFrame) -> dict[str, str]:
-    """Return a colour per model."""
+def looks(frame: pl.DataFrame) -> dict[str, Look]:
+    """Return a look per model."""
     cycle = plt.rcParams["axes.prop_cycle"].by_key()["color"]
-    return {model: cycle[number % len(cycle)] for number, model in enumerate(frame["model"].unique(maintain_order=True))}
+    return {model: Look(cycle[number % len(cycle)], number) for number, model in enumerate(frame["model"].unique(maintain_order=True))}
 
 
 def per_model(axes: Axes, frame: pl.DataFrame, all_models: pl.DataFrame) -> None:
@@ -29,12 +31,12 @@ def per_model(axes: Axes, frame: pl.DataFrame, all_models: pl.DataFrame) -> None
     Args:
         axes: where to draw.
         frame: rows (model, block) with x, mean, low, high, label and the columns of `series.twin_range`.
-        all_models: rows of all models of the figure, so that colours agree between panels.
+        all_models: rows of all models of the figure, so that looks agree between panels.
     """
-    palette = colours(all_models)
+    look_of = looks(all_models)
     for (model,), rows in frame.group_by("model", maintain_order=True):
-        canvas.band(axes, rows["x"], rows, palette[str(model)], label=rows["label"][0])
-        canvas.twin_band(axes, rows["x"], rows, palette[str(model)])
+        canvas.band(axes, rows["x"], rows, look_of[str(model)], label=rows["label"][0])
+        canvas.twin_band(axes, rows["x"], rows, look_of[str(model)])
 
 
 def x_axis(axes: Axes, frame: pl.DataFrame) -> None:
@@ -58,17 +60,19 @@ def model_panels(frame: pl.DataFrame, width: float, columns: int = 2) -> tuple[F
     return figure, panels
 
 
-def layer_rates(series: list[Series], chances: list[pa.Table], measure: str, seed: int) -> pl.DataFrame:
+def layer_rates(series: list[Series], chances: list[pa.Table], measure: str, protocol: Protocol, seed: int) -> pl.DataFrame:
     """Return the shares of tokens in columns `attn` and `mlp` in per cent, beside chance and random twins.
 
     Args:
         series: models and their random twins.
         chances: table of chance levels of each model (`agreement.MemoryUse.chance`).
         measure: column of `chances`.
+        protocol: says whether the tokens `cls` of models without [CLS] are their first tokens.
         seed: seed of the resampling.
 
     Returns:
-        rows (model, layer, tokens, block) with the share and its 95 % interval over images, chance, and the columns of `twin_range`.
+        rows (model, layer, tokens, block) with the share and its 95 % interval over images, chance, the columns of `twin_range`, and
+        tokens_name, the tokens' name in titles.
     """
     chance_of = {item.name: pl.DataFrame(table) for item, table in zip(series, chances, strict=True)}
     frames = []
@@ -80,7 +84,8 @@ def layer_rates(series: list[Series], chances: list[pa.Table], measure: str, see
             means = means.join(chance, on=["tokens", "block"], how="left", maintain_order="left")
             percent = means.with_columns(pl.col("mean", "low", "high", "chance", "^twins_.*$") * 100)
             frames.append(labelled(percent.select(pl.lit(layer).alias("layer"), pl.all()), item))
-    return pl.concat(frames)
+    first = {"cls": "first token"} if protocol.drop_first_patch_of_pooled else {}
+    return pl.concat(frames).with_columns(tokens_name=pl.col("tokens").replace_strict(canvas.NAMES | first))
 
 
 def draw_layer_rates(frame: pl.DataFrame, width: float, label: str) -> Figure:
@@ -88,15 +93,15 @@ def draw_layer_rates(frame: pl.DataFrame, width: float, label: str) -> Figure:
     groups = list(frame.group_by("model", "tokens", maintain_order=True))
     groups.sort(key=lambda group: frame["model"].unique(maintain_order=True).to_list().index(group[0][0]))
     figure, panels = canvas.grid_of_panels(len(groups), width, 2.4, 2, share_x=same_depth(frame))
-    for axes, ((_, tokens), rows) in zip(panels, groups, strict=True):
+    for axes, (_, rows) in zip(panels, groups, strict=True):
         for (layer,), part in rows.group_by("layer", maintain_order=True):
-            x, colour = part["block"] + 1, canvas.COLOURS[str(layer)]
-            canvas.band(axes, x, part, colour, label=canvas.NAMES[str(layer)])
-            canvas.twin_band(axes, x, part, colour)
-            axes.plot(x, part["chance"], ":", color=colour, linewidth=1, label=f"{canvas.NAMES[str(layer)]}, chance")
-        axes.set_title(f"{rows['label'][0]}: {canvas.NAMES[str(tokens)]} ({canvas.count(rows['images'], 'images')})")
+            x, look = part["block"] + 1, canvas.LOOKS[str(layer)]
+            canvas.band(axes, x, part, look, label=canvas.NAMES[str(layer)])
+            canvas.twin_band(axes, x, part, look)
+            canvas.chance_line(axes, x, part, look, f"{canvas.NAMES[str(layer)]}, chance")
+        axes.set_title(f"{rows['label'][0]}: {rows['tokens_name'][0]} ({canvas.count(rows['images'], 'images')})")
         axes.margins(y=0.1)
         canvas.block_axis(axes)
     figure.supylabel(label, fontsize=8)
-    canvas.legend_below(figure, max(panels, key=lambda axes: len(axes.get_legend_handles_labels()[1])), columns=5)
+    canvas.legend_below(figure, panels)
     return figure

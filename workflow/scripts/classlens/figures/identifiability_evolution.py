@@ -6,6 +6,7 @@ Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.1.
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 
@@ -109,15 +110,16 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
         canvas.reference_line(axes, rows["chance"][0], "chance")
         canvas.block_axis(axes)
         axes.xaxis.set_major_locator(MultipleLocator(-(-deepest // MOST_TICKS)))
-        axes.set_ylim(-0.05, 1.15)
+        axes.set_ylim(-0.05, 1.18)
         axes.set_title(f"{rows['label'][0]} ({canvas.count(rows['images'], 'images')})")
     figure.supylabel("class identifiability", fontsize=8)
-    canvas.legend_below(figure, max(panels, key=lambda axes: len(axes.get_legend_handles_labels()[1])), columns=5)
+    canvas.legend_below(figure, panels)
     return figure
 
 
 def _draw_boxes(axes: Axes, group: pl.DataFrame, tokens: str) -> None:
-    colour = canvas.COLOURS[tokens]
+    look = canvas.LOOKS[tokens]
+    colour, fill = look.colour, look.marker["markerfacecolor"]
     positions = group["block"] + 1 + OFFSETS[tokens]
     keys = {"q1": "q1", "median": "med", "q3": "q3", "whisker_low": "whislo", "whisker_high": "whishi"}
     boxes = [{theirs: row[ours] for ours, theirs in keys.items()} for row in group.iter_rows(named=True)]
@@ -129,11 +131,12 @@ def _draw_boxes(axes: Axes, group: pl.DataFrame, tokens: str) -> None:
         manage_ticks=False,
         showfliers=False,
         patch_artist=True,
-        boxprops={"facecolor": colour, "alpha": 0.35, "edgecolor": colour, "linewidth": 0.8},
+        boxprops={"facecolor": to_rgba(fill, 0.35), "edgecolor": colour, "linewidth": 0.8},
         medianprops={"color": colour, "linewidth": 1.6},
         whiskerprops=line,
         capprops=line,
     )
-    axes.plot([], [], "s", color=colour, alpha=0.6, label=canvas.NAMES[tokens])
-    canvas.twin_band(axes, group["block"] + 1, group, colour)
-    canvas.stars(axes, group.filter(pl.col("p") < statistics.SIGNIFICANT)["block"] + 1, STARS[tokens], colour)
+    axes.fill_between([], [], facecolor=to_rgba(fill, 0.35), edgecolor=colour, linewidth=0.8, label=canvas.NAMES[tokens])
+    canvas.twin_band(axes, group["block"] + 1, group, look)
+    starred = group.filter(pl.col("p") < statistics.SIGNIFICANT)["block"] + 1 + OFFSETS[tokens]
+    canvas.stars(axes, starred, STARS[tokens], look, canvas.NAMES[tokens])

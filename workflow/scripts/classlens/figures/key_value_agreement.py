@@ -13,7 +13,7 @@ from classlens.protocol import Protocol
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
     """Return rows (model, layer, tokens, block) in per cent, with tokens `all` and `cls`; see `curves.layer_rates`."""
-    return curves.layer_rates(series, inputs["chance"], "key_value", seed)
+    return curves.layer_rates(series, inputs["chance"], "key_value", protocol, seed)
 
 
 def draw(frame: pl.DataFrame, width: float) -> Figure:

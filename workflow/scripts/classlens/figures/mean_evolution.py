@@ -46,5 +46,5 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
         curves.x_axis(axes, frame)
         axes.set_title(f"{canvas.NAMES[tokens]} ({canvas.count(rows['images'], 'images')})")
     panels[0].set_ylabel("class identifiability")
-    canvas.legend_below(figure, panels[-1], columns=5)
+    canvas.legend_below(figure, panels)
     return figure

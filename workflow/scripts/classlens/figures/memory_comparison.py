@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from classlens import statistics
 from classlens.figures import canvas, curves
+from classlens.figures.canvas import Look
 from classlens.presentation.series import Inputs, Series, beside_twins, block_means, depth_axis, labelled, models_only, paired_blocks, twins
 from classlens.protocol import Protocol
 from classlens.vocabulary import SUBLAYERS
@@ -75,15 +76,15 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
         for axes, layer in zip(row, SUBLAYERS, strict=True):
             rows = frame.filter(measure=measure, layer=layer)
             curves.per_model(axes, rows, all_models=frame)
-            _draw_chance(axes, rows, curves.colours(frame))
+            _draw_chance(axes, rows, curves.looks(frame))
             axes.set_title(f"{canvas.NAMES[layer]} ({canvas.count(rows['classes'], 'classes')})")
         row[0].set_ylabel(title)
     for axes in grid[1]:
         curves.x_axis(axes, frame)
-    canvas.legend_below(figure, grid[1, 0])
+    canvas.legend_below(figure, grid.ravel())
     return figure
 
 
-def _draw_chance(axes: Axes, rows: pl.DataFrame, palette: dict[str, str]) -> None:
+def _draw_chance(axes: Axes, rows: pl.DataFrame, look_of: dict[str, Look]) -> None:
     for (model,), part in rows.drop_nulls("chance").group_by("model", maintain_order=True):
-        axes.plot(part["x"], part["chance"], ":", color=palette[str(model)], linewidth=1, label="chance")
+        canvas.chance_line(axes, part["x"], part, look_of[str(model)], "chance")

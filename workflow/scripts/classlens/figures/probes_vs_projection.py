@@ -6,18 +6,18 @@ Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5.1.
 import json
 
 import polars as pl
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from classlens import statistics
 from classlens.figures import canvas
-from classlens.figures.deletion_curves import share_removed
+from classlens.figures.deletion_curves import curve, share_removed
 from classlens.presentation.series import Inputs, Series, labelled
 from classlens.protocol import Protocol
 from classlens.vocabulary import ORDER_NAMES
 
-STYLES = {"cls": "--", "image": "-"}
+STYLES = {"cls": "--", "image": "-", "negative": "-", "positive": "--"}
+TITLES = {"accuracy": "reading the class", "deletion": "removing tokens"}
 METHODS = {"probe": "linear probe", "ours": "projection (ours)"}
 
 
@@ -70,43 +70,31 @@ def _panel(panel: str, method: str, frame: pl.DataFrame, item: Series) -> pl.Dat
 
 
 def draw(frame: pl.DataFrame, width: float) -> Figure:
-    """Draw a row per model: accuracy over blocks, and deletion curves if present; in a narrow figure these go below."""
+    """Draw accuracy over blocks, a panel per model, and deletion curves beside it if present; in a narrow figure these go below."""
     models, panels = frame["model"].unique(maintain_order=True), frame["panel"].unique(maintain_order=True)
-    beside = canvas.panels_per_row(len(panels), width) == len(panels)
-    deep, across = (len(models), len(panels)) if beside else (len(models) * len(panels), 1)
-    size = (width, 0.4 + 2.4 * deep)
-    figure, grid = plt.subplots(deep, across, figsize=size, squeeze=False, sharex="col" if beside else False)
-    grid = grid if beside else grid.reshape(len(panels), len(models)).T
-    for row, model in zip(grid, models, strict=True):
-        rows = frame.filter(model=model)
-        _accuracy(row[0], rows.filter(panel="accuracy"))
-        row[0].set_title(f"{rows['label'][0]} (n = {rows['images'][0]} images)")
-        if len(panels) > 1:
-            _deletion(row[1], rows.filter(panel="deletion"))
-            row[1].set_title("removing tokens" if beside else f"{rows['label'][0]}, removing tokens")
-    grid[-1, 0].set_xlabel("block")
-    for axes in grid[-1, 1:]:
-        axes.set_xlabel("image tokens removed (%)")
-    for column in grid.T:
-        widest = max(column, key=lambda axes: len(axes.get_legend_handles_labels()[1]))
-        column[-1].legend(*widest.get_legend_handles_labels(), loc="upper center", bbox_to_anchor=(0.5, -0.2))
+    figure, groups, places = canvas.groups_of_panels(len(panels), len(models), width, 2.1, lines=6)
+    for of_panel, panel in zip(groups, panels, strict=True):
+        for axes, model in zip(of_panel, models, strict=True):
+            rows = frame.filter(model=model, panel=panel)
+            (_accuracy if panel == "accuracy" else _deletion)(axes, rows)
+            canvas.reference_line(axes, rows["chance"][0], "chance")
+            axes.set_title(f"{rows['label'][0]}: {TITLES[panel]} ({canvas.count(rows['images'], 'images')})")
+            axes.set_ylim(-3, 103)
+    canvas.legends_in(places, groups)
     return figure
 
 
 def _accuracy(axes: Axes, rows: pl.DataFrame) -> None:
     for (method, group), part in rows.group_by("method", "group", maintain_order=True):
         name = f"{METHODS[str(method)]}, {canvas.NAMES[str(group)]}"
-        canvas.band(axes, part["x"] + 1, part, canvas.COLOURS[str(method)], label=name, style=STYLES[str(group)])
-    canvas.reference_line(axes, rows["chance"][0], "chance")
+        canvas.band(axes, part["x"] + 1, part, canvas.LOOKS[str(method)], label=name, style=STYLES[str(group)])
     axes.set_ylabel("class first (% of tokens)")
+    canvas.block_axis(axes)
 
 
 def _deletion(axes: Axes, rows: pl.DataFrame) -> None:
     for (method, group), part in rows.group_by("method", "group", maintain_order=True):
         name = f"{METHODS[str(method)]}, {ORDER_NAMES[str(group)]}"
-        axes.plot(part["x"], part["mean"], "-" if group == "negative" else "--", color=canvas.COLOURS[str(method)], label=name)
-        axes.fill_between(
-            part["x"], part["low"], part["high"], color=canvas.COLOURS[str(method)], alpha=0.15, linewidth=0, gid=canvas.INTERVAL
-        )
-    canvas.reference_line(axes, rows["chance"][0], "chance")
+        curve(axes, part.rename({"x": "share"}), canvas.LOOKS[str(method)], style=STYLES[str(group)], label=name)
+    axes.set_xlabel("image tokens removed (%)")
     axes.set_ylabel("accuracy (%)")

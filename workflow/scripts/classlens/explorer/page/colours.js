@@ -7,9 +7,9 @@ const SEQUENTIAL = [
   "#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838",
 ].map(channels);
 // Over a grey photograph, neither colour is one of the object.
-const AGAINST = channels("#5e3c99");
+const AGAINST = channels("#0099c6");
 const NEUTRAL = channels("#f7f7f7");
-const FOR = channels("#e66101");
+const FOR = channels("#b0005e");
 
 /**
  * @param {string} hex
