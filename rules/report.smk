@@ -1,4 +1,5 @@
 # The report, `snakemake --report report.zip`: tables as pages, and the run's facts for captions and front page.
+import run_output
 from classlens.config.catalogue import Item
 
 
@@ -46,6 +47,10 @@ rule report_pages:
         "Writing tables and facts for the report"
     shell:
         COMMAND
+
+
+OUTPUT = run_output.LogHandlerSettings(logs=f"{results}/logs/", targets=rules_without_command)
+replace_output(lambda settings: run_output.LogHandler(settings, OUTPUT))
 
 
 onsuccess:
