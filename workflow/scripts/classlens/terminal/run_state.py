@@ -98,7 +98,7 @@ class RunState:
         Args:
             now: current time in seconds since the epoch.
             width: characters per line.
-            height: maximum number of lines.
+            height: maximum number of lines, at least 1.
         """
         with self._lock:
             jobs = list(self._jobs.values())
@@ -111,7 +111,7 @@ class RunState:
         if len(shown) < len(jobs):
             lines.append(f"and {len(jobs) - len(shown)} more running jobs")
         whole = f"{self._done} of {self._jobs_of(self._total)} done, {len(jobs)} running, {clock(now - self._began)}. Logs: {self._logs}"
-        return [line[:width] for line in [*lines, whole]]
+        return [line[:width] for line in [*lines, whole][-height:]]
 
     @staticmethod
     def _jobs_of(count: int) -> str:

@@ -9,6 +9,8 @@ from threading import Event, Lock, Thread
 SECONDS = 1.0
 """Time between two drawings."""
 BYTES = 65536
+COLUMNS, ROWS = 80, 24
+"""Size of a terminal that does not tell its size."""
 # Lines longer than the terminal's width end at its edge, so that each takes one row.
 NO_WRAP, WRAP = "\033[?7l", "\033[?7h"
 
@@ -93,8 +95,8 @@ class Screen:
     def _draw(self, printed: bytes, last: bool = False) -> None:
         """Remove the lines at the bottom, print above them, and write them again, in one piece."""
         try:
-            size = os.get_terminal_size(self._terminal)
-            lines = [] if last else self._lines(size.columns, size.lines - 1)
+            columns, rows = os.get_terminal_size(self._terminal)
+            lines = [] if last else self._lines(columns or COLUMNS, max(2, rows or ROWS) - 1)
             with self._lock:
                 erased = f"\033[{self._drawn}A\033[J" if self._drawn else ""
                 drawn = "\n".join([NO_WRAP + lines[0], *lines[1:], WRAP]) if lines else ""
