@@ -35,6 +35,26 @@ def test_progress_is_that_of_the_current_loop(tmp_path: Path) -> None:
     assert last_progress(log, 0) is None
 
 
+def test_of_nested_loops_the_outermost_counts(tmp_path: Path) -> None:
+    log = tmp_path / "job.log"
+    shown = []
+    for line in (
+        "removing tokens of 32 images: 3 of 13 steps, 0.3 per second",
+        "removing tokens of 32 images: 13 steps in 40.0 s",
+        "deletion: 32 of 200 images, 0.8 per second",
+        "removing tokens of 32 images: 2 of 13 steps, 0.3 per second",
+        "removing tokens of 32 images: 13 steps in 41.0 s",
+        "deletion: 64 of 200 images, 0.8 per second",
+        "deletion: 200 images in 250.0 s",
+    ):
+        with log.open("a") as file:
+            file.write(f"{line}\n")
+        found = last_progress(log, 0)
+        shown.append(found and (found.what[:8], found.done))
+    outer = [("deletion", 32)] * 3 + [("deletion", 64)]
+    assert shown == [("removing", 3), None, *outer, None]
+
+
 def test_an_earlier_runs_log_tells_nothing(tmp_path: Path) -> None:
     log = tmp_path / "job.log"
     log.write_text("deletion: 10 of 200 images, 3.0 per second\n")
@@ -48,7 +68,7 @@ def test_only_the_end_of_a_long_log_is_read(tmp_path: Path) -> None:
     lines = [f"deletion: {done} of 100000 images, 3.0 per second" for done in range(1, 5001)]
     log.write_text("\n".join(lines) + "\n")
     assert last_progress(log, 0) == Progress("deletion", 5000, 100000, "images", 3.0)
-    log.write_text(f"{lines[0]}\n{'x' * 5000}\n")
+    log.write_text(f"{lines[0]}\n{'x' * 20000}\n")
     assert last_progress(log, 0) is None
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 LOOP = re.compile(r"(?P<what>.+): (?P<done>\d+) of (?P<total>\d+) (?P<unit>.+), (?P<rate>[\d.]+) per second")
-ENDED = re.compile(r".+: \d+ .+ in [\d.]+ s")
-TAIL = 4096
+ENDED = re.compile(r"(?P<what>.+): \d+ .+ in [\d.]+ s")
+TAIL = 16384
 """Bytes at the end of a log in which progress is looked for."""
 LEAST_RATE = 0.25
 """Smallest rate in a log that gives the time left: one decimal makes an error of at most 20 %."""
@@ -27,18 +27,19 @@ class Progress:
 
 
 def last_progress(log: Path, since: float) -> Progress | None:
-    """Return the progress of the current loop of a job, or None if its log has none.
+    """Return the progress of a job's current loop, of nested loops the outermost one, or None if its log has none.
 
     Args:
         log: the job's log; it may be missing.
         since: start of the job in seconds since the epoch. An older log is that of an earlier run.
     """
-    for line in reversed(_last_lines(log, since)):
-        if ENDED.fullmatch(line):
-            return None
-        if found := LOOP.fullmatch(line):
-            return Progress(found["what"], int(found["done"]), int(found["total"]), found["unit"], float(found["rate"]))
-    return None
+    running: dict[str, Progress] = {}
+    for line in _last_lines(log, since):
+        if found := LOOP.fullmatch(line):  # an outer loop stays in its place while inner ones end and begin again
+            running[found["what"]] = Progress(found["what"], int(found["done"]), int(found["total"]), found["unit"], float(found["rate"]))
+        elif ended := ENDED.fullmatch(line):
+            running.pop(ended["what"], None)
+    return next(iter(running.values()), None)
 
 
 def _last_lines(log: Path, since: float) -> list[str]:
