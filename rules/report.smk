@@ -1,4 +1,5 @@
 # The report, `snakemake --report report.zip`: a front page, and a page with caption for each figure and table.
+import run_output
 from classlens.config.catalogue import EVOLUTION, RATES
 
 
@@ -51,6 +52,10 @@ rule report_pages:
         "Writing the pages of the report"
     shell:
         COMMAND
+
+
+OUTPUT = run_output.LogHandlerSettings(logs=f"{results}/logs/", targets=rules_without_command)
+replace_output(lambda settings: run_output.LogHandler(settings, OUTPUT))
 
 
 def tables_of_findings():

@@ -1,4 +1,5 @@
 # All uses of Snakemake's undocumented interfaces. `tests/test_snakemake_adapter.py` tests each of them.
+from snakemake.logging import logger
 
 
 def config_files():
@@ -46,6 +47,29 @@ def runs_here():
 def outputs_of_run():
     """Return the outputs of all jobs that this run's targets need. After a successful run they are up to date, other files may be stale."""
     return {str(path) for job in workflow.dag.jobs for path in job.output}
+
+
+def rules_without_command():
+    """Return the names of targets, whose jobs only wait for others."""
+    return frozenset(item.name for item in workflow.rules if not item.shellcmd)
+
+
+def replace_output(make_handler):
+    """Print by another handler than Snakemake's own, which `make_handler` makes from Snakemake's settings of output.
+
+    Snakemake's own output remains in dry runs, if the command line or a profile has an option about output (`--printshellcmds`,
+    `--verbose`, `--debug-dag`, `--quiet`) or another `--logger`, and in its log file.
+    """
+    output = workflow.output_settings
+    if not is_main_process() or output.dryrun or output.printshellcmds or output.verbose or output.debug_dag or output.quiet:
+        return
+    for own in [handler for handler in logger.handlers if handler.name == "DefaultStreamHandler"]:
+        made = make_handler(output)
+        made.setFormatter(own.formatter)
+        for condition in own.filters:
+            made.addFilter(condition)
+        logger.removeHandler(own)
+        logger.addHandler(made)
 
 
 def remove_benchmarks_of_cached_rules():

@@ -48,7 +48,7 @@ class Attempt:
     def __init__(self, run: Run):
         self._log = run.folder / "attempt.log"
         with self._log.open("w") as log:
-            command = run.command(*TARGETS, "--configfile", run.folder / "my config.yaml")
+            command = run.command(*TARGETS, "--printshellcmds", "--configfile", run.folder / "my config.yaml")  # which tells of every start
             self.process = psutil.Popen(command, stdout=log, stderr=subprocess.STDOUT)
 
     @property

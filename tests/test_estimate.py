@@ -11,6 +11,7 @@ import pytest
 import yaml
 from conftest import REPOSITORY, Run
 
+from classlens.analyses.segmentation import trivial_maps
 from classlens.config.plan import Plan
 from classlens.config.reading import resolve
 from classlens.estimate import stages
@@ -101,6 +102,18 @@ def test_the_explorer_takes_disk_for_the_images_that_it_shows() -> None:
     reading = stages.READING_SECONDS / (stages.READING_SECONDS + stages.PACKING_SECONDS)  # of all images
     assert some.seconds == pytest.approx(every.seconds * (reading + (1 - reading) / 4))
     assert of_limit(200) == of_limit(300) == every
+
+
+def test_stages_without_a_model_take_time_too() -> None:
+    plan = Plan(resolve(DEMO), "results/demo")
+    counts = {"shapes": 1, "manifest": 3, "segmentation": 2, "train": 2}
+    found = stages.stages(plan, {"cls": COST, "pooled": COST}, counts, counts)
+    assert stage(found, "shapes").seconds == pytest.approx(700 * stages.DRAWING_SECONDS)
+    assert stage(found, "manifest").seconds == pytest.approx(700 * stages.CHECKING_SECONDS)
+    maps = 6 + len(trivial_maps((7, 7)))  # a map of each method, and the trivial ones
+    assert stage(found, "segmentation").seconds == pytest.approx(2 * 200 * maps * 112 * 112 * stages.SCORING_SECONDS)
+    kept = 0.5  # the share of the tokens that the demo's models see in training
+    assert stage(found, "train").seconds == pytest.approx(2 * 24 * 400 * kept * 0.01 * stages.FORWARDS["training step"])
 
 
 def test_hidden_states_that_are_not_kept_need_the_disk_for_a_while() -> None:

@@ -19,7 +19,7 @@ ORDER = (
     ("presentation",),
     ("figures", "tables", "explorer"),
     ("config",),
-    ("report", "archive", "estimate", "check"),
+    ("report", "archive", "estimate", "check", "terminal"),
 )
 """Files and folders of the package; each imports only from its own row and from rows above it."""
 ROW = {name: number for number, row in enumerate(ORDER) for name in row}

@@ -122,7 +122,7 @@ def test_without_a_network_the_run_stops_before_it_computes(tmp_path: Path) -> N
     run = Run(tmp_path)
     empty = run.configure({**PHOTOS, "hub": {"cache": str(tmp_path / "hub")}})
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    command = [*run.command("--configfile", empty)]
+    command = [*run.command("--printshellcmds", "--configfile", empty)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     said = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("What went wrong: ")]
     assert done.returncode == 1

@@ -123,7 +123,7 @@ class Victim:
         assert done.returncode == 0, done.stdout + done.stderr
         found = digests(self.run, "mine")
         lost = sum(found.get(name) != digest for name, digest in self._expected.items())
-        jobs = re.findall(r"^Job \d+: ", done.stdout + done.stderr, re.MULTILINE)
+        jobs = re.findall(r"^\[\d+ of \d+, ", done.stderr, re.MULTILINE)
         return {"lost": lost, "again": f"{len(jobs)} jobs"}
 
 

@@ -58,5 +58,5 @@ def test_results_in_a_bucket(server: str, config: dict[str, Any], tmp_path: Path
     figure = bucket.Object(FIGURE)
     content = figure.get()["Body"].read()
     figure.delete()
-    assert "1 of 1 steps (100%) done" in complete(theirs)  # somebody else, somewhere else, draws it from what is in the bucket
+    assert "[1 of 1, " in complete(theirs)  # somebody else, somewhere else, draws it from what is in the bucket
     assert figure.get()["Body"].read() == content

@@ -16,11 +16,21 @@ pytestmark = pytest.mark.slow
 ADAPTER = Path(__file__).resolve().parent.parent / "rules" / "snakemake_adapter.smk"
 WORKFLOW = f"""
 import json
+import logging
 import shlex
 from pathlib import Path
 
 
 include: {str(ADAPTER)!r}
+
+
+class Handler(logging.StreamHandler):
+    def emit(self, record):
+        if getattr(record, "event", None) == "job_finished":
+            print(f"handled {{record.job_id}}", sorted(rules_without_command()), bool(self.formatter), bool(self.filters))
+
+
+replace_output(lambda settings: Handler())
 
 
 facts = {{
@@ -84,13 +94,25 @@ onsuccess:
     Path("outputs.json").write_text(json.dumps(sorted(outputs_of_run())))
 """
 
+LOGGER = """
+from snakemake_interface_logger_plugins.base import LogHandlerBase
+
+
+class LogHandler(LogHandlerBase):
+    writes_to_stream = True
+    writes_to_file = has_filter = has_formatter = needs_rulegraph = False
+
+    def emit(self, record):
+        print("plugin:", getattr(record, "event", None))
+"""
+
 
 def run(folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> str:
     (folder / "Snakefile").write_text(WORKFLOW, encoding="utf-8")
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "--directory", str(folder), "--snakefile", str(folder / "Snakefile")]
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return done.stdout + done.stderr
 
 
 def facts(folder: Path) -> dict[str, object]:
@@ -149,3 +171,28 @@ def test_paths_do_not_keep_results_from_being_shared(tmp_path: Path) -> None:
         run(tmp_path, f"{place}.copy", "--cache", environment={**os.environ, "SNAKEMAKE_OUTPUT_CACHE": str(cache)})
         assert (tmp_path / f"{place}.copy").read_text() == "--text\n"
     assert (tmp_path / "ran.txt").read_text() == "ran\n"
+
+
+def test_another_handler_prints_instead_of_snakemake(tmp_path: Path) -> None:
+    printed = run(tmp_path)
+    assert printed.count("handled ") == 3
+    assert "['all'] True True" in printed
+    assert "Finished jobid" not in printed
+    (kept,) = (tmp_path / ".snakemake" / "log").glob("*.log")
+    assert "Finished jobid" in kept.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("option", [["--printshellcmds"], ["--verbose"], ["--debug-dag"], ["--quiet", "host"], ["--dry-run"]])
+def test_options_about_output_are_for_snakemakes_own(option: list[str], tmp_path: Path) -> None:
+    printed = run(tmp_path, *option)
+    assert "handled " not in printed
+    assert "Job stats:" in printed
+
+
+def test_another_logger_prints_instead(tmp_path: Path) -> None:
+    plugin = tmp_path / "plugins" / "snakemake_logger_plugin_silent"
+    plugin.mkdir(parents=True)
+    (plugin / "__init__.py").write_text(LOGGER, encoding="utf-8")
+    printed = run(tmp_path, "--logger", "silent", environment={**os.environ, "PYTHONPATH": str(plugin.parent)})
+    assert "handled " not in printed
+    assert "plugin: job_finished" in printed

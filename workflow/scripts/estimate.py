@@ -12,6 +12,7 @@ from pathlib import Path
 
 import cli
 from classlens.compute.device import Compute
+from classlens.config.catalogue import FIGURES
 from classlens.config.plan import Plan
 from classlens.config.reading import read
 from classlens.errors import InputError
@@ -44,14 +45,14 @@ def jobs(configfile: Path, snakefile: Path, *options: str) -> dict[str, int]:
 
 
 def loading_times() -> Loading:
-    """Measure the seconds of CPU time that programs take to load their libraries."""
+    """Measure the seconds of CPU time that programs take to load their libraries, from a typical program of each kind."""
 
-    def seconds(modules: str) -> float:
+    def seconds(script: str, *name: str) -> float:
         before = _time_of_children()
-        subprocess.run([sys.executable, "-c", f"import {modules}"], check=True)
+        subprocess.run([sys.executable, Path(__file__).with_name(script), *name, "--help"], check=True, stdout=subprocess.DEVNULL)
         return _time_of_children() - before
 
-    return Loading(seconds("torch, timm, pyarrow"), seconds("polars, pyarrow"), seconds("matplotlib.pyplot, polars, pyarrow"))
+    return Loading(seconds("extract.py"), seconds("building.py"), seconds("figure.py", FIGURES[0].name))
 
 
 def _time_of_children() -> float:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from classlens.analyses.deletion import RANDOM_DRAWS, TIE_DRAWS, steps
 from classlens.analyses.extraction import MOST_LIKELY
 from classlens.analyses.memory_table import ACTIVE
+from classlens.analyses.segmentation import trivial_maps
 from classlens.analyses.twins import KEPT_SITES
 from classlens.config.plan import Model, Plan
 from classlens.data.transforms import output_size
@@ -21,7 +22,7 @@ from classlens.report.run_facts import duration
 from classlens.storage.hidden_states import NUMPY_DTYPES
 from classlens.vocabulary import METHODS, ORDERS, PROJECTED_SITES, STORED_SITES, SUBLAYER_SITES, SUBLAYERS
 
-# Time per image of a stage in forward passes, from docs/benchmarks.md (ViT-B/32).
+# Time per image of a stage in forward passes, from docs/benchmarks.md (ViT-B/32), and for training from the demo's small models.
 FORWARDS = {
     "self_only": 0.97,
     "no_cls": 1.02,
@@ -30,7 +31,7 @@ FORWARDS = {
     "relevance": 1.07,
     "attention maps": 2.09,
     "deletion step": 0.5,
-    "training step": 3.0,
+    "training step": 4.0,
 }
 # Seconds of one linear probe of ViT-B/32 (9100 training and 4550 test images, width 768, 1000 classes).
 PROBE_SECONDS = 0.23
@@ -40,9 +41,9 @@ FIT_SECONDS = 2e-8
 
 # Rules whose jobs load torch. Other jobs load table libraries, and jobs of figures also load matplotlib.
 WITH_TORCH = {"features", "fit_head", "text_embedding", "model", "train", "extract", "extract_with_memory_keys", "project"}
-WITH_TORCH |= {"perturbations", "relevance", "deletion", "memories"}
+WITH_TORCH |= {"perturbations", "relevance", "deletion", "memories", "segmentation"}
 # Seconds of work per job that hardly depend on the number of images, without loading libraries.
-FIXED = {"figure": 2.0, "memories": 2.0}
+FIXED = {"figure": 2.0, "memories": 2.0, "deletion_curves": 0.7, "sanity": 0.7, "probes": 0.7}
 # Seconds that Snakemake itself needs for each job.
 PER_JOB = 0.35
 JOBS_AT_ONCE = 2
@@ -68,7 +69,7 @@ class Loading:
         """Return the seconds of a rule's job that do not depend on the images."""
         if rule in WITH_TORCH or rule.startswith("twins_"):
             return self.torch + FIXED.get(rule, 0)
-        return self.figures + FIXED["figure"] if rule.startswith("figure_") else self.tables
+        return self.figures + FIXED["figure"] if rule.startswith("figure_") else self.tables + FIXED.get(rule, 0)
 
 
 @dataclass
@@ -117,7 +118,10 @@ def stages(plan: Plan, calibrations: dict[str, Calibration], left: dict[str, int
     for name, twins in plan.measured_together.items():
         _add_twins(plan, name, len(twins), calibrations[name], add)
     for dataset in (dataset for dataset in plan.used() if dataset.is_generated):
-        add("shapes", size=IMAGE_BYTES * sum(map(dataset.image_count, dataset.splits)))
+        images = sum(map(dataset.image_count, dataset.splits))
+        add("shapes", seconds=DRAWING_SECONDS * images, size=IMAGE_BYTES * images)
+    for dataset in plan.used():
+        add("manifest", seconds=CHECKING_SECONDS * sum(map(dataset.image_count, dataset.splits)))
     for rule in found:
         if rule.startswith("figure_"):
             add(rule, size=FIGURE_BYTES * found[rule].all_jobs)
@@ -133,6 +137,11 @@ FIGURE_BYTES = 350_000
 READING_SECONDS, PACKING_SECONDS, PACKED_SHARE, PHOTOGRAPH_BYTES = 2e-8, 4.5e-8, 0.33, 0.25
 """Costs of the explorer: seconds of reading each byte of data of all images, seconds of packing and bytes on disk for each byte of data of
 the images that it shows, and bytes on disk for each pixel of a photograph."""
+
+DRAWING_SECONDS, CHECKING_SECONDS = 6e-3, 1e-3
+"""Seconds to draw an image with its mask, and to check an image."""
+SCORING_SECONDS = 4e-8
+"""Seconds to score a relevance map against a mask, for each pixel, on two cores."""
 
 Add = Callable[..., None]
 
@@ -162,6 +171,10 @@ def _add_model(plan: Plan, model: Model, cost: Calibration, add: Add) -> None:
         maps = FORWARDS["relevance"] + FORWARDS["attention maps"] + (classes > 1)
         values = card.depth * card.heads + len(METHODS)
         add("relevance", seconds=count * cost.forward * maps, size=4 * 0.9 * count * classes * values * card.image_tokens)
+        if dataset.has_masks:
+            height, width = output_size(card.transform) or (0, 0)
+            scored = len(METHODS) - ("probes" not in has) + len(trivial_maps(card.grid))
+            add("segmentation", seconds=SCORING_SECONDS * count * scored * height * width)
     if "deletion" in has:
         removed = steps(card.image_tokens, plan.config.deletion.steps, card.pooling == "mean", plan.protocol)
         curves = (len(METHODS) - 1 - ("probes" not in has)) * len(ORDERS) + RANDOM_DRAWS
