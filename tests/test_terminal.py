@@ -230,6 +230,16 @@ made.close()
 print("after", sys.stderr.isatty())
 """
 SCRIPTS = Path(run_output.__file__).parent
+BROKEN = """
+import sys
+sys.path.insert(0, {scripts!r})
+from classlens.terminal.screen import Screen
+made = Screen(lambda width, height: [1 / 0])
+made.open()
+for number in range(20000):
+    print("a line", number)
+made.close()
+"""
 
 
 @pytest.mark.slow
@@ -238,3 +248,11 @@ def test_everything_that_is_printed_appears_above_the_lines() -> None:
     assert terminal.wait() == 0, terminal.seen
     assert terminal.rows == ["first", "False", "bar 2", "half a line", "second", "no end", "after True"]
     assert terminal.seen.count("line True\r\ntotal\r\n") > 5
+
+
+@pytest.mark.slow
+def test_a_mistake_in_the_lines_loses_nothing_that_is_printed() -> None:
+    terminal = Terminal(sys.executable, "-c", BROKEN.format(scripts=str(SCRIPTS)))
+    assert terminal.wait() == 0, terminal.seen
+    assert terminal.rows == [f"a line {number}" for number in range(20000)]
+    assert "the progress of the run cannot be shown: ZeroDivisionError: division by zero" in terminal.seen

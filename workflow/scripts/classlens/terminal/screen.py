@@ -6,6 +6,8 @@ from collections.abc import Callable
 from select import select
 from threading import Event, Lock, Thread
 
+from classlens.errors import printable
+
 SECONDS = 1.0
 """Time between two drawings."""
 BYTES = 65536
@@ -95,8 +97,7 @@ class Screen:
     def _draw(self, printed: bytes, last: bool = False) -> None:
         """Remove the lines at the bottom, print above them, and write them again, in one piece."""
         try:
-            columns, rows = os.get_terminal_size(self._terminal)
-            lines = [] if last else self._lines(columns or COLUMNS, max(2, rows or ROWS) - 1)
+            lines = [] if last else self._shown()
             with self._lock:
                 erased = f"\033[{self._drawn}A\033[J" if self._drawn else ""
                 drawn = "\n".join([NO_WRAP + lines[0], *lines[1:], WRAP]) if lines else ""
@@ -104,6 +105,14 @@ class Screen:
                 _write(self._terminal, erased.encode() + printed + drawn.encode(errors="replace"))
         except OSError:
             pass  # the terminal is gone; the pipe must still be read, or those that print would wait for ever
+
+    def _shown(self) -> list[str]:
+        """Return the lines for the terminal's present size."""
+        columns, rows = os.get_terminal_size(self._terminal)
+        try:
+            return self._lines(columns or COLUMNS, max(2, rows or ROWS) - 1)
+        except Exception as error:  # a thread that ended here would no longer read the pipe
+            return [f"the progress of the run cannot be shown: {type(error).__name__}: {printable(str(error))}"]
 
 
 def _overwritten(line: bytes) -> bytes:
