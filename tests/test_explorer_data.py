@@ -59,7 +59,7 @@ def test_all_models_of_a_data_set_show_the_same_images(run: Run) -> None:
         predictions = table(run, f"predictions/{name}/d/validation.parquet")
         assert found["chosen"] == {"shown": SHOWN, "of": 10}
         assert found["accuracy"] == pytest.approx(predictions["correct"].mean())
-        for kind, end in (("images", "js"), ("photographs", "jpg")):
+        for kind, end in (("images", "js"), ("thumbnails", "jpg")):
             assert sorted(path.name for path in (folder / name / kind).iterdir()) == [f"{image:05d}.{end}" for image in images]
 
 

@@ -62,12 +62,12 @@ def test_the_end_of_a_run_says_what_was_made_and_what_was_not(results: Path) -> 
         arguments="--configfile my.yaml",
     )
     assert said.strip().splitlines() == [
+        "Accuracy: pooled 66.7 % of 3 images",
         "Done (1.2 min). What there is of the run mine:",
         "Figures (png, pdf; numbers as csv):",
         "  figures/one.png",
         "  figures/two.png",
         "Explorer: explorer/index.html",
-        "Accuracy: pooled 66.7 % of 3 images",
         "Longest stages (sums over their jobs): extract 1.5 min, model 4 s",
         "Left out: 3 of the images of photos, validation (logs/manifest/photos/validation.log says why)",
         "Left out: [CLS] and no_cls of pooled (no [CLS])",
@@ -111,7 +111,7 @@ def test_a_run_that_made_no_findings_states_none(tmp_path: Path) -> None:
 
 
 def test_a_run_of_which_everything_is_there_is_complete(results: Path) -> None:
-    assert summary(results, figures=["one", "two"]).strip().startswith("The run mine is complete (1.2 min).")
+    assert "\nThe run mine is complete (1.2 min).\n" in summary(results, figures=["one", "two"])
 
 
 def test_what_needs_masks_is_left_out_only_where_there_are_none(tmp_path: Path) -> None:

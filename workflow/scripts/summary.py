@@ -51,7 +51,7 @@ def made(results: Path, settings: SummaryStep) -> Iterator[str]:
 
 
 def accuracies(results: Path, settings: SummaryStep) -> Iterator[str]:
-    """Yield a line with the accuracy of each model that has predictions."""
+    """Yield a line with the accuracy of each model that has predictions, for a run without findings, which tell it too."""
     predictions = {name: sorted(results.glob(f"predictions/{glob.escape(name)}/*/*.parquet")) for name in settings.models}
     models = [f"{name} {run_facts.accuracy(paths)}" for name, paths in predictions.items() if paths]
     if models:
@@ -93,9 +93,8 @@ def reproduced(path: Path) -> Iterator[str]:
 def main(args: Namespace, settings: SummaryStep) -> None:
     print()
     for line in (
-        *found(args),
+        *(list(found(args)) or accuracies(args.results, settings)),
         *made(args.results, settings),
-        *accuracies(args.results, settings),
         *times(args.results),
         *left_out(args.results, settings),
         *reproduced(args.results / "reproduction.csv"),

@@ -134,7 +134,7 @@ IMAGE_BYTES = 6500
 """Bytes of a generated image with its mask."""
 FIGURE_BYTES = 350_000
 """Bytes of a figure in its four formats."""
-READING_SECONDS, PACKING_SECONDS, PACKED_SHARE, PHOTOGRAPH_BYTES = 2e-8, 4.5e-8, 0.33, 0.25
+READING_SECONDS, PACKING_SECONDS, PACKED_SHARE, PHOTOGRAPH_BYTES = 2e-8, 4.5e-8, 0.33, 0.32
 """Costs of the explorer: seconds of reading each byte of data of all images, seconds of packing and bytes on disk for each byte of data of
 the images that it shows, and bytes on disk for each pixel of a photograph."""
 

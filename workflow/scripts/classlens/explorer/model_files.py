@@ -1,5 +1,6 @@
 """The explorer's files of one model: facts about the model and, for each image, its numbers and the image as the model sees it."""
 
+import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -27,6 +28,8 @@ from classlens.storage import parquet
 from classlens.vocabulary import SUBLAYERS
 
 JPEG_QUALITY = 85
+THUMBNAIL = 96
+"""Largest width and height of a thumbnail in pixels."""
 IMAGES_AHEAD = 16
 """Maximum number of images that are in work or waiting, so that the RAM does not depend on the number of images."""
 
@@ -106,7 +109,7 @@ class ModelFiles:
         Raises:
             InputError: a table is damaged, or an image is not the one that the manifest describes.
         """
-        for name in ("images", "photographs"):
+        for name in ("images", "thumbnails"):
             (folder / name).mkdir(parents=True)
         memories = 1 + max(self._values["memory"].to_pylist()) if self._values else 0
         sources = self._sources
@@ -143,16 +146,19 @@ class ModelFiles:
         shown.arrays["output"] = np.array(prediction["top"], np.int32)
         shown.arrays["output_logit"] = np.array(prediction["top_logit"], np.float32)
         if self._root:
-            self._write_photograph(folder / "photographs" / f"{image:05d}.jpg", self._rows[image], shown)
+            self._write_photograph(folder / "thumbnails" / f"{image:05d}.jpg", self._rows[image], shown)
         (folder / "images" / f"{image:05d}.js").write_bytes(call("image", self._wanted.name, image, shown.text()))
         return image, outcomes(shown, self._perturbed.conditions, self._card.prefix_tokens) if self._perturbed else {}
 
     def _write_photograph(self, path: Path, row: dict[str, Any], shown: ImageArrays) -> None:
-        """Write the image as the model sees it, and add the mask of its object, one bit per pixel, if the image has a mask."""
+        """Write a thumbnail, and add the image as the model sees it (JPEG) and the mask of its object, one bit per pixel, if it has one."""
         assert self._root and self._mask_root
-        self._geometry.image(read_image(row, self._root)).save(path, "JPEG", quality=JPEG_QUALITY, optimize=True)
-        # A page from disk cannot read the file itself, only show it. A saved view contains the photograph.
-        shown.arrays["photograph"] = np.frombuffer(path.read_bytes(), np.uint8)
+        image, photograph = self._geometry.image(read_image(row, self._root)), io.BytesIO()
+        image.save(photograph, "JPEG", quality=JPEG_QUALITY, optimize=True)
+        # Among the numbers, because a page from disk cannot read an image file, which a saved view contains.
+        shown.arrays["photograph"] = np.frombuffer(photograph.getbuffer(), np.uint8)
+        image.thumbnail((THUMBNAIL, THUMBNAIL))
+        image.save(path, "JPEG", quality=JPEG_QUALITY, optimize=True)
         if row["mask_path"]:
             binary = self._manifest.schema.metadata[b"masks"] == b"binary"
             is_object = self._geometry.mask(tokens.read_mask(row, self._mask_root, binary)) == row["mask_id"]

@@ -180,7 +180,7 @@ function thumbnail(model, place) {
   const { images, classes, series } = model;
   const id = images.id[place];
   const isRight = OUTCOMES.right.holds(model, place);
-  const photograph = model.photograph(id);
+  const photograph = model.thumbnail(id);
   const name = classes[images.class[place]];
   return h(
     "button",

@@ -59,7 +59,7 @@ export function mapPicture(map, image, isOutlined = false) {
   const outline = outlineDrawing("object");
   drawOutline(outline, isOutlined && state.outline ? image.outline : null);
   const best = model.tokenName(model.prefix + values.indexOf(Math.max(...values)));
-  const photograph = model.photograph(image.id);
+  const { photograph } = image;
   return h(
     "div",
     {

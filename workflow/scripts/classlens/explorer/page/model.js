@@ -84,11 +84,11 @@ export class Model {
   }
 
   /**
-   * Return the path of a photograph, or null if the explorer has no photographs.
+   * Return the path of the small photograph of an image, or null if the explorer has no photographs.
    * @param {number} id
    */
-  photograph(id) {
-    return this.photographs ? `${this.name}/photographs/${padded(id)}.jpg` : null;
+  thumbnail(id) {
+    return this.photographs ? `${this.name}/thumbnails/${padded(id)}.jpg` : null;
   }
 
   /**

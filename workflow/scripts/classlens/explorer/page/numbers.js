@@ -23,6 +23,8 @@ export class ImageNumbers {
     this.coefficientStep = Number(facts.coefficient_step);
     /** @type {Outline | null} */
     this.outline = arrays.object ? outlineOfBits(arrays.object, Number(facts.object_width)) : null;
+    /** The photograph as a data URL, or null without photographs. */
+    this.photograph = arrays.photograph ? dataUrl(arrays.photograph) : null;
     /** @type {Map<string, Range>} */
     this.ranges = new Map();
   }
@@ -30,14 +32,6 @@ export class ImageNumbers {
   /** The classes with the largest outputs of the model, and these outputs. */
   get output() {
     return [...this.arrays.output].map((index, place) => ({ index, logit: this.arrays.output_logit[place] }));
-  }
-
-  /** The photograph as a data URL, or null without photographs. */
-  get photograph() {
-    const { photograph } = this.arrays;
-    if (!photograph) return null;
-    const bytes = Array.from(photograph, (byte) => String.fromCharCode(byte)).join("");
-    return `data:image/jpeg;base64,${btoa(bytes)}`;
   }
 
   /** The class with the largest output besides the true one. */
@@ -186,6 +180,14 @@ export class ImageNumbers {
       values: Array.from(relevance.subarray(row * length, (row + 1) * length), (value) => value * relevance_step[row]),
     }));
   }
+}
+
+/**
+ * Return the bytes of a JPEG file as a data URL.
+ * @param {Numbers} photograph
+ */
+function dataUrl(photograph) {
+  return `data:image/jpeg;base64,${btoa(Array.from(photograph, (byte) => String.fromCharCode(byte)).join(""))}`;
 }
 
 /**

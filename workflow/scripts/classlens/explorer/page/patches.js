@@ -89,7 +89,7 @@ export class Patches {
     const { image } = shown;
     const { model } = image;
     if (this.model !== model) this.build(model);
-    const photograph = model.photograph(image.id);
+    const { photograph } = image;
     this.photograph.style.backgroundImage = photograph ? `url("${photograph}")` : "none";
     this.grid.setAttribute("aria-label", `Tokens of ${image.path}, ${model.label}`);
     const measure = shownMeasure(shown.choice, image);
