@@ -42,7 +42,7 @@ export class Gallery {
     this.outcome = h("select", { change: () => change({ output: this.outcome.value }) });
     this.order = h("select", { change: () => change({ order: this.order.value }) });
     this.reset = h("button", { type: "button", click: () => change(NO_FILTER) }, "Reset");
-    this.chosen = h("p", { class: "found" });
+    this.chosen = h("p", { class: "chosen" });
     this.found = h("p", { class: "found" });
     this.list = h("ul", { class: "thumbnails" });
     this.previous = h("button", { type: "button", click: () => this.turnTo(this.page - 1) }, "Previous");
@@ -71,7 +71,8 @@ export class Gallery {
     if (this.model !== model) this.renderStories(model);
     this.model = model;
     const { shown, of } = model.chosen;
-    this.chosen.textContent = shown < of ? `${shown} of ${of} images, the most telling of each class` : "";
+    this.chosen.hidden = shown === of;
+    this.chosen.textContent = `${shown} of ${of} images, the most telling of each class`;
     this.renderFilter(model);
     const key = [model.name, state.image, state.find, state.class, state.output, state.order, state.page].join();
     const isNew = this.orderKey !== key;
