@@ -115,7 +115,9 @@ def test_an_image_has_the_numbers_of_the_tables(run: Run, reader: Page) -> None:
 
 
 @pytest.mark.parametrize(
-    ("images", "stale"), [(5, {"explorer_model", "explorer"}), (10, {"explorer_model", "explorer"}), (SHOWN, set())], ids=str
+    ("images", "stale"),
+    [(5, {"explorer_model", "explorer"}), (10, {"explorer_model", "explorer"}), (SHOWN, set())],
+    ids=["5", "10", "all that are shown"],
 )
 def test_another_number_of_images_makes_the_explorer_stale(run: Run, images: int, stale: set[str]) -> None:
     assert planned(run, "explorer", "--configfile", str(run.configure(config_of(images), "changed.yaml"))) == stale
