@@ -623,7 +623,8 @@ def test_modules_become_one_script_in_the_order_of_their_imports(tmp_path: Path)
     start = modules(
         tmp_path,
         main='import { b } from "./b.js";\nimport { a, other } from "./a.js";\nconsole.log(a, b, other);\n',
-        b='// The second.\nimport { a } from "./a.js";\n/** Two. */\nexport const b = a + 1;\n',
+        b='// The second.\nimport { a } from "./a.js";\n/**\n * Two.\n */\nexport const b = /** @type {number} */ (a) + 1;\n'
+        "/** @type {any} */ (b).c = 2;\n",
         a="export const a = 1;\nexport async function other() {}\n",
         unused="export const unused = 1;\n",
     )
@@ -631,9 +632,8 @@ def test_modules_become_one_script_in_the_order_of_their_imports(tmp_path: Path)
         "const a = 1;",
         "async function other() {}",
         "",
-        "// The second.",
-        "/** Two. */",
-        "const b = a + 1;",
+        "const b = /** @type {number} */ (a) + 1;",
+        "/** @type {any} */ (b).c = 2;",
         "",
         "console.log(a, b, other);",
     ]

@@ -49,11 +49,12 @@ def table(run: Run, path: str) -> pl.DataFrame:
     return frame.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
 
 
-def test_all_models_of_a_data_set_show_the_same_images(run: Run) -> None:
+def test_all_models_of_a_data_set_show_the_same_images(run: Run, reader: Page) -> None:
     folder = run.folder / "results/small/explorer"
     facts = {name: arguments_in(folder / name / "model.js")[1] for name in ("m", "m_random", "n")}
-    (images,) = {tuple(found["images"]["id"]) for found in facts.values()}
-    classes = facts["m"]["images"]["class"]
+    lists = {name: read(reader, found["images"])[0] for name, found in facts.items()}
+    (images,) = {tuple(found["id"]) for found in lists.values()}
+    classes = lists["m"]["class"].tolist()
     assert sorted(classes.count(index) for index in range(5)) == [1, 1, 1, 1, 2]
     for name, found in facts.items():
         predictions = table(run, f"predictions/{name}/d/validation.parquet")
@@ -65,7 +66,7 @@ def test_all_models_of_a_data_set_show_the_same_images(run: Run) -> None:
 
 def test_numbers_over_blocks_and_their_means_over_all_images(run: Run, reader: Page) -> None:
     (_, facts) = arguments_in(run.folder / "results/small/explorer/m/model.js")
-    arrays, _ = read(reader, facts["series"])
+    arrays, _ = read(reader, facts["images"])
     ranks = table(run, "projections/m/d/validation/*.parquet").filter(pl.col("token") > 0, site="resid_post")
     tokens = ranks["token"].n_unique()
     per_image = ranks.group_by("image_id", "block").agg(rate=(1 - pl.col("rank") / 5).mean(), first=(pl.col("rank") == 0).sum())
@@ -73,16 +74,16 @@ def test_numbers_over_blocks_and_their_means_over_all_images(run: Run, reader: P
     assert first.max() <= tokens
     np.testing.assert_allclose(arrays["mean_identifiability"], rates.mean(axis=0), rtol=1e-6)
     np.testing.assert_allclose(arrays["mean_first"], first.mean(axis=0), rtol=1e-6)
-    np.testing.assert_array_equal(arrays["first"], first[facts["images"]["id"]])
-    np.testing.assert_allclose(arrays["identifiability"] / 255, rates[facts["images"]["id"]], atol=0.51 / 255)
+    np.testing.assert_array_equal(arrays["first"], first[arrays["id"]])
+    np.testing.assert_allclose(arrays["identifiability"] / 255, rates[arrays["id"]], atol=0.51 / 255)
 
 
-def test_stories_show_images_that_the_explorer_has(run: Run) -> None:
+def test_stories_show_images_that_the_explorer_has(run: Run, reader: Page) -> None:
     facts = {name: arguments_in(run.folder / f"results/small/explorer/{name}/model.js")[1] for name in ("m", "m_random", "n")}
     assert facts["m_random"]["stories"] == facts["n"]["stories"] == []  # models with random weights have nothing to tell
     states = {story["name"]: story["state"] for story in facts["m"]["stories"]}
     assert states["twin"] == {**facts["m"]["start"], "second": "m_random"}
-    assert {state["image"] for state in states.values()} <= set(facts["m"]["images"]["id"])
+    assert {state["image"] for state in states.values()} <= set(read(reader, facts["m"]["images"])[0]["id"].tolist())
 
 
 def test_an_image_has_the_numbers_of_the_tables(run: Run, reader: Page) -> None:

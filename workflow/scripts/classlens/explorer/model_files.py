@@ -1,6 +1,7 @@
 """The explorer's files of one model: facts about the model and, for each image, its numbers and the image as the model sees it."""
 
 import io
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -197,16 +198,17 @@ class ModelFiles:
             "photographs": self._root is not None,
             "chosen": {"shown": len(images), "of": len(self._predictions)},
             "accuracy": float(np.mean([row["correct"] for row in self._predictions.values()])),
-            "series": packed(told.series.arrays | series.means, {}),
+            "images": self._list(list(found), told.series.arrays | series.means),
             "stories": [asdict(story) for story in stories(told)] if card.source != "random" else [],
             "start": start(told),
-            "images": {
-                "id": list(found),
-                "path": ["/".join(self._rows[image]["path"].split("/")[-2:]) for image in found],
-                "class": [row["class_index"] for row in images],
-                "predicted": [row["predicted"] for row in images],
-            },
         }
+
+    def _list(self, images: list[int], series: dict[str, np.ndarray]) -> str:
+        """Return what the page lists of all images, packed: ids, classes, predicted classes, paths and numbers over blocks."""
+        rows = [self._predictions[image] for image in images]
+        columns = {"class": [row["class_index"] for row in rows], "predicted": [row["predicted"] for row in rows], "id": images}
+        paths = ["/".join(self._rows[image]["path"].split("/")[-2:]) for image in images]
+        return packed({name: np.array(column, np.int32) for name, column in columns.items()} | series, {"path": json.dumps(paths)})
 
 
 def _predictions(path: Path, card: Card) -> dict[int, dict[str, Any]]:

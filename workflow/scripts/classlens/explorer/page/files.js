@@ -63,7 +63,10 @@ export function loadModel(name) {
  * @param {ModelFacts} facts
  */
 async function modelOf(name, facts) {
-  return new Model(namedModel(name), facts, new Series(await unpacked(facts.series), facts.grid[0] * facts.grid[1]));
+  const content = await unpacked(facts.images);
+  const [id, classes, predicted] = ["id", "class", "predicted"].map((column) => Array.from(content.arrays[column]));
+  const images = { id, class: classes, predicted, path: JSON.parse(content.facts.path) };
+  return new Model(namedModel(name), facts, images, new Series(content, facts.grid[0] * facts.grid[1]));
 }
 
 /**

@@ -1,15 +1,16 @@
 // A model: the facts from its file, and the positions and names of its tokens.
 
 /** @import { Series } from "./series.js" */
-/** @import { ModelFacts, NamedModel } from "./types.js" */
+/** @import { ImageList, ModelFacts, NamedModel } from "./types.js" */
 
 export class Model {
   /**
    * @param {NamedModel} named
    * @param {ModelFacts} facts
+   * @param {ImageList} images
    * @param {Series} series
    */
-  constructor(named, facts, series) {
+  constructor(named, facts, images, series) {
     this.name = named.name;
     this.label = named.label;
     this.classes = facts.classes;
@@ -27,13 +28,13 @@ export class Model {
     this.conditions = facts.conditions;
     this.active = facts.active;
     this.photographs = facts.photographs;
-    this.images = facts.images;
+    this.images = images;
     this.series = series;
     this.chosen = facts.chosen;
     this.accuracy = facts.accuracy;
     this.stories = facts.stories;
     this.start = facts.start.image;
-    this.places = new Map(facts.images.id.map((id, place) => [id, place]));
+    this.places = new Map(images.id.map((id, place) => [id, place]));
   }
 
   /**

@@ -1,6 +1,7 @@
 """Bundling of JavaScript modules into one script: browsers load no modules from disk, but they run a module inside the page.
 
-All bundled modules share one scope. The bundle drops their imports and the word `export`, and no two modules may declare the same name.
+All bundled modules share one scope. The bundle drops their comments, imports and the word `export`, and no two modules may declare the same
+name.
 """
 
 import re
@@ -11,6 +12,8 @@ IMPORT = re.compile(r'^import \{ \w+(?:, \w+)* \} from "\./(\w+\.js)";\n', re.MU
 DECLARATION = r"(?:async function|function|class|const|let) (\w+)"
 EXPORT = re.compile(rf"^export (?={DECLARATION})", re.MULTILINE)
 DECLARED = re.compile(rf"^{DECLARATION}", re.MULTILINE)
+COMMENT = re.compile(r"^ */\*\*(?:(?!\*/)[\s\S])*\*/\n|^ *//.*\n", re.MULTILINE)
+"""A comment on lines of its own. A third of the modules is such comments, which only their readers need."""
 OTHER_FORM = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
 
 
@@ -43,7 +46,7 @@ def _sources(start: Path) -> dict[str, str]:
 
 
 def _without_imports(name: str, source: str) -> str:
-    script = EXPORT.sub("", IMPORT.sub("", source))
+    script = EXPORT.sub("", IMPORT.sub("", COMMENT.sub("", source)))
     if other := OTHER_FORM.search(script):
         raise ValueError(f"{name}: the page cannot hold `{other[0]}`: import names on one line, and export a name where it is declared")
     return script

@@ -40,8 +40,7 @@
  * @property {string[]} conditions
  * @property {boolean} active whether the files contain active memories
  * @property {boolean} photographs whether the explorer has the images as photographs
- * @property {ImageList} images
- * @property {string} series packed numbers of all images over blocks
+ * @property {string} images packed list of the images, with their numbers over blocks and the means over all images of the run
  * @property {{image: number, block: number}} start the image and the block that tell most
  * @property {Story[]} stories
  * @property {{shown: number, of: number}} chosen number of images in the explorer, and of all images of the run
