@@ -348,6 +348,15 @@ def test_the_digits_of_expected_numbers_are_those_of_their_source() -> None:
     assert re.findall("<td[^>]*>([^<]*)", html) == ["rate", "60.73", "60.7", "0.5"]
 
 
+@pytest.mark.parametrize(("ours", "shown"), [("60.7312", "60.7"), ("NaN", "undefined"), ("", "not run")])
+def test_expected_numbers_stand_beside_ours_if_they_exist(ours: str, shown: str) -> None:
+    frame = pl.DataFrame({"model": ["m"], "label": ["ViT"], "protocol": ["paper"], "seed": [0], "images": [3]})
+    row = {"quantity": "rate", "model": "m", "expected": "60.73", "ours": ours, "source": "the paper"}
+    cards = {"m": Card("a", {}, 5, 2, 8, 2, (7, 7), 0, False, "mean", {}, "random", "0" * 64)}
+    (found,) = captions.of(Markup(""), frame, cards, {}, [row]).expected["the paper"]
+    assert (found.model, found.expected, found.ours) == ("ViT", "60.73", shown)
+
+
 def test_a_caption_s_conditions_do_not_break_its_paragraphs(tmp_path: Path) -> None:
     path = tmp_path / "caption.rst"
     path.write_text('One\n{% if protocol == "paper" %}\ntwo\n{% else %}\nthree\n{% endif %}\nfour.\n\n*Five*.\n', encoding="utf-8")

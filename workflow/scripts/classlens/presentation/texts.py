@@ -28,6 +28,11 @@ def number(value: float) -> str:
     return signed(f"{float(f'{mantissa}e{power}'):.{max(0, DIGITS - 1 - int(power))}f}")
 
 
+def number_or_undefined(value: float) -> str:
+    """Return a measured number, or `undefined` for one that does not exist, such as an area without a rightly classified image."""
+    return number(value) if known(value) else "undefined"
+
+
 def quoted(value: float) -> str:
     """Return an expected number or a setting with the digits that its source gives."""
     return f"{value:g}".replace("-", "\N{MINUS SIGN}")
@@ -37,7 +42,7 @@ def per_cent(row: dict[str, Any], name: str) -> str:
     """Return a percentage of a table's row, with its interval in columns `name_low` and `name_high`: `94.0 % (89.8 to 96.5 %)`."""
     low, high = row[f"{name}_low"], row[f"{name}_high"]
     interval = f" ({number(low)} to {number(high)} %)" if known(low) and known(high) else ""
-    return f"{number(row[name])} %{interval}"
+    return f"{number_or_undefined(row[name])} %{interval}"
 
 
 def known(value: float | None) -> TypeGuard[float]:

@@ -13,7 +13,7 @@ from jinja2 import StrictUndefined, Template
 from markupsafe import Markup
 
 from classlens.models.card import Card
-from classlens.presentation.texts import number, quoted
+from classlens.presentation.texts import number_or_undefined, quoted
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def _expected(frame: pl.DataFrame, rows: list[dict[str, str]]) -> dict[str, list
     labels = dict(frame.select("model", "label").iter_rows())
     found: dict[str, list[Expectation]] = {}
     for row in rows:
-        ours = number(float(row["ours"])) if row["ours"] else "not run"
+        ours = number_or_undefined(float(row["ours"])) if row["ours"] else "not run"
         entry = Expectation(row["quantity"], labels.get(row["model"], row["model"]), quoted(float(row["expected"])), ours)
         found.setdefault(row["source"], []).append(entry)
     return found
