@@ -354,7 +354,7 @@ def test_expected_numbers_stand_beside_ours_if_they_exist(ours: str, shown: str)
     row = {"quantity": "rate", "model": "m", "expected": "60.73", "ours": ours, "source": "the paper"}
     cards = {"m": Card("a", {}, 5, 2, 8, 2, (7, 7), 0, False, "mean", {}, "random", "0" * 64)}
     (found,) = captions.of(Markup(""), frame, cards, {}, [row]).expected["the paper"]
-    assert (found.model, found.expected, found.ours) == ("ViT", "60.73", shown)
+    assert (found.label, found.expected, found.ours) == ("ViT", "60.73", shown)
 
 
 def test_a_caption_s_conditions_do_not_break_its_paragraphs(tmp_path: Path) -> None:
