@@ -197,7 +197,8 @@ def test_changed_settings(demo: Run, what: str) -> None:
     for part in way:
         place = place.setdefault(part, {})
     place[key] = value
-    assert planned(demo, "--configfile", str(demo.configure(config))) == with_comparison(stale)
+    expected = EXPLORED if stale == EXPLORED else with_comparison(stale)  # the report shows nothing of the explorer
+    assert planned(demo, "--configfile", str(demo.configure(config))) == expected
 
 
 def test_one_figure_needs_only_what_is_under_it(demo: Run, changing: Callable[[str, str], None]) -> None:
