@@ -192,3 +192,10 @@ def hub():
 def benchmarks_of_run(wildcards):
     """Return the folder with the run times of all jobs."""
     return {"benchmarks": f"{results}/benchmarks"}
+
+
+def tables_of_findings():
+    """Return the tables with the run's findings as program arguments, without those that this run has not made or kept up to date."""
+    made = outputs_of_run()
+    paths = {"evolution": f"{results}/figures/{EVOLUTION}.csv", "rates": f"{results}/tables/{RATES}.csv"}
+    return {name: path for name, path in paths.items() if path in made}

@@ -1,6 +1,5 @@
 # The report, `snakemake --report report.zip`: a front page, and a page with caption for each figure and table.
 import run_output
-from classlens.config.catalogue import EVOLUTION, RATES
 
 
 report: "../workflow/report/summary.rst"
@@ -56,13 +55,6 @@ rule report_pages:
 
 OUTPUT = run_output.LogHandlerSettings(logs=f"{results}/logs/", targets=rules_without_command)
 replace_output(lambda settings: run_output.LogHandler(settings, OUTPUT))
-
-
-def tables_of_findings():
-    """Return the tables with the run's findings as program arguments, without those that this run has not made or kept up to date."""
-    made = outputs_of_run()
-    paths = {"evolution": f"{results}/figures/{EVOLUTION}.csv", "rates": f"{results}/tables/{RATES}.csv"}
-    return {name: path for name, path in paths.items() if path in made}
 
 
 onsuccess:
