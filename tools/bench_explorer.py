@@ -24,6 +24,7 @@ def run(folder: Path, images: int) -> tuple[Path, float]:
         "datasets": {"photos": {"kind": "imagefolder", "root": str(folder), "classes": "imagenet", "images_per_class": images // 100}},
         "models": {"model": MODEL},
         "analyses": ["identifiability", "memories", "attention", "relevance"],
+        "explorer": {"images": None},
     }
     home = folder.parent / f"run{images}"
     home.mkdir()
