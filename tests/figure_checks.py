@@ -166,7 +166,7 @@ def misplaced(figure: Figure) -> list[Any]:
 
 @dataclass(frozen=True)
 class Look:
-    """What tells an artist from others: its colour, and everything else."""
+    """Return what tells an artist from others: its colour, and everything else."""
 
     colour: tuple[float, ...]
     sign: tuple[object, ...]

@@ -162,7 +162,7 @@ def cell(page: str, row: str, column: int) -> str:
 
 
 def rows(page: str, pattern: str) -> list[str]:
-    """What a pattern finds in the lines of a page."""
+    """Return what a pattern finds in the lines of a page."""
     return re.findall(pattern, (DOCS / page).read_text(encoding="utf-8"), re.MULTILINE)
 
 

@@ -85,7 +85,7 @@ def test_maps_of_one_image_share_their_scale_and_have_the_outline_of_the_object(
 
 
 def explained(table: dict[str, Any]) -> tuple[list[Series], dict[str, list[pa.Table]]]:
-    """What figures of relevance read: maps of one image of two patches."""
+    """Return what figures of relevance read: maps of one image of two patches."""
     facts = {"classes": "2", "prefix_tokens": "1", "cls_token": "true", "grid": "[1, 2]"}
     shown = {"image_id": [5], "class_index": [1], "height": [2], "width": [2], "pixels": [bytes(12)]}
     metadata = {"classes": json.dumps([["n01", "cat"], ["n02", "dog"]])}

@@ -1,4 +1,4 @@
-"""What a run has found, in sentences: when a model leaves the range of its random twins, and with which numbers."""
+"""Test what a run has found, in sentences: when a model leaves the range of its random twins, and with which numbers."""
 
 from typing import Any
 

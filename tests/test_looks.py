@@ -93,7 +93,7 @@ def test_an_interval_surrounds_its_line(name: str) -> None:
 
 
 def inside(line: Line2D, area: PolyCollection) -> bool:
-    """Whether the points of a line lie between the ends of an interval."""
+    """Return whether the points of a line lie between the ends of an interval."""
     corners = area.get_paths()[0].vertices
     points = np.column_stack([np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float)])
     spans = [corners[np.isclose(corners[:, 0], x), 1] for x, _ in points]

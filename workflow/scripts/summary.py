@@ -1,6 +1,5 @@
 """Print the summary of a successful run: what it found, its results and their paths, its duration, and what it left out."""
 
-import glob
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,8 +51,8 @@ def made(results: Path, settings: SummaryStep) -> Iterator[str]:
 
 def accuracies(results: Path, settings: SummaryStep) -> Iterator[str]:
     """Yield a line with the accuracy of each model that has predictions, for a run without findings, which tell it too."""
-    predictions = {name: sorted(results.glob(f"predictions/{glob.escape(name)}/*/*.parquet")) for name in settings.models}
-    models = [f"{name} {run_facts.accuracy(paths)}" for name, paths in predictions.items() if paths]
+    rates = {name: run_facts.accuracy(results, name) for name in settings.models}
+    models = [f"{name} {rate}" for name, rate in rates.items() if rate]
     if models:
         yield f"Accuracy: {', '.join(models)}"
 

@@ -45,7 +45,7 @@ def lines(dataset: PlannedDataset, config: Config) -> Iterator[str]:
             yield entry("left out", f"{split}: " + ", ".join(f"{count} {why} ({example})" for count, why, example in found[:5]))
     yield entry("classes", f"{dataset.num_classes}, {_order(dataset)}" if has_images(dataset) else str(dataset.num_classes))
     yield entry("masks", "yes" if dataset.has_masks else "none")
-    if has_images(dataset):
+    if has_images(dataset) and (config.projection.classes or config.relevance.images):
         _check_named(dataset, config)
 
 

@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from glob import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -127,8 +126,8 @@ def lines(plan: Plan, name: str, compute: Compute) -> Iterator[str]:
         yield from _facts(checked)
         yield from _classes(checked)
         if reason := _no_accuracy(checked.planned, dataset):
-            made = sorted(Path(plan.results).glob(f"predictions/{escape(name)}/*/*.parquet"))
-            yield entry("accuracy", f"{run_facts.accuracy(made)} in the last run" if made else reason)
+            last = run_facts.accuracy(Path(plan.results), name)
+            yield entry("accuracy", f"{last} in the last run" if last else reason)
         else:
             measured = quick_accuracy(plan, checked, compute)
             yield entry("accuracy", f"right at {measured.text()}")

@@ -125,11 +125,7 @@ def without_object(model: ToldModel) -> Story | None:
     best = _best_outcome(model, "without_class", was_right=True)
     if best is None:
         return None
-    outcome = model.outcomes[best]["without_class"]
-    text = (
-        f"Without the object, the output is still {model.names[best]}, "
-        f"which ranks first at {outcome.first} of the remaining {outcome.tokens} patches."
-    )
+    text = f"Without the object, the output is still {model.names[best]}, {_ranks_first(model, best, 'without_class')}."
     return Story("without_object", "Right without the object", text, model.state(best, model.depth, condition="without_class"))
 
 
@@ -141,12 +137,15 @@ def context(model: ToldModel) -> Story | None:
     best = _best_outcome(model, "without_context", was_right=False)
     if best is None:
         return None
-    outcome = model.outcomes[best]["without_context"]
-    text = (
-        f"The output is {model.predicted[best]}; without the context it is {model.names[best]}, "
-        f"which ranks first at {outcome.first} of the remaining {outcome.tokens} patches."
-    )
+    ranks_first = _ranks_first(model, best, "without_context")
+    text = f"The output is {model.predicted[best]}; without the context it is {model.names[best]}, {ranks_first}."
     return Story("context", "The context misleads", text, model.state(best, model.depth, condition="without_context"))
+
+
+def _ranks_first(model: ToldModel, place: int, condition: str) -> str:
+    """Return at how many of the image tokens that a condition leaves the true class has the largest logit, in words."""
+    outcome = model.outcomes[place][condition]
+    return f"which ranks first at {outcome.first} of the remaining {outcome.tokens} patches"
 
 
 def wrong(model: ToldModel) -> Story | None:

@@ -1,6 +1,7 @@
 """Facts about a run, from its files: times of its stages, its images, and what it reproduced."""
 
 import csv
+import glob
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -75,17 +76,19 @@ def split(manifest: Path) -> Split:
     return Split(manifest.parent.parent.name, manifest.parent.name, table.read(["image_id"]).num_rows, left_out, no_images)
 
 
-def accuracy(predictions: Iterable[Path]) -> str:
-    """Return a model's accuracy over the images of its analysed splits: `69 % of 100 images`.
+def accuracy(results: Path, model: str) -> str | None:
+    """Return a model's accuracy over the images of its analysed split: `69.0 % of 100 images`; None without predictions.
 
     Args:
-        predictions: tables of predictions, `predictions/{model}/{dataset}/{split}.parquet`.
+        results: folder of a run's results.
+        model: name of the model in the config.
 
     Raises:
         InputError: a file is damaged.
     """
-    correct = [value for path in predictions for value in parquet.read_table(path, columns=["correct"])["correct"].to_pylist()]
-    return f"{number(100 * sum(correct) / len(correct))} % of {len(correct)} images"
+    tables = [parquet.read_table(path, columns=["correct"]) for path in results.glob(f"predictions/{glob.escape(model)}/*/*.parquet")]
+    correct = [value for table in tables for value in table["correct"].to_pylist()]
+    return f"{number(100 * sum(correct) / len(correct))} % of {len(correct)} images" if correct else None
 
 
 def transform(settings: dict[str, Any]) -> str:

@@ -17,6 +17,13 @@ export class Filmstrip {
   /** @type {Model | null} */
   first = null;
   timer = 0;
+  /** Key of the drawn maps. */
+  drawnKey = "";
+  /**
+   * Number of patches at which the true class ranks first, block by block.
+   * @type {number[]}
+   */
+  counts = [];
 
   /** @param {string} name name of the view */
   constructor(name) {
@@ -33,7 +40,7 @@ export class Filmstrip {
   }
 
   /**
-   * Draw the maps of all blocks.
+   * Show the maps of all blocks, with a mark at the shown one.
    * @param {Shown} shown
    * @param {Model} first the first view's model, whose blocks the state counts
    * @param {Range} logits the scale of logits
@@ -43,27 +50,41 @@ export class Filmstrip {
     const { model } = image;
     this.shown = shown;
     this.first = first;
+    const key = [model.name, image.id, choice, site, ...logits].join();
+    if (key !== this.drawnKey) this.draw(shown, logits);
+    this.drawnKey = key;
+    for (const [index, frame] of [...this.frames.children].entries()) frame.classList.toggle("now", index === block);
+    const isPerturbed = state.condition !== "none";
+    this.frames.setAttribute("aria-valuemax", String(model.depth));
+    this.frames.setAttribute("aria-valuenow", String(block + 1));
+    const patches = model.rows * model.columns;
+    const text = `block ${block + 1} of ${model.depth}: the true class ranks first at ${this.counts[block]} of ${patches} patches`;
+    this.frames.setAttribute("aria-valuetext", text);
+    this.frames.setAttribute("aria-disabled", String(isPerturbed));
+    this.play.disabled = isPerturbed;
+    this.root.style.setProperty("--blocks", String(model.depth));
+  }
+
+  /**
+   * Draw the maps of all blocks, which a change of the block leaves as they are.
+   * @param {Shown} shown
+   * @param {Range} logits
+   */
+  draw({ image, choice, site }, logits) {
+    const { model } = image;
     const measure = measureOf(choice, image);
     /** @type {Range} */
     const range = measure.chance === null ? logits : [0, 1];
     const patches = Array.from({ length: model.rows * model.columns }, (_, patch) => model.prefix + patch);
     const blocks = Array.from({ length: model.depth }, (_, index) => index);
-    const counts = blocks.map((index) => patches.filter((token) => image.rank(site, index, token) === 0).length);
-    const isPerturbed = state.condition !== "none";
+    this.counts = blocks.map((index) => patches.filter((token) => image.rank(site, index, token) === 0).length);
     this.frames.replaceChildren(
       ...blocks.map((index) => {
         const map = mapOf(patches.map((token) => measure.value(site, index, token)), model, range);
-        const label = h("span", {}, h("b", {}, String(index + 1)), h("br"), String(counts[index]));
-        return h("div", { class: index === block ? "frame now" : "frame", "data-block": index }, map, label);
+        const label = h("span", {}, h("b", {}, String(index + 1)), h("br"), String(this.counts[index]));
+        return h("div", { class: "frame", "data-block": index }, map, label);
       }),
     );
-    this.frames.setAttribute("aria-valuemax", String(model.depth));
-    this.frames.setAttribute("aria-valuenow", String(block + 1));
-    const text = `block ${block + 1} of ${model.depth}: the true class ranks first at ${counts[block]} of ${patches.length} patches`;
-    this.frames.setAttribute("aria-valuetext", text);
-    this.frames.setAttribute("aria-disabled", String(isPerturbed));
-    this.play.disabled = isPerturbed;
-    this.root.style.setProperty("--blocks", String(model.depth));
   }
 
   /** @param {KeyboardEvent} event */

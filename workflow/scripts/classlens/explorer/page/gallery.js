@@ -32,6 +32,11 @@ export class Gallery {
   page = 0;
   shownKey = "";
   orderKey = "";
+  /**
+   * Places of the images that pass all filters, in the chosen order.
+   * @type {number[]}
+   */
+  listed = [];
 
   /** @param {HTMLElement} root */
   constructor(root) {
@@ -75,9 +80,11 @@ export class Gallery {
     this.chosen.textContent = `${shown} of ${of} images, the most telling of each class`;
     this.renderFilter(model);
     const key = [model.name, state.image, state.find, state.class, state.output, state.order, state.page].join();
-    const isNew = this.orderKey !== key;
+    if (this.orderKey !== key) {
+      this.listed = this.places(model);
+      this.page = Math.max(0, Math.floor(this.listed.indexOf(model.place(state.image)) / this.perPage));
+    }
     this.orderKey = key;
-    if (isNew) this.page = Math.max(0, Math.floor(this.places(model).indexOf(model.place(state.image)) / this.perPage));
     this.turnTo(this.page);
   }
 
@@ -133,7 +140,7 @@ export class Gallery {
    */
   turnTo(page) {
     if (!this.model) return;
-    const places = this.places(this.model);
+    const places = this.listed;
     const pages = Math.max(1, Math.ceil(places.length / this.perPage));
     this.page = Math.min(Math.max(page, 0), pages - 1);
     const { shown, of } = this.model.chosen;
