@@ -15,6 +15,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # The tokens, blocks and classes of ViT-B/16. The model is narrow, because only the amount of data matters, not the values.
 MODEL = {"arch": "vit_base_patch16_224", "kwargs": {"embed_dim": 48, "num_heads": 3}, "weights": "random"}
 LOOKED_AT = 50
+# Pages that are opened one after the other. The median leaves out the first, beside which the browser itself still starts.
+VIEWS = 9
 
 
 def run(folder: Path, images: int) -> tuple[Path, float]:
@@ -101,16 +103,14 @@ def measured(home: Path) -> dict[str, float]:
     """Return times in milliseconds and sizes in megabytes of a page."""
     files = [home / "index.html", home / "model/model.js"]
     with opened(home) as page:
-        page.goto((home / "index.html").as_uri())
-        page.wait_for_function("window.firstView")
-        first = page.evaluate("window.firstView")
+        views = sorted(first_view(page, home) for _ in range(VIEWS))
         memory = heap(page)
         ids = sorted(int(path.stem) for path in home.glob("model/images/*.js"))
         images = sorted(page.evaluate(CHANGE, f"image={image}") for image in ids[1 : LOOKED_AT + 1])
         blocks = sorted(page.evaluate(CHANGE, f"image={ids[LOOKED_AT]}&block={block}") for block in range(1, 13))
         after = heap(page)
     return {
-        "first view, ms": first,
+        "first view, ms": views[len(views) // 2],
         "another image, ms": images[len(images) // 2],
         "another block, ms": blocks[len(blocks) // 2],
         "page and list of images, MB": sum(file.stat().st_size for file in files) / 1e6,
@@ -118,6 +118,14 @@ def measured(home: Path) -> dict[str, float]:
         "RAM of the page, MB": memory,
         f"RAM after {LOOKED_AT} images, MB": after,
     }
+
+
+def first_view(page: Page, home: Path) -> float:
+    """Open a page anew, and return the milliseconds until its first view is painted."""
+    page.goto("about:blank")
+    page.goto((home / "index.html").as_uri())
+    page.wait_for_function("window.firstView")
+    return float(page.evaluate("window.firstView"))
 
 
 def heap(page: Page) -> float:

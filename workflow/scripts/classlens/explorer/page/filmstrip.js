@@ -3,6 +3,7 @@
 import { sequential } from "./colours.js";
 import { h } from "./dom.js";
 import { measureOf } from "./measure.js";
+import { pixelMap } from "./pixels.js";
 import { change, state } from "./state.js";
 /** @import { Model } from "./model.js" */
 /** @import { Range, Shown } from "./types.js" */
@@ -73,14 +74,14 @@ export class Filmstrip {
   draw({ image, choice, site }, logits) {
     const { model } = image;
     const measure = measureOf(choice, image);
-    /** @type {Range} */
-    const range = measure.chance === null ? logits : [0, 1];
+    const [low, high] = measure.chance === null ? logits : [0, 1];
+    const drawn = (/** @type {number | null} */ value) => (value === null ? null : { colour: sequential((value - low) / (high - low || 1)) });
     const patches = Array.from({ length: model.rows * model.columns }, (_, patch) => model.prefix + patch);
     const blocks = Array.from({ length: model.depth }, (_, index) => index);
     this.counts = blocks.map((index) => patches.filter((token) => image.rank(site, index, token) === 0).length);
     this.frames.replaceChildren(
       ...blocks.map((index) => {
-        const map = mapOf(patches.map((token) => measure.value(site, index, token)), model, range);
+        const map = pixelMap(patches.map((token) => drawn(measure.value(site, index, token))), model);
         const label = h("span", {}, h("b", {}, String(index + 1)), h("br"), String(this.counts[index]));
         return h("div", { class: "frame", "data-block": index }, map, label);
       }),
@@ -130,22 +131,4 @@ export class Filmstrip {
     this.timer = 0;
     this.play.textContent = "Play";
   }
-}
-
-/**
- * Draw the values of patches as a small map, one pixel per patch.
- * @param {(number | null)[]} values
- * @param {Model} model
- * @param {Range} range
- */
-export function mapOf(values, model, [low, high]) {
-  const canvas = h("canvas", { width: model.columns, height: model.rows, "aria-hidden": "true" });
-  const context = canvas.getContext("2d");
-  const pixels = new ImageData(model.columns, model.rows);
-  values.forEach((value, patch) => {
-    if (value === null) return; // stays transparent
-    pixels.data.set([...sequential((value - low) / (high - low || 1)), 255], 4 * patch);
-  });
-  context?.putImageData(pixels, 0, 0);
-  return canvas;
 }

@@ -1,8 +1,9 @@
 // One relevance map over the grey photograph, and its caption.
 
-import { diverging, rgb } from "./colours.js";
-import { h, svg } from "./dom.js";
+import { diverging } from "./colours.js";
+import { h } from "./dom.js";
 import { drawOutline, outlineDrawing } from "./outline.js";
+import { pixelMap } from "./pixels.js";
 import { CLASS_AGNOSTIC_METHODS, METHODS } from "./run.js";
 import { state } from "./state.js";
 /** @import { Model } from "./model.js" */
@@ -79,15 +80,11 @@ export function mapPicture(map, image, isOutlined = false) {
 function overlay(values, model) {
   const largest = Math.max(...values);
   const strongest = Math.max(...values.map(Math.abs)) || 1;
-  const patches = values.map((value, patch) => {
+  const patches = values.map((value) => {
     const strength = isKept(value, largest) ? Math.abs(value) / strongest : 0;
-    return svg("rect", {
-      x: patch % model.columns, y: Math.floor(patch / model.columns), width: 1, height: 1,
-      fill: rgb(diverging(value < 0 ? -1 : 1)), "fill-opacity": (0.85 * strength).toFixed(3),
-    });
+    return { colour: diverging(Math.sign(value)), opacity: 0.85 * strength };
   });
-  const box = `0 0 ${model.columns} ${model.rows}`;
-  return svg("svg", { viewBox: box, preserveAspectRatio: "none", "aria-hidden": "true" }, ...patches);
+  return pixelMap(patches, model);
 }
 
 /**
