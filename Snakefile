@@ -31,6 +31,7 @@ if not plan.published:
     include: "rules/projections.smk"
     include: "rules/memories.smk"
     include: "rules/probes.smk"
+    include: "rules/tuned_lens.smk"
     include: "rules/perturbations.smk"
     include: "rules/relevance.smk"
 

@@ -15,6 +15,8 @@ rule explorer_model:
         ranks=if_analysed({"attention", "tokens"}, "<results>/perturbations/{model}/{dataset}.parquet"),
         accuracy=if_analysed({"attention", "tokens"}, "<results>/perturbations/{model}/{dataset}_accuracy.parquet"),
         relevance=if_analysed({"relevance"}, "<results>/relevance/{model}/{dataset}.parquet"),
+        tuned=tuned_shards("projections"),
+        tuned_logits=tuned_shards("class_logits"),
         guide_card=of_guide(of_one("<results>/models/{model}/model.json")),
         guide_predictions=of_guide(of_one("<results>/predictions/{model}/{dataset}/{split}.parquet")),
         guide_projections=of_guide(PROJECTIONS),

@@ -128,6 +128,16 @@ def probe_states(wildcards):
     return [f"<results>/hidden_states/{model}/{dataset}/{split}/{shard}.parquet" for shard in shards]
 
 
+def fitting_manifest(wildcards):
+    """Return the manifest of the split that a tuned lens is fitted on: the probe split, or else the analysed one."""
+    return probe_manifest(wildcards) or eval_manifest(wildcards)
+
+
+def fitting_states(wildcards):
+    """Return the hidden states of this split."""
+    return probe_states(wildcards) or shards_of("<results>/hidden_states/{model}/{dataset}/{split}/{shard}.parquet")(wildcards)
+
+
 def probe_ranks(wildcards):
     """Return the ranks by linear probes, if the model has this analysis."""
     has = wildcards.model in plan.models_with("probes")
@@ -143,6 +153,16 @@ def explorer_memory_keys(wildcards):
     """Return the shards of active memories, if the model has them. Published results lack them."""
     has = "memories" in plan.models[wildcards.model].analyses and not plan.published
     return shards_of("<results>/memory_keys/{model}/{dataset}/{split}/{shard}.parquet")(wildcards) if has else []
+
+
+def tuned_shards(kind):
+    """Return an input function that gives the shards that the explorer shows of a model through the tuned lens, if it does."""
+
+    def paths(wildcards):
+        shards = shards_of(f"<results>/tuned_lens/{{model}}/{{dataset}}/{{split}}/{kind}/{{shard}}.parquet")
+        return shards(wildcards) if plan.shows_tuned_lens(wildcards.model) else []
+
+    return paths
 
 
 def class_layout(wildcards):

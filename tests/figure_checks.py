@@ -126,6 +126,11 @@ FRAMES = {
     ),
     "segmentation_scores": scores,
     "probes_vs_projection": probes,
+    "tuned_lens": lambda: measured(
+        of_models(panel=("first", "kl"), lens=("logit", "tuned"), tokens=("cls", "image"), block=BLOCKS, images=200, chance=10.0),
+        low=1,
+        high=4,
+    ),
 }
 
 

@@ -172,6 +172,17 @@ def test_contract_of_the_analyses(results: Path, model: str) -> None:
     joined = rates.join(wanted, on=["site", "block", "token"])
     assert (joined["accuracy"] - joined["accuracy_right"]).abs().max() < 1e-9
 
+    lenses = pl.read_parquet(results / "tuned_lens" / model / "shapes.parquet").sort("tokens", "image_id", "block")
+    identified = pl.read_parquet(results / "identifiability" / model / "shapes.parquet").sort("tokens", "image_id", "block")
+    both = lenses.join(identified, on=["tokens", "image_id", "block"])
+    assert len(both) == len(identified) and set(lenses["tokens"]) == set(identified["tokens"]) | {"class", "context"}
+    assert (both["logit_first"] - both["first"]).abs().max() < 1e-6
+    last = lenses.filter(block=DEPTH - 1)
+    assert (last["logit_kl"] - last["tuned_kl"]).abs().max() == 0
+    if model == "cls":
+        of_cls = last.filter(tokens="cls")
+        assert of_cls["logit_kl"].max() < 1e-5 and (of_cls["logit_agreement"] == 1).all()
+
     curves = pl.read_parquet(results / "deletion" / model / "shapes.parquet")
     assert set(curves["order"]) == {"negative", "positive"}
     start = curves.filter(removed=0)["accuracy"]

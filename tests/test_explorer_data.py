@@ -25,14 +25,15 @@ def reader(browser: Browser, tmp_path: Path) -> Iterator[Page]:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The explorer of two models, which shows six of ten images."""
     run = Run(tmp_path_factory.mktemp("run"))
-    run.complete("explorer", "--configfile", run.configure(config_of(SHOWN)))
+    run.complete("explorer", "results/small/tuned_lens/m/d.parquet", "--configfile", run.configure(config_of(SHOWN)))
     return run
 
 
 def config_of(images: int) -> dict[str, Any]:
-    config = small_config(explorer={"images": images}, analyses=["identifiability", "memories", "relevance"])
+    config = small_config(explorer={"images": images, "tuned_lens": True}, analyses=["identifiability", "memories", "relevance"])
     model = config["models"]["m"]
     trained = {**model, "weights": "trained", "training": {"epochs": 1}, "random_twin": {"seeds": 1}}
+    trained["analyses"] = [*config["analyses"], "tuned_lens"]
     return {**config, "models": {"m": trained, "n": {**model, "kwargs": {**model["kwargs"], "embed_dim": 32}}}}
 
 
@@ -47,6 +48,19 @@ def arguments_in(path: Path) -> list[Any]:
 def table(run: Run, path: str) -> pl.DataFrame:
     frame = pl.concat([pl.read_parquet(file) for file in sorted((run.folder / "results/small").glob(path))])
     return frame.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
+
+
+def test_the_residual_stream_through_the_tuned_lens(run: Run, reader: Page) -> None:
+    folder = run.folder / "results/small/explorer/m"
+    sites = arguments_in(folder / "model.js")[1]["sites"]
+    assert sites == ["resid_post", "attn_out", "mlp_out", "tuned_lens"]
+    measures = table(run, "tuned_lens/m/d.parquet").filter(tokens="image")
+    for path in sorted((folder / "images").iterdir()):
+        ranks = read(reader, arguments_in(path)[2])[0]["rank"]  # [site, block, token]
+        known = measures.filter(image_id=int(path.stem)).sort("block")
+        for site, column in (("resid_post", "logit_first"), ("tuned_lens", "tuned_first")):
+            np.testing.assert_allclose((ranks[sites.index(site), :, 1:] == 0).mean(axis=1), known[column], atol=1e-6)
+        np.testing.assert_array_equal(ranks[3, -1], ranks[0, -1])
 
 
 def test_all_models_of_a_data_set_show_the_same_images(run: Run, reader: Page) -> None:
@@ -90,6 +104,9 @@ def test_an_image_has_the_numbers_of_the_tables(run: Run, reader: Page) -> None:
     for path in sorted((run.folder / "results/small/explorer/m/images").iterdir()):
         name, image, text = arguments_in(path)
         arrays, facts = read(reader, text)
+        for lens in ("rank", "top", "top_logit"):
+            arrays[lens] = arrays[lens][:3]  # without the tuned lens
+        arrays["interest_logit"] = arrays["interest_logit"][:, :3]
         assert (name, f"{image:05d}") == ("m", path.stem)
         rows = table(run, "projections/m/d/validation/*.parquet").filter(pl.col("site") != "resid_mid", image_id=image)
         rows = rows.sort(pl.col("site").replace_strict({"resid_post": 0, "attn_out": 1, "mlp_out": 2}), "block", "token")

@@ -174,7 +174,7 @@ def test_deletion_is_drawn_over_the_share_of_tokens_like_the_curves_of_all_maps(
         {"method": "probe", "order": "negative", "removed": [0, 2, 8], "accuracy": 1.0, "low": 1.0, "high": 1.0, "images": 1}
     )
     found = probes_vs_projection.data(
-        [Series("m", "m", None, probes, facts)], {"identifiability": [], "deletion": [curves.to_arrow()]}, CORRECTED, 0
+        [Series("m", "m", None, probes, facts)], {"identifiability": [], "tuned_lens": [], "deletion": [curves.to_arrow()]}, CORRECTED, 0
     )
     assert found.filter(panel="deletion")["x"].to_list() == [0, 25, 100]
     assert found.filter(panel="accuracy").select("x", "mean").rows() == [(0, 50)]

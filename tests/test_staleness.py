@@ -33,7 +33,9 @@ PROJECTED = EXPLORED | {"project", "identifiability", "context", "building", "me
 PROJECTED |= shown("identifiability", "context", "building", "memories") | PROBES_FIGURE
 DELETED = {"deletion", "deletion_curves"} | shown("deletion") | PROBES_FIGURE
 EXPLAINED = {"relevance", "segmentation"} | shown("relevance") | DELETED | EXPLORED
-EXTRACTED = {"extract", "extract_with_memory_keys", "predictions", "sanity", "probes"} | PROJECTED | EXPLAINED
+TUNED = {"tuned_lens"} | shown("tuned_lens") | PROBES_FIGURE
+FITTED_TUNED = {"tuned_lens_fit"} | TUNED
+EXTRACTED = {"extract", "extract_with_memory_keys", "predictions", "sanity", "probes"} | FITTED_TUNED | PROJECTED | EXPLAINED
 PERTURBED = {"perturbations"} | shown("attention", "tokens") | EXPLORED
 OF_MODEL = {"tokens"} | EXTRACTED | PERTURBED
 TWINS = {"twins_cls", "twins_pooled"}
@@ -83,6 +85,8 @@ CHANGED_FILES = {
     "deletion": (f"{LIBRARY}/analyses/deletion.py", DELETED),
     "masks of maps": (f"{LIBRARY}/analyses/segmentation.py", {"segmentation", "figure_segmentation_scores", "table_segmentation_scores"}),
     "probes": (f"{LIBRARY}/analyses/probes.py", {"probes"} | EXPLAINED),
+    "tuned lens": (f"{LIBRARY}/analyses/tuned_lens.py", FITTED_TUNED),
+    "refinement of the tuned lens": (f"{LIBRARY}/analyses/tuned_lens_refinement.py", FITTED_TUNED),
     "signs of something else": (f"{LIBRARY}/report/sanity.py", {"sanity", "explorer"}),
     "training": (f"{LIBRARY}/models/training.py", OF_TRAINING),
     "style of the figures": (f"{LIBRARY}/figures/classlens.mplstyle", FIGURES),
@@ -172,6 +176,9 @@ CHANGED_SETTINGS = {
     "classes of interest": ("projection.classes", [1], PROJECTED | TWINS),
     "classes of maps": ("relevance.classes", ["own", "predicted"], EXPLAINED),
     "steps of deletion": ("deletion.steps", 7, DELETED),
+    "ridge of the tuned lens": ("tuned_lens.ridge", 0.01, FITTED_TUNED),
+    "refinement": ("tuned_lens.refine", "kl", FITTED_TUNED),
+    "tuned lens in the explorer": ("explorer.tuned_lens", True, EXPLORED | {"project_tuned"}),
     "images of the explorer": ("explorer.images", 150, EXPLORED),
     "more images of the explorer than there are": ("explorer.images", 250, set()),
     "all images in the explorer": ("explorer.images", None, set()),

@@ -15,6 +15,9 @@ def arguments() -> cli.Parser:
     parser.many(memory_keys="the same shards of active memories, if available")
     parser.maybe(interpretable_values="table of interpretable values", tokens="token labels", ranks="ranks under perturbations")
     parser.maybe(accuracy="correctness under perturbations", relevance="relevance maps")
+    parser.many(
+        tuned="the same shards of projections through the tuned lens, if shown", tuned_logits="their logits of the classes of interest"
+    )
     parser.maybe(guide_card="model.json of the model that chooses the images (default: show all)", guide_predictions="its predictions")
     parser.many(guide_projections="its shards of projections, in order")
     return parser.one(folder="folder to write")

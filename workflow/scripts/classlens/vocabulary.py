@@ -7,6 +7,8 @@ STORED_SITES = ("resid_post", "attn_out", "mlp_out")
 """Sites whose hidden states are stored, and on which probes are fitted. `resid_mid` is computed as `resid_post - mlp_out`."""
 PROJECTED_SITES = ("resid_post", "resid_mid", "attn_out", "mlp_out")
 """Sites that are projected onto the class embedding."""
+TUNED_LENS = "tuned_lens"
+"""Name in the explorer for the residual stream as the tuned lens reads it."""
 SUBLAYERS = ("attn", "mlp")
 """The two sublayers of a block, whose memories and contributions are compared."""
 SUBLAYER_SITES = ("attn_out", "mlp_out")
@@ -22,7 +24,7 @@ CLASS_AGNOSTIC_METHODS = ("rollout", "last_attention", "random")
 ORDERS = ("negative", "positive")
 """Orders in which tokens are removed: `negative` removes the least relevant first, `positive` the most relevant."""
 
-SITE_NAMES = {"resid_post": "residual stream", "attn_out": "attention", "mlp_out": "MLP"}
+SITE_NAMES = {"resid_post": "residual stream", "attn_out": "attention", "mlp_out": "MLP", TUNED_LENS: "tuned lens"}
 TOKEN_NAMES = {
     "cls": "[CLS]",
     "image": "image tokens",

@@ -6,7 +6,7 @@ class are kept, the classes with the largest logits, and the logits of classes o
 Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 3. See docs/concepts.md.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -28,6 +28,10 @@ from classlens.vocabulary import PROJECTED_SITES
 
 # Bytes per logit during projection: the logit, scratch space for ranks and the largest logits, and the same again for copies.
 BYTES_PER_LOGIT = 12
+
+
+Translate = Callable[[torch.Tensor, int, list[int]], torch.Tensor]
+"""Function from states [image, token, width], their block and the ids of their images to other states of the same shape."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ class Projector:
         top_k: number of classes with the largest logits to keep; all classes if there are fewer.
         compute: device and batch size.
         protocol: chooses the rank of a class among equal logits.
+        translate: function that changes states before they are projected, such as a tuned lens; None for none.
     """
 
     lens: Lens
@@ -77,8 +82,17 @@ class Projector:
     top_k: int
     compute: Compute
     protocol: Protocol
+    translate: Translate | None = None
 
-    def shard(self, path: Path, interest: dict[int, list[int]], outputs: Outputs, provenance: dict[str, str]) -> None:
+    def shard(
+        self,
+        path: Path,
+        interest: dict[int, list[int]],
+        outputs: Outputs,
+        provenance: dict[str, str],
+        *,
+        sites: tuple[str, ...] = PROJECTED_SITES,
+    ) -> None:
         """Project a shard of hidden states, one batch of images at a time.
 
         Args:
@@ -86,6 +100,7 @@ class Projector:
             interest: classes of interest of each image id, without duplicates, the true class first.
             outputs: files to write.
             provenance: schema metadata.
+            sites: sites to project.
 
         Raises:
             InputError: the shard is damaged, or belongs to another model.
@@ -94,7 +109,7 @@ class Projector:
 
         def work(states: States) -> list[pa.RecordBatch]:
             classes = [interest[image] for image in states.image_ids]
-            found, of_interest = self(states, classes)
+            found, of_interest = self(states, classes, sites)
             return [rows(found), class_rows(found, classes, of_interest)]
 
         most = self.compute.batch_for(on_device=BYTES_PER_LOGIT * card.tokens * card.classes)
@@ -130,7 +145,8 @@ class Projector:
             at = np.s_[:, :, place, block]
             with torch.inference_mode():
                 of_site = torch.from_numpy(states_of_site(states.columns, sites[place], block, card.tokens))
-                logits = self.lens(of_site.to(self.compute.device))
+                of_site = of_site.to(self.compute.device)
+                logits = self.lens(self.translate(of_site, block, states.image_ids) if self.translate else of_site)
                 best_logits, best = largest(logits, top_k)
                 of_interest[at] = logits.gather(-1, wanted[:, None].expand(-1, card.tokens, -1)).cpu()
                 ranks[at] = rank(logits, wanted[:, 0], self.protocol.ties_rank_first).cpu()

@@ -50,6 +50,7 @@ OF_ANALYSES = {
         "deletion/{model}/{dataset}_area.parquet",
         "deletion/{model}/{dataset}_images.parquet",
     ),
+    ("tuned_lens",): ("tuned_lens/{model}/{dataset}.parquet",),
     ("probes",): ("probes/{model}/{dataset}.parquet", "probes/{model}/{dataset}_accuracy.parquet"),
 }
 """Files of a model, relative to the results folder. The model has them if it has any of the analyses in the key."""

@@ -1,4 +1,4 @@
-"""The catalogue of the paper's figures and tables: one entry each, used by rules, programs, docs and the report.
+"""The catalogue of figures and tables, the paper's and those beyond it: one entry each, used by rules, programs, docs and the report.
 
 The module of the same name in `classlens.figures` draws a figure, and the one in `classlens.tables` makes a table. This module imports
 neither torch nor a table library.
@@ -11,20 +11,23 @@ from dataclasses import dataclass, field
 
 from classlens.errors import InputError, printable
 
-CATEGORIES = {
-    "identifiability": "1 Class identifiability",
-    "context": "2 Class and context tokens",
-    "building": "3 Building of classes",
-    "memories": "4 Key-value memories",
-    "attention": "5 Perturbations",
-    "tokens": "5 Perturbations",
-    "relevance": "6 Relevance maps",
-    "deletion": "7 Deletion curves",
-    "probes": "8 Linear probes",
-    "reproduction": "9 Reproduction",
+_SECTIONS = {
+    "identifiability": "Class identifiability",
+    "context": "Class and context tokens",
+    "building": "Building of classes",
+    "memories": "Key-value memories",
+    "attention": "Perturbations",
+    "tokens": "Perturbations",
+    "relevance": "Relevance maps",
+    "deletion": "Deletion curves",
+    "probes": "Linear probes",
+    "tuned_lens": "Tuned lens",
+    "reproduction": "Reproduction",
 }
-"""Section of the report that shows an analysis; numbered, because the report sorts by name."""
-
+_ORDER = list(dict.fromkeys(_SECTIONS.values()))
+FIGURE_SPACE = "\N{FIGURE SPACE}"
+CATEGORIES = {name: f"{_ORDER.index(title) + 1:{FIGURE_SPACE}>2} {title}" for name, title in _SECTIONS.items()}
+"""Section of the report that shows an analysis. The report sorts by text: a space as wide as a digit puts 2 before 10."""
 
 IDENTIFIABILITY = "identifiability/{model}/{dataset}.parquet"
 PERTURBATIONS = {
@@ -33,6 +36,7 @@ PERTURBATIONS = {
 }
 KEY_VALUE_AGREEMENT = "memories/{model}/{dataset}/key_value_agreement.parquet"
 CLASS_VALUE_AGREEMENT = "memories/{model}/{dataset}/class_value_agreement.parquet"
+TUNED_LENS = "tuned_lens/{model}/{dataset}.parquet"
 CHANCE = "memories/{model}/{dataset}/chance.parquet"
 OF_PHOTOGRAPHS = {
     "shown": "relevance/{model}/{dataset}_shown.parquet",
@@ -193,8 +197,10 @@ FIGURES = (
             "tables": "probes/{model}/{dataset}.parquet",
             "identifiability": IDENTIFIABILITY,
             "deletion": "deletion/{model}/{dataset}.parquet",
+            "tuned_lens": TUNED_LENS,
         },
     ),
+    Item("F14", "tuned_lens", "What the tuned lens reads in each block", "tuned_lens", {"tables": TUNED_LENS}),
 )
 TABLES = (
     Item(
@@ -227,6 +233,7 @@ TABLES = (
         {"tables": "segmentation/{model}/{dataset}.parquet"},
         masks=True,
     ),
+    Item("T8", "tuned_lens", "Tuned lens against logit lens", "tuned_lens", {"tables": TUNED_LENS}),
 )
 
 

@@ -406,6 +406,10 @@ class Plan:
         training = f"{split} split" if split else f"halves of the {analysed} split, each tested on the other"
         return self.step(steps.ProbeStep, training=training)
 
+    def tuned_lens_step(self, dataset: str) -> steps.TunedLensFitStep:
+        """Return the settings that tuned lenses on a data set depend on, besides the hidden states."""
+        return self.step(steps.TunedLensFitStep, self.config.tuned_lens, halves=self.datasets[dataset].probe_split is None)
+
     def perturbation_step(self, model: str) -> steps.PerturbationStep:
         """Return the settings that a model's perturbations depend on, besides model and images."""
         return self.step(steps.PerturbationStep, analyses=[name for name in ("attention", "tokens") if name in self.models[model].analyses])
@@ -489,6 +493,10 @@ class Plan:
         shown, count = self.explorer_images(name)
         alike = (other for other, model in self.models.items() if model.dataset == self.models[name].dataset)
         return next(alike) if shown < count else None
+
+    def shows_tuned_lens(self, name: str) -> bool:
+        """Return whether the explorer also shows a model's residual stream through the tuned lens. Published results lack it."""
+        return self.config.explorer.tuned_lens and "tuned_lens" in self.models[name].analyses and not self.published
 
     def explorer_model_step(self, name: str) -> steps.ExplorerModelStep:
         """Return the settings that the explorer's files of a model depend on. The number of images counts only if there are more."""

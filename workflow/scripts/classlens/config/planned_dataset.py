@@ -9,7 +9,7 @@ from typing import Any
 
 from classlens.config.published import DatasetFacts
 from classlens.config.reading import dataset_of
-from classlens.config.settings import FOUND, SPLITS, ClassEmbeddingSettings, ColumnSettings, Config, MaskSettings
+from classlens.config.settings import FOUND, ON_PROBE_SPLIT, SPLITS, ClassEmbeddingSettings, ColumnSettings, Config, MaskSettings
 from classlens.config.steps import ArchiveStep, ClassListStep, ManifestStep, MaskStep, ShapesStep, Step, UnpackStep
 from classlens.data import dataset_classes, mask_files, photos, splits
 from classlens.data.cifar_layout import ARCHIVES, Archive
@@ -76,7 +76,7 @@ class PlannedDataset:
 
     @cached_property
     def probe_split(self) -> str | None:
-        """The name of the split for linear probes; None if it is missing or is the analysed split."""
+        """The name of the split for linear probes and tuned lenses; None if it is missing or is the analysed split."""
         if self.settings.kind not in FOUND:
             split = self.settings.probe_split or SPLITS.get(self.settings.kind, ("validation", "test"))[1]
             exists = not self.is_photos and (self.is_made or (self.layout.home / split).is_dir())
@@ -238,10 +238,10 @@ class PlannedDataset:
         """The names of the splits that the run uses."""
         if self._facts:
             return list(self._facts.images)
-        probed = any("probes" in (self._run.analyses if model.analyses is None else model.analyses) for model in self._models)
+        asked = {name for model in self._models for name in (self._run.analyses if model.analyses is None else model.analyses)}
         wanted = [
             self.eval_split,
-            self.probe_split if probed else None,
+            self.probe_split if asked & ON_PROBE_SPLIT else None,
             self.train_split if self._is_trained_on else None,
             *self.fit_splits,
         ]

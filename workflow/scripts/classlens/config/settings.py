@@ -48,8 +48,12 @@ Size = Annotated[list[Count], Field(min_length=2, max_length=2)]
 """[height, width], in pixels."""
 Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
 """One number per colour channel."""
-Analysis = Literal["identifiability", "context", "building", "memories", "attention", "tokens", "relevance", "deletion", "probes"]
+Analysis = Literal[
+    "identifiability", "context", "building", "memories", "attention", "tokens", "relevance", "deletion", "probes", "tuned_lens"
+]
 ANALYSES: tuple[Analysis, ...] = Analysis.__args__  # type: ignore[attr-defined]
+ON_PROBE_SPLIT = frozenset({"probes", "tuned_lens"})
+"""Analyses that fit something to the hidden states of the probe split."""
 Classes = list[str | int]
 """Classes by id, name or index. A text that fits more than one of these is read as an id first, then as a name, then as an index."""
 
@@ -205,9 +209,9 @@ class DatasetSettings(ClassSettings, TableSettings, MaskSettings, BadImageSettin
     train_split: SplitName | None = None
     """Split for training models with `weights: trained`, and for fitting class embeddings (`fit`); null finds `train` or `training`."""
     probe_split: SplitName | None = None
-    """Split for fitting linear probes; null finds `test` or `testing`, or uses `train` for CIFAR."""
+    """Split for fitting linear probes and tuned lenses; null finds `test` or `testing`, or uses `train` for CIFAR."""
     probe_images_per_class: Images | None = 10
-    """Number of images per class for fitting linear probes (the first ones); null uses all."""
+    """Number of images per class for fitting linear probes and tuned lenses (the first ones); null uses all."""
     masks: FilePath | None = None
     """Folder of object masks (`{split}/{class}/{name}.png` for image folders, the image's path or name with the ending .png for tables), or
     a JSON file of segments in COCO's form. null means no masks or, for `imagenet_s`, its own folder `{split}-segmentation`. The object is
@@ -428,6 +432,15 @@ class DeletionSettings(Section):
     """Number of points on a deletion curve, evenly spaced; null evaluates every number of removed tokens."""
 
 
+class TunedLensSettings(Section):
+    """How tuned lenses are fitted."""
+
+    ridge: Annotated[float, Field(gt=0)] = 0.001
+    """Strength of the ridge that pulls the map of a block toward the identity, relative to the mean variance of the block's states."""
+    refine: Literal["kl"] | None = None
+    """`kl` continues from the ridge regression with gradient steps that lower the KL divergence from the model's output; null does not."""
+
+
 class ExplorerSettings(Section):
     """What the explorer shows."""
 
@@ -435,6 +448,8 @@ class ExplorerSettings(Section):
     """Number of images to show of each data set, for all of its models the same; null shows all. Of more images, the explorer shows the
     most telling ones of each class, equally many: those with the largest and the smallest gain of class identifiability from the first to
     the last block in the first model of the data set, with the same share of wrong outputs as the class."""
+    tuned_lens: bool = False
+    """Also show the residual stream through the tuned lens, if a model has this analysis."""
 
 
 class HubSettings(Section):
@@ -492,6 +507,8 @@ class Config(ProtocolSetting, SeedSetting):
     """The classes of relevance maps."""
     deletion: DeletionSettings = DeletionSettings()
     """How tokens are removed in the order of relevance maps."""
+    tuned_lens: TunedLensSettings = TunedLensSettings()
+    """How tuned lenses are fitted."""
     explorer: ExplorerSettings = ExplorerSettings()
     """What the explorer shows."""
     hub: HubSettings = HubSettings()

@@ -39,6 +39,7 @@ from classlens.config.settings import (
     ShardSetting,
     TableSettings,
     TrainingSettings,
+    TunedLensSettings,
 )
 
 Step = TypeVar("Step", bound=Section)
@@ -269,6 +270,13 @@ class ProbeStep(SeedSetting, ProtocolSetting):
 
     training: str
     """Description of the images that the probes are fitted on."""
+
+
+class TunedLensFitStep(TunedLensSettings, SeedSetting, ProtocolSetting):
+    """The maps of a tuned lens."""
+
+    halves: bool
+    """Fit the maps of each half of the images on the other half, because there are no other images."""
 
 
 class RelevanceStep(RelevanceSettings, SeedSetting, PrecisionSetting, ProtocolSetting):

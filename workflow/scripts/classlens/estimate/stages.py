@@ -11,8 +11,10 @@ from classlens.analyses.deletion import RANDOM_DRAWS, TIE_DRAWS, steps
 from classlens.analyses.extraction import MOST_LIKELY
 from classlens.analyses.memory_table import ACTIVE
 from classlens.analyses.segmentation import trivial_maps
+from classlens.analyses.tuned_lens import HALVES
 from classlens.analyses.twins import KEPT_SITES
 from classlens.config.plan import Model, Plan
+from classlens.config.settings import ON_PROBE_SPLIT
 from classlens.data.transforms import output_size
 from classlens.errors import InputError
 from classlens.estimate.calibration import Calibration
@@ -36,12 +38,17 @@ FORWARDS = {
 # Seconds of one linear probe of ViT-B/32 (9100 training and 4550 test images, width 768, 1000 classes).
 PROBE_SECONDS = 0.23
 
+# Seconds of the sums of a tuned lens per block and token, for each entry of its matrix of products, on two cores.
+TUNED_SECONDS = 4e-11
+# Time of the comparison of two lenses at one site, relative to the projection of four sites.
+TUNED_PROJECTIONS = 0.6
+
 # Seconds of a logistic regression per image, feature and class, for all strengths (5,000 images, width 384, 100 classes).
 FIT_SECONDS = 2e-8
 
 # Rules whose jobs load torch. Other jobs load table libraries, and jobs of figures also load matplotlib.
 WITH_TORCH = {"features", "fit_head", "text_embedding", "model", "train", "extract", "extract_with_memory_keys", "project"}
-WITH_TORCH |= {"perturbations", "relevance", "deletion", "memories", "segmentation"}
+WITH_TORCH |= {"tuned_lens_fit", "tuned_lens", "project_tuned", "perturbations", "relevance", "deletion", "memories", "segmentation"}
 # Seconds of work per job that hardly depend on the number of images, without loading libraries.
 FIXED = {"figure": 2.0, "memories": 2.0, "deletion_curves": 0.7, "sanity": 0.7, "probes": 0.7}
 # Seconds that Snakemake itself needs for each job.
@@ -150,7 +157,7 @@ def _add_model(plan: Plan, model: Model, cost: Calibration, add: Add) -> None:
     card, has = cost.card, set(model.analyses)
     dataset = plan.datasets[model.dataset]
     count = dataset.image_count(dataset.eval_split)
-    split = dataset.probe_split if "probes" in has else None
+    split = dataset.probe_split if has & ON_PROBE_SPLIT else None
     of_probes = dataset.image_count(split) if split else 0
     keep = plan.config.hidden_states.keep
     states = states_per_image(cost, plan.config.hidden_states.dtype)
@@ -184,6 +191,14 @@ def _add_model(plan: Plan, model: Model, cost: Calibration, add: Add) -> None:
     if "probes" in has:
         share = probe_work(of_probes or count, count, card.width, card.classes) / probe_work(9100, 4550, 768, 1000)
         add("probes", seconds=PROBE_SECONDS * share * len(STORED_SITES) * card.depth * card.tokens)
+    if "tuned_lens" in has:
+        matrices = card.depth * card.width**2
+        maps = (1 + card.cls_token) * (1 if split else HALVES)
+        add("tuned_lens_fit", seconds=TUNED_SECONDS * (of_probes or count) * card.tokens * matrices, size=4 * maps * matrices)
+        add("tuned_lens", seconds=TUNED_PROJECTIONS * count * cost.projection)
+        if plan.shows_tuned_lens(model.name):
+            tuned = 1 / len(PROJECTED_SITES)
+            add("project_tuned", seconds=tuned * count * cost.projection, size=tuned * count * (cost.projections + cost.class_logits))
 
 
 def _add_fit(plan: Plan, name: str, cost: Calibration, add: Add, count: int) -> None:

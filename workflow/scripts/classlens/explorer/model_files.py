@@ -26,7 +26,7 @@ from classlens.explorer.tables import ImageArrays, Maps, Objects, Perturbed, Sha
 from classlens.models.card import Card
 from classlens.progress import progress
 from classlens.storage import parquet
-from classlens.vocabulary import SUBLAYERS
+from classlens.vocabulary import SUBLAYERS, TUNED_LENS
 
 JPEG_QUALITY = 85
 THUMBNAIL = 96
@@ -56,6 +56,8 @@ class Sources:
     guide_card: Path | None = None
     guide_predictions: Path | None = None
     guide_projections: list[Path] = field(default_factory=list)
+    tuned: list[Path] = field(default_factory=list)
+    tuned_logits: list[Path] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +99,7 @@ class ModelFiles:
         self._perturbed = Perturbed(sources.ranks, sources.accuracy, card) if sources.ranks and sources.accuracy else None
         self._objects = Objects(sources.tokens) if sources.tokens else None
         self._values = parquet.read_table(sources.interpretable_values, model=card.sha256) if sources.interpretable_values else None
-        self._sites = shown_sites(projection_table.sites_in(sources.projections[0], card))
+        self._sites = [*shown_sites(projection_table.sites_in(sources.projections[0], card)), *([TUNED_LENS] if sources.tuned else [])]
         self._geometry = Geometry(card.transform)
 
     def write(self, folder: Path, threads: int) -> None:
@@ -116,7 +118,7 @@ class ModelFiles:
         sources = self._sources
         shards = Shards(
             card=self._card, projections=sources.projections, class_logits=sources.class_logits,
-            memory_keys=sources.memory_keys, memories=memories,
+            memory_keys=sources.memory_keys, memories=memories, tuned=sources.tuned, tuned_logits=sources.tuned_logits,
         )  # fmt: skip
         images = progress(projected(shards, set(self._images)), len(self._images), "images of the explorer")
 

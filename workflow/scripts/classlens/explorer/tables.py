@@ -60,6 +60,8 @@ class Shards:
         class_logits: logits of the classes of interest, in the same shards.
         memory_keys: active memories, in the same shards, or an empty list.
         memories: number of memories in the largest layer.
+        tuned: projections through the tuned lens, in the same shards, or an empty list.
+        tuned_logits: their logits of the classes of interest.
     """
 
     card: Card
@@ -67,6 +69,8 @@ class Shards:
     class_logits: list[Path]
     memory_keys: list[Path]
     memories: int
+    tuned: list[Path] = field(default_factory=list)
+    tuned_logits: list[Path] = field(default_factory=list)
 
 
 def projected(shards: Shards, images: Container[int]) -> Iterator[tuple[int, ImageArrays]]:
@@ -80,26 +84,54 @@ def projected(shards: Shards, images: Container[int]) -> Iterator[tuple[int, Ima
         InputError: a shard is damaged or belongs to another model.
     """
     card = shards.card
-    for number, (path, classes_path) in enumerate(zip(shards.projections, shards.class_logits, strict=True)):
+    of_lenses = [(shards.projections, shards.class_logits), *([(shards.tuned, shards.tuned_logits)] if shards.tuned else [])]
+    for number in range(len(shards.projections)):
         active = _active(shards.memory_keys[number], card, shards.memories) if shards.memory_keys else {}
-        batches = zip(projection_table.read([path], card, top_logits=True), projection_table.read_classes(classes_path, card), strict=True)
-        for batch, interest in batches:
-            assert batch.top_logit is not None
-            sites = [batch.sites.index(site) for site in shown_sites(batch.sites)]
-            for row, image in enumerate(batch.image_ids):
-                if image not in images:
-                    continue
-                shown = ImageArrays()
-                classes, logits = interest[image]
-                shown.arrays["interest"] = np.array(classes, np.int32)
-                shown.add_logits("interest_logit", logits[:, sites], (2, 3))  # [class, site, block, token]
-                shown.arrays["rank"] = indices(_by_site(batch.rank[row], sites), card.classes)
-                shown.add_top(indices(_by_site(batch.top[row], sites), card.classes), _by_site(batch.top_logit[row], sites))
-                if active:
-                    memory, coefficient = active[image]
-                    shown.arrays["memory"] = memory
-                    shown.add_logits("coefficient", coefficient, (3,))
-                yield image, shown
+        for images_of_lenses in zip(*(_of_shard(paths[number], logits[number], card) for paths, logits in of_lenses), strict=True):
+            image = images_of_lenses[0].image
+            if image not in images:
+                continue
+            shown = _shown(images_of_lenses, card)
+            if active:
+                memory, coefficient = active[image]
+                shown.arrays["memory"] = memory
+                shown.add_logits("coefficient", coefficient, (3,))
+            yield image, shown
+
+
+@dataclass(frozen=True)
+class _Projected:
+    """What a lens reads from an image's states: [site, block, token], with a last axis of top classes, or a first one of classes."""
+
+    image: int
+    interest: list[int]
+    interest_logit: np.ndarray
+    rank: np.ndarray
+    top: np.ndarray
+    top_logit: np.ndarray
+
+
+def _of_shard(path: Path, logits_path: Path, card: Card) -> Iterator[_Projected]:
+    """Yield the images of a shard, as one lens reads them."""
+    batches = zip(projection_table.read([path], card, top_logits=True), projection_table.read_classes(logits_path, card), strict=True)
+    for batch, interest in batches:
+        assert batch.top_logit is not None
+        sites = [batch.sites.index(site) for site in shown_sites(batch.sites)]
+        for row, image in enumerate(batch.image_ids):
+            classes, logits = interest[image]
+            found = (_by_site(values[row], sites) for values in (batch.rank, batch.top, batch.top_logit))
+            yield _Projected(image, classes, logits[:, sites], *found)
+
+
+def _shown(of_lenses: tuple[_Projected, ...], card: Card) -> ImageArrays:
+    """Return the arrays of an image. The sites of further lenses follow those of the first one."""
+    shown = ImageArrays()
+    shown.arrays["interest"] = np.array(of_lenses[0].interest, np.int32)
+    shown.add_logits("interest_logit", np.concatenate([found.interest_logit for found in of_lenses], axis=1), (2, 3))
+    shown.arrays["rank"] = indices(np.concatenate([found.rank for found in of_lenses]), card.classes)
+    top, top_logit = (np.concatenate([getattr(found, name) for found in of_lenses]) for name in ("top", "top_logit"))
+    shown.add_top(indices(top, card.classes), top_logit)
+    return shown
 
 
 def shown_sites(sites: tuple[str, ...]) -> list[str]:

@@ -88,6 +88,8 @@ LOOKS = {
     "last_attention": Look("#CC79A7", 3),
     "probe": Look("#E69F00", 4),
     "random": Look(GREY, 5),
+    "logit": Look("#0072B2", 0),
+    "tuned": Look("#009E73", 2),
 }
 COLOURS = {name: look.colour for name, look in LOOKS.items()} | {"reference": GREY}
 NAMES = {

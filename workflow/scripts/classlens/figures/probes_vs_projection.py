@@ -18,7 +18,7 @@ from classlens.vocabulary import ORDER_NAMES
 
 STYLES = {"cls": "--", "image": "-", "negative": "-", "positive": "--"}
 TITLES = {"accuracy": "reading the class", "deletion": "removing tokens"}
-METHODS = {"probe": "linear probe", "ours": "projection (ours)"}
+METHODS = {"probe": "linear probe", "ours": "projection (ours)", "tuned": "tuned lens"}
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
@@ -27,11 +27,14 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
     In panel `accuracy`, group is the kind of token (`cls`, `image`) and x the block. In panel `deletion`, group is the order and x the
     share of removed image tokens in per cent; this panel needs deletion curves of all models.
     """
+    is_position = pl.col("tokens").is_in(["cls", "image"])
     frames = []
     for index, item in enumerate(series):
         measured = {"probe": per_image(item)}
         if inputs["identifiability"]:
             measured["ours"] = pl.DataFrame(inputs["identifiability"][index])
+        if inputs["tuned_lens"]:
+            measured["tuned"] = pl.DataFrame(inputs["tuned_lens"][index]).rename({"tuned_first": "first"}).filter(is_position)
         for method, frame in measured.items():
             means = statistics.by_block(frame, "first", seed, "share").rename({"tokens": "group", "block": "x"})
             frames.append(_panel("accuracy", method, means, item))
@@ -39,7 +42,7 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
             curves = (
                 pl.DataFrame(inputs["deletion"][index]).with_columns(x=share_removed(item)).rename({"order": "group", "accuracy": "mean"})
             )
-            for method in METHODS:
+            for method in ("probe", "ours"):
                 frames.append(_panel("deletion", method, curves.filter(method=method), item))
     return pl.concat(frames).with_columns(pl.col("mean", "low", "high", "chance") * 100)
 

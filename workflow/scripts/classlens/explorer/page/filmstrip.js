@@ -75,7 +75,8 @@ export class Filmstrip {
     const { model } = image;
     const measure = measureOf(choice, image);
     const [low, high] = measure.chance === null ? logits : [0, 1];
-    const drawn = (/** @type {number | null} */ value) => (value === null ? null : { colour: sequential((value - low) / (high - low || 1)) });
+    const drawn = (/** @type {number | null} */ value) =>
+      value === null ? null : { colour: sequential((value - low) / (high - low || 1)) };
     const patches = Array.from({ length: model.rows * model.columns }, (_, patch) => model.prefix + patch);
     const blocks = Array.from({ length: model.depth }, (_, index) => index);
     this.counts = blocks.map((index) => patches.filter((token) => image.rank(site, index, token) === 0).length);
