@@ -1,5 +1,4 @@
 # classlens: where and how class information arises inside Vision Transformers, as a workflow of cached results.
-#
 #   snakemake --cores all                                               everything for config/config.yaml (the demo)
 #   snakemake --cores all --configfile my.yaml                          your own models and images
 #   snakemake --cores 2 results/demo/figures/mean_evolution.svg         one figure, and its stale inputs
@@ -31,7 +30,7 @@ if not plan.published:
     include: "rules/projections.smk"
     include: "rules/memories.smk"
     include: "rules/probes.smk"
-    include: "rules/tuned_lens.smk"
+    include: "rules/attribution.smk"
     include: "rules/perturbations.smk"
     include: "rules/relevance.smk"
 

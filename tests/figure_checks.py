@@ -108,6 +108,16 @@ def heads() -> pl.DataFrame:
     return measured(frame.join(crossed(block=BLOCKS, head=range(4)), how="cross").sort("block", "head"), "relevance", -1, 1)
 
 
+def terms() -> pl.DataFrame:
+    parts = [
+        crossed(part="head", block=BLOCKS, head=range(4)),
+        crossed(part=("heads", "mlp"), block=BLOCKS),
+        crossed(part=("embedding", "biases")),
+    ]
+    frame = measured(pl.concat(parts, how="diagonal"), low=-0.2, high=0.6)
+    return frame.with_columns(label=pl.lit("ViT, [CLS]"), images=200)
+
+
 FRAMES = {
     "identifiability_evolution": boxes,
     "mean_evolution": lambda: over_blocks(tokens=("cls", "image")),
@@ -126,6 +136,7 @@ FRAMES = {
     ),
     "segmentation_scores": scores,
     "probes_vs_projection": probes,
+    "attribution": terms,
     "tuned_lens": lambda: measured(
         of_models(panel=("first", "kl"), lens=("logit", "tuned"), tokens=("cls", "image"), block=BLOCKS, images=200, chance=10.0),
         low=1,

@@ -183,6 +183,11 @@ def test_contract_of_the_analyses(results: Path, model: str) -> None:
         of_cls = last.filter(tokens="cls")
         assert of_cls["logit_kl"].max() < 1e-5 and (of_cls["logit_agreement"] == 1).all()
 
+    terms = pl.read_parquet(results / "attribution" / model / "shapes.parquet").sort("image_id")
+    assert len(terms) == IMAGES * (1 + DEPTH * (4 + 1) + 1)
+    total = terms.group_by("image_id", maintain_order=True).agg(pl.col("logit").sum())["logit"]
+    assert total.mean() > 4  # of the true class, above the mean of all classes
+
     curves = pl.read_parquet(results / "deletion" / model / "shapes.parquet")
     assert set(curves["order"]) == {"negative", "positive"}
     start = curves.filter(removed=0)["accuracy"]

@@ -35,9 +35,10 @@ DELETED = {"deletion", "deletion_curves"} | shown("deletion") | PROBES_FIGURE
 EXPLAINED = {"relevance", "segmentation"} | shown("relevance") | DELETED | EXPLORED
 TUNED = {"tuned_lens"} | shown("tuned_lens") | PROBES_FIGURE
 FITTED_TUNED = {"tuned_lens_fit"} | TUNED
+ATTRIBUTED = {"attribution"} | shown("attribution")
 EXTRACTED = {"extract", "extract_with_memory_keys", "predictions", "sanity", "probes"} | FITTED_TUNED | PROJECTED | EXPLAINED
 PERTURBED = {"perturbations"} | shown("attention", "tokens") | EXPLORED
-OF_MODEL = {"tokens"} | EXTRACTED | PERTURBED
+OF_MODEL = {"tokens"} | ATTRIBUTED | EXTRACTED | PERTURBED
 TWINS = {"twins_cls", "twins_pooled"}
 EVERYTHING = {"shapes", "manifest", "train"} | TWINS | OF_MODEL
 OF_TRAINING = EVERYTHING - {"shapes", "manifest"} - TWINS
@@ -87,6 +88,7 @@ CHANGED_FILES = {
     "probes": (f"{LIBRARY}/analyses/probes.py", {"probes"} | EXPLAINED),
     "tuned lens": (f"{LIBRARY}/analyses/tuned_lens.py", FITTED_TUNED),
     "refinement of the tuned lens": (f"{LIBRARY}/analyses/tuned_lens_refinement.py", FITTED_TUNED),
+    "attribution": (f"{LIBRARY}/analyses/attribution.py", ATTRIBUTED),
     "signs of something else": (f"{LIBRARY}/report/sanity.py", {"sanity", "explorer"}),
     "training": (f"{LIBRARY}/models/training.py", OF_TRAINING),
     "style of the figures": (f"{LIBRARY}/figures/classlens.mplstyle", FIGURES),

@@ -119,8 +119,9 @@ class Reading:
 
 def _parts(head: nn.Module, states: Tensor) -> tuple[Tensor, Tensor | None, nn.Linear | None, Tensor]:
     """Return a head's class vectors, bias, projection, and the factor of its products, [image, 1], frozen at states [image, width]."""
-    if not isinstance(head, ClassEmbedding):
+    if isinstance(head, nn.Linear):
         return head.weight, head.bias, None, torch.ones_like(states[:, :1])
+    assert isinstance(head, ClassEmbedding)
     projected = states if head.projection is None else head.projection(states)
     length = projected.norm(dim=-1, keepdim=True).clamp(min=1e-12) if head.cosine else torch.ones_like(states[:, :1])
     vectors = functional.normalize(head.vectors, dim=1) if head.cosine else head.vectors
@@ -245,15 +246,18 @@ def attribution(model: ViT, lens: Lens, images: Tensor) -> Attribution:
         model(images)
     readings = _readings(lens, trace[names[1]])
     found = [_of_reading(model, trace, place, reading) for place, reading in readings]
-    return Attribution(
-        *(torch.cat(vectors, dim=-1) for vectors in zip(*found, strict=True)),
-        torch.cat([reading.classes for _, reading in readings], dim=-1),
-        torch.stack([reading.bias for _, reading in readings]).sum(dim=0),
-    )
+    embedding, heads, mlps, biases = (torch.cat(vectors, dim=-1) for vectors in zip(*found, strict=True))
+    classes = torch.cat([reading.classes for _, reading in readings], dim=-1)
+    return Attribution(embedding, heads, mlps, biases, classes, torch.stack([reading.bias for _, reading in readings]).sum(dim=0))
 
 
 def _readings(lens: Lens, states: Tensor) -> list[tuple[slice, Reading]]:
-    """Return the parts of the output, with the place of their tokens in the last states [image, token that the output is read from, width]."""
+    """Return the parts of the output, with the place of their tokens among those that the output is read from.
+
+    Args:
+        lens: the model's lens.
+        states: the last block's states at the tokens that the output is read from, [image, token, width].
+    """
     if lens.second_head is None:
         return [(slice(None), Reading(lens, states, lens.head))]
     pairs = [(slice(0, 1), lens.head), (slice(1, 2), lens.second_head)]

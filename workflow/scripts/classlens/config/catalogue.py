@@ -22,6 +22,7 @@ _SECTIONS = {
     "deletion": "Deletion curves",
     "probes": "Linear probes",
     "tuned_lens": "Tuned lens",
+    "attribution": "What heads and MLPs write",
     "reproduction": "Reproduction",
 }
 _ORDER = list(dict.fromkeys(_SECTIONS.values()))
@@ -36,11 +37,13 @@ PERTURBATIONS = {
 }
 KEY_VALUE_AGREEMENT = "memories/{model}/{dataset}/key_value_agreement.parquet"
 CLASS_VALUE_AGREEMENT = "memories/{model}/{dataset}/class_value_agreement.parquet"
+ATTRIBUTION = "attribution/{model}/{dataset}.parquet"
 TUNED_LENS = "tuned_lens/{model}/{dataset}.parquet"
 CHANCE = "memories/{model}/{dataset}/chance.parquet"
+MANIFEST = "data/{dataset}/{split}/manifest.parquet"
 OF_PHOTOGRAPHS = {
     "shown": "relevance/{model}/{dataset}_shown.parquet",
-    "manifest": "data/{dataset}/{split}/manifest.parquet",
+    "manifest": MANIFEST,
 }
 
 
@@ -201,6 +204,7 @@ FIGURES = (
         },
     ),
     Item("F14", "tuned_lens", "What the tuned lens reads in each block", "tuned_lens", {"tables": TUNED_LENS}),
+    Item("F15", "attribution", "What each head and MLP writes into the logit", "attribution", {"tables": ATTRIBUTION}, per_model=True),
 )
 TABLES = (
     Item(
@@ -234,6 +238,7 @@ TABLES = (
         masks=True,
     ),
     Item("T8", "tuned_lens", "Tuned lens against logit lens", "tuned_lens", {"tables": TUNED_LENS}),
+    Item("T9", "attribution", "Components that write most", "attribution", {"tables": ATTRIBUTION, "manifest": MANIFEST}),
 )
 
 

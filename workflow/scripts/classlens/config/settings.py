@@ -49,7 +49,17 @@ Size = Annotated[list[Count], Field(min_length=2, max_length=2)]
 Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
 """One number per colour channel."""
 Analysis = Literal[
-    "identifiability", "context", "building", "memories", "attention", "tokens", "relevance", "deletion", "probes", "tuned_lens"
+    "identifiability",
+    "context",
+    "building",
+    "memories",
+    "attention",
+    "tokens",
+    "relevance",
+    "deletion",
+    "probes",
+    "tuned_lens",
+    "attribution",
 ]
 ANALYSES: tuple[Analysis, ...] = Analysis.__args__  # type: ignore[attr-defined]
 ON_PROBE_SPLIT = frozenset({"probes", "tuned_lens"})

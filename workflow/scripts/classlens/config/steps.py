@@ -279,6 +279,10 @@ class TunedLensFitStep(TunedLensSettings, SeedSetting, ProtocolSetting):
     """Fit the maps of each half of the images on the other half, because there are no other images."""
 
 
+class AttributionStep(PrecisionSetting, ProtocolSetting):
+    """What components write into the logits."""
+
+
 class RelevanceStep(RelevanceSettings, SeedSetting, PrecisionSetting, ProtocolSetting):
     """Relevance maps."""
 

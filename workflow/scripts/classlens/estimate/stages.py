@@ -32,6 +32,7 @@ FORWARDS = {
     "without_class": 0.7,
     "relevance": 1.07,
     "attention maps": 2.09,
+    "attribution": 1.2,
     "deletion step": 0.5,
     "training step": 4.0,
 }
@@ -48,7 +49,17 @@ FIT_SECONDS = 2e-8
 
 # Rules whose jobs load torch. Other jobs load table libraries, and jobs of figures also load matplotlib.
 WITH_TORCH = {"features", "fit_head", "text_embedding", "model", "train", "extract", "extract_with_memory_keys", "project"}
-WITH_TORCH |= {"tuned_lens_fit", "tuned_lens", "project_tuned", "perturbations", "relevance", "deletion", "memories", "segmentation"}
+WITH_TORCH |= {
+    "attribution",
+    "tuned_lens_fit",
+    "tuned_lens",
+    "project_tuned",
+    "perturbations",
+    "relevance",
+    "deletion",
+    "memories",
+    "segmentation",
+}
 # Seconds of work per job that hardly depend on the number of images, without loading libraries.
 FIXED = {"figure": 2.0, "memories": 2.0, "deletion_curves": 0.7, "sanity": 0.7, "probes": 0.7}
 # Seconds that Snakemake itself needs for each job.
@@ -191,6 +202,8 @@ def _add_model(plan: Plan, model: Model, cost: Calibration, add: Add) -> None:
     if "probes" in has:
         share = probe_work(of_probes or count, count, card.width, card.classes) / probe_work(9100, 4550, 768, 1000)
         add("probes", seconds=PROBE_SECONDS * share * len(STORED_SITES) * card.depth * card.tokens)
+    if "attribution" in has:
+        add("attribution", seconds=FORWARDS["attribution"] * count * cost.forward)
     if "tuned_lens" in has:
         matrices = card.depth * card.width**2
         maps = (1 + card.cls_token) * (1 if split else HALVES)

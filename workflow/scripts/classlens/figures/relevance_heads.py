@@ -6,13 +6,11 @@ Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5.
 import numpy as np
 import polars as pl
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
-from matplotlib.ticker import MaxNLocator
 
 from classlens.data.manifest_classes import classes_of
 from classlens.figures import canvas
+from classlens.figures.heads import axes_of_heads, scale
 from classlens.figures.relevance_maps import decoded, paths_of, photograph, short
 from classlens.presentation.series import Inputs, Series, labelled
 from classlens.protocol import Protocol
@@ -22,9 +20,6 @@ PHOTOGRAPH = 0.16
 
 BESIDE = 4.5
 """Minimum width of a figure that has the shares beside the maps, and not below them, inches."""
-
-MOST_TICKS = 6
-"""Maximum number of labels of blocks or heads."""
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
@@ -61,11 +56,11 @@ def draw(frame: pl.DataFrame, width: float) -> Figure:
     axes_of["p"].axis("off")
     largest = np.abs(maps).max()
     drawn = axes_of["m"].imshow(_mosaic(maps), cmap=canvas.DIVERGING, vmin=-largest, vmax=largest, interpolation="nearest")
-    _axes_of_heads(axes_of["m"], blocks, heads, (rows + 1, columns + 1))
-    _scale(figure, drawn, axes_of["m"], "relevance")
+    axes_of_heads(axes_of["m"], blocks, heads, (rows + 1, columns + 1))
+    scale(figure, drawn, axes_of["m"], "relevance")
     drawn = axes_of["s"].imshow(shares, cmap="cividis", vmin=0, interpolation="nearest", aspect=(rows + 1) / (columns + 1))
-    _axes_of_heads(axes_of["s"], blocks, heads, (1, 1))
-    _scale(figure, drawn, axes_of["s"], "share of absolute relevance (%)")
+    axes_of_heads(axes_of["s"], blocks, heads, (1, 1))
+    scale(figure, drawn, axes_of["s"], "share of absolute relevance (%)")
     figure.suptitle(f"{frame['label'][0]}: {short(frame['class_name'][0])} (n = 1 image)", fontsize=8)
     return figure
 
@@ -76,21 +71,3 @@ def _mosaic(maps: np.ndarray) -> np.ndarray:
     spaced = np.full((blocks, heads, rows + 1, columns + 1), np.nan)
     spaced[:, :, :rows, :columns] = maps
     return spaced.transpose(1, 2, 0, 3).reshape(heads * (rows + 1), blocks * (columns + 1))
-
-
-def _axes_of_heads(axes: Axes, blocks: int, heads: int, cell: tuple[int, int]) -> None:
-    """Label cells of some rows and columns by head and block; of many blocks or heads, only every second one, and so on."""
-    for number, size, axis in ((blocks, cell[1], axes.xaxis), (heads, cell[0], axes.yaxis)):
-        shown = np.arange(0, number, -(-number // MOST_TICKS))
-        middle = (max(size - 1, 1) - 1) / 2  # a gap ends each cell of several patches
-        axis.set_ticks(shown * size + middle, [str(index + 1) for index in shown])
-    axes.set_xlabel("block")
-    axes.set_ylabel("head")
-    axes.grid(False)
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-
-
-def _scale(figure: Figure, drawn: AxesImage, axes: Axes, label: str) -> None:
-    ticks = MaxNLocator(4)  # a fixed maximum: tick labels set the scale's size, and if size also set ticks, the layout would not converge
-    figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.9, aspect=25, ticks=ticks).set_label(label)

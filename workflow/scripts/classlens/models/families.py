@@ -89,7 +89,11 @@ def value_bias(attention: Any) -> Tensor | None:
     """Return the bias of the value vectors of an attention layer, heads concatenated, [width of the heads]; None if there is none."""
     if attention.qkv is None:
         bias, groups = attention.v_proj.bias, getattr(attention, "num_kv_groups", 1)
-        return None if bias is None else bias.unflatten(0, (-1, len(bias) * groups // attention.num_heads)).repeat_interleave(groups, dim=0).flatten()
+        return (
+            None
+            if bias is None
+            else bias.unflatten(0, (-1, len(bias) * groups // attention.num_heads)).repeat_interleave(groups, dim=0).flatten()
+        )
     if getattr(attention, "v_bias", None) is not None:  # BEiT and EVA have no key bias, and store the query and value biases separately
         return attention.v_bias
     return None if attention.qkv.bias is None else attention.qkv.bias.chunk(3)[2]
