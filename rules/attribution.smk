@@ -1,4 +1,4 @@
-# What single components write into the logits.
+# What single components write into the logits, and what the output loses without them.
 
 
 rule attribution:
@@ -9,6 +9,8 @@ rule attribution:
         card="<results>/models/{model}/model.json",
     output:
         terms="<results>/attribution/{model}/{dataset}.parquet",
+        vectors=temp_unless_kept("<results>/attribution/{model}/{dataset}_vectors.parquet"),
+        means=temp_unless_kept("<results>/attribution/{model}/{dataset}_means.safetensors"),
     log:
         "<logs>/attribution/{model}/{dataset}.log",
     benchmark:
@@ -25,5 +27,35 @@ rule attribution:
         **program("attribution.py", plan.step(steps.AttributionStep), places=root),
     message:
         "Measuring what heads and MLPs of {wildcards.model} write into the logits on {wildcards.dataset}"
+    shell:
+        ON_DEVICE_COMMAND
+
+
+rule ablation:
+    """The output without each head and each MLP, directly and with all later effects"""
+    input:
+        manifest=eval_manifest,
+        weights="<results>/models/{model}/model.safetensors",
+        card="<results>/models/{model}/model.json",
+        vectors="<results>/attribution/{model}/{dataset}_vectors.parquet",
+        means="<results>/attribution/{model}/{dataset}_means.safetensors",
+    output:
+        effects="<results>/ablation/{model}/{dataset}.parquet",
+    log:
+        "<logs>/ablation/{model}/{dataset}.log",
+    benchmark:
+        "<benchmarks>/ablation/{model}/{dataset}.tsv"
+    cache: shares_results()
+    conda:
+        "../envs/classlens.yaml"
+    threads: model_threads(len(plan.models_with("ablation")))
+    resources:
+        **ON_DEVICE,
+        mem_mb=ram(8),
+        runtime=480,
+    params:
+        **program("ablation.py", plan.step(steps.AblationStep, run_config.ablation), places=root),
+    message:
+        "Replacing heads and MLPs of {wildcards.model} by their means on {wildcards.dataset}"
     shell:
         ON_DEVICE_COMMAND

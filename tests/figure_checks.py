@@ -108,6 +108,15 @@ def heads() -> pl.DataFrame:
     return measured(frame.join(crossed(block=BLOCKS, head=range(4)), how="cross").sort("block", "head"), "relevance", -1, 1)
 
 
+def effects() -> pl.DataFrame:
+    late = measured(of_models(panel="cumulative", part=("heads", "mlps", "all"), block=BLOCKS, images=200, intact=94.0), low=10, high=90)
+    single = of_models(panel="effects", part=("head", "mlp"), block=BLOCKS, images=50)
+    for kind in ("direct", "total"):
+        of_kind = measured(single).select(pl.col("mean").alias(kind), pl.col("low", "high").name.prefix(f"{kind}_"))
+        single = pl.concat([single, of_kind], how="horizontal")
+    return pl.concat([late, single], how="diagonal_relaxed")
+
+
 def terms() -> pl.DataFrame:
     parts = [
         crossed(part="head", block=BLOCKS, head=range(4)),
@@ -137,6 +146,7 @@ FRAMES = {
     "segmentation_scores": scores,
     "probes_vs_projection": probes,
     "attribution": terms,
+    "ablation": effects,
     "tuned_lens": lambda: measured(
         of_models(panel=("first", "kl"), lens=("logit", "tuned"), tokens=("cls", "image"), block=BLOCKS, images=200, chance=10.0),
         low=1,

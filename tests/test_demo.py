@@ -188,6 +188,13 @@ def test_contract_of_the_analyses(results: Path, model: str) -> None:
     total = terms.group_by("image_id", maintain_order=True).agg(pl.col("logit").sum())["logit"]
     assert total.mean() > 4  # of the true class, above the mean of all classes
 
+    effects = pl.read_parquet(results / "ablation" / model / "shapes.parquet").cast({"kind": pl.String})
+    whole = effects.filter(kind="none").sort("image_id")
+    assert whole["correct"].equals(predictions.sort("image_id")["correct"])
+    assert (whole["logit"] - total).abs().max() < 1e-4
+    assert len(effects.filter(kind="direct")) == IMAGES * DEPTH * 5 and len(effects.filter(kind="total")) == 50 * DEPTH * 5
+    assert len(effects.filter(kind="cumulative")) == IMAGES * DEPTH * 3
+
     curves = pl.read_parquet(results / "deletion" / model / "shapes.parquet")
     assert set(curves["order"]) == {"negative", "positive"}
     start = curves.filter(removed=0)["accuracy"]

@@ -35,7 +35,8 @@ DELETED = {"deletion", "deletion_curves"} | shown("deletion") | PROBES_FIGURE
 EXPLAINED = {"relevance", "segmentation"} | shown("relevance") | DELETED | EXPLORED
 TUNED = {"tuned_lens"} | shown("tuned_lens") | PROBES_FIGURE
 FITTED_TUNED = {"tuned_lens_fit"} | TUNED
-ATTRIBUTED = {"attribution"} | shown("attribution")
+ABLATED = {"ablation"} | shown("ablation")
+ATTRIBUTED = {"attribution"} | shown("attribution") | ABLATED
 EXTRACTED = {"extract", "extract_with_memory_keys", "predictions", "sanity", "probes"} | FITTED_TUNED | PROJECTED | EXPLAINED
 PERTURBED = {"perturbations"} | shown("attention", "tokens") | EXPLORED
 OF_MODEL = {"tokens"} | ATTRIBUTED | EXTRACTED | PERTURBED
@@ -89,6 +90,7 @@ CHANGED_FILES = {
     "tuned lens": (f"{LIBRARY}/analyses/tuned_lens.py", FITTED_TUNED),
     "refinement of the tuned lens": (f"{LIBRARY}/analyses/tuned_lens_refinement.py", FITTED_TUNED),
     "attribution": (f"{LIBRARY}/analyses/attribution.py", ATTRIBUTED),
+    "ablation": (f"{LIBRARY}/analyses/ablation.py", ABLATED),
     "signs of something else": (f"{LIBRARY}/report/sanity.py", {"sanity", "explorer"}),
     "training": (f"{LIBRARY}/models/training.py", OF_TRAINING),
     "style of the figures": (f"{LIBRARY}/figures/classlens.mplstyle", FIGURES),
@@ -181,6 +183,7 @@ CHANGED_SETTINGS = {
     "ridge of the tuned lens": ("tuned_lens.ridge", 0.01, FITTED_TUNED),
     "refinement": ("tuned_lens.refine", "kl", FITTED_TUNED),
     "tuned lens in the explorer": ("explorer.tuned_lens", True, EXPLORED | {"project_tuned"}),
+    "images of total effects": ("ablation.images", 20, ABLATED),
     "images of the explorer": ("explorer.images", 150, EXPLORED),
     "more images of the explorer than there are": ("explorer.images", 250, set()),
     "all images in the explorer": ("explorer.images", None, set()),

@@ -1,34 +1,53 @@
 """Measure what each attention head and each MLP writes directly into the logit of the true class."""
 
 from argparse import Namespace
+from functools import partial
 
 import pyarrow as pa
+import torch
+from torch import Tensor
 
 import cli
 import model_cli
 from classlens.analyses import attribution_table
-from classlens.analyses.attribution import attribution
+from classlens.analyses.attribution import Attribution, attribution
 from classlens.config.steps import AttributionStep
 from classlens.data.batches import Batch
 from classlens.storage import parquet
+from classlens.storage.tensors import write_tensors
 
 
 def arguments() -> cli.Parser:
-    return model_cli.ModelParser(__doc__, AttributionStep).of_images().one(terms="terms to write")
+    parser = model_cli.ModelParser(__doc__, AttributionStep).of_images()
+    return parser.one(terms="terms to write", vectors="vectors of all components to write", means="means over images to write")
 
 
 def main(args: Namespace, settings: AttributionStep) -> None:
     run = model_cli.model_run(args)
-    card = run.card
+    card, sums = run.card, attribution_table.Sums()
 
-    def work(batch: Batch) -> pa.RecordBatch:
-        logits = attribution_table.own_logits(attribution(run.model, run.lens, batch.images), batch.classes)
-        return attribution_table.rows(batch.image_ids, batch.classes.cpu().numpy(), logits, card)
+    def work(batch: Batch) -> tuple[pa.RecordBatch, Attribution, dict[str, Tensor], list[int]]:
+        found, states = attribution_table.summed(partial(attribution, run.model, run.lens, batch.images))
+        logits = attribution_table.own_logits(found, batch.classes)
+        return attribution_table.rows(batch.image_ids, batch.classes.cpu().numpy(), logits, card), found, states, batch.image_ids
 
+    with torch.no_grad():
+        first = attribution(run.model, run.lens, next(iter(run.batches(1))).images)
     read = card.image_tokens if card.pooling == "mean" else card.prefix_tokens
     bytes_per_image = 4 * card.depth * card.width * (2 * read + 2 * card.heads)
-    with parquet.table_writer(args.terms, attribution_table.SCHEMA, run.metadata) as write:
+    with (
+        parquet.table_writer(args.terms, attribution_table.SCHEMA, run.metadata) as write_terms,
+        parquet.table_writer(args.vectors, attribution_table.vector_schema(first), run.metadata) as write_vectors,
+    ):
+
+        def write(result: tuple[pa.RecordBatch, Attribution, dict[str, Tensor], list[int]]) -> None:
+            rows, found, states, image_ids = result
+            write_terms(rows)
+            write_vectors(attribution_table.vector_rows(image_ids, found))
+            sums.add(found, states)
+
         run.each("attribution", bytes_per_image, work, write)
+    write_tensors(args.means, sums.means(first), run.metadata)
 
 
 if __name__ == "__main__":

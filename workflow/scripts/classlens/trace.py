@@ -138,6 +138,26 @@ class _Stop(Exception):
     """Signal that ends a forward pass early."""
 
 
+class _Skip(nn.Module):
+    """A block that changes nothing."""
+
+    def forward(self, states: Tensor, *_: Any, **__: Any) -> Tensor:
+        return states
+
+
+@contextmanager
+def starting_at(model: ViT, block: int) -> Iterator[None]:
+    """Skip the blocks before `block` inside the `with` block. A `Trace` that edits `resid_pre.{block}` then starts a forward pass there."""
+    skipped = list(model.blocks)[:block]
+    try:
+        for index in range(block):
+            model.blocks[index] = _Skip()
+        yield
+    finally:
+        for index, module in enumerate(skipped):
+            model.blocks[index] = module
+
+
 @contextmanager
 def unfused(model: ViT) -> Iterator[None]:
     """Switch off the fused attention kernel inside the `with` block, so that a `Trace` can read attention weights."""

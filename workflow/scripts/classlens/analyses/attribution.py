@@ -12,7 +12,7 @@ Source: Elhage et al., A Mathematical Framework for Transformer Circuits, 2021 (
 ICLR 2024, for CLIP's image encoder. See docs/analyses/attribution.md.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -225,13 +225,14 @@ def read_out(lens: Lens) -> list[slice]:
 
 
 @torch.no_grad()
-def attribution(model: ViT, lens: Lens, images: Tensor) -> Attribution:
+def attribution(model: ViT, lens: Lens, images: Tensor, seen: Callable[[str, Tensor], object] | None = None) -> Attribution:
     """Return what each head and MLP adds to the output, from one forward pass.
 
     Args:
         model: an accepted model in evaluation mode.
         lens: the model's lens.
         images: [image, 3, height, width].
+        seen: called with the name and all states of `attn_heads` and `mlp_out` of every block, [image, token, width].
 
     Raises:
         InputError: attention has a gate, or a norm is of an unknown kind.
@@ -242,7 +243,13 @@ def attribution(model: ViT, lens: Lens, images: Tensor) -> Attribution:
     tokens = slice(parts[0].start, parts[-1].stop)
     sites = [f"{site}.{block}" for site in ("attn_heads", "mlp_out") for block in range(last + 1)]
     names = ["resid_pre.0", f"resid_post.{last}", *sites]
-    with Trace(model, {name: lambda states: states[:, tokens] for name in names}, stop=f"resid_post.{last}") as trace:
+
+    def kept(name: str, states: Tensor) -> Tensor:
+        if seen and name in sites:
+            seen(name, states)
+        return states[:, tokens]
+
+    with Trace(model, {name: partial(kept, name) for name in names}, stop=f"resid_post.{last}") as trace:
         model(images)
     readings = _readings(lens, trace[names[1]])
     found = [_of_reading(model, trace, place, reading) for place, reading in readings]

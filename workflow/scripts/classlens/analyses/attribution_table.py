@@ -1,11 +1,15 @@
 """The tables of attribution: what each component adds to the logit of the true class, and the vectors that ablation reads."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
+import torch
 from torch import Tensor
 
 from classlens.analyses.attribution import Attribution
 from classlens.models.card import Card
+from classlens.storage.hidden_states import fixed_binary
 
 COMPONENTS = ("embedding", "head", "mlp", "biases")
 """Kinds of components."""
@@ -42,6 +46,74 @@ def own_logits(found: Attribution, classes: Tensor) -> np.ndarray:
     terms = [(part * directions[:, None]).sum(dim=-1) for part in parts]
     terms[-1] = terms[-1] + found.bias[classes][:, None]
     return np.concatenate([term.float().cpu().numpy() for term in terms], axis=1)
+
+
+class Sums:
+    """Sums over images of an attribution's vectors, and of the states that ablation replaces."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._sums: dict[str, Tensor] = {}
+
+    def add(self, found: Attribution, states: dict[str, Tensor]) -> None:
+        """Add the vectors of some images, and the sums of their states by name."""
+        self._count += len(found.embedding)
+        vectors = {name: getattr(found, name).sum(dim=0, dtype=torch.float64).cpu() for name in ("heads", "mlps")}
+        for name, values in (states | vectors).items():
+            self._sums[name] = self._sums.get(name, torch.zeros((), dtype=torch.float64)) + values
+
+    def means(self, found: Attribution) -> dict[str, Tensor]:
+        """Return the means, float32 by name, and the class embedding of the vectors, from the attribution of any image.
+
+        `heads` [block, head, width] and `mlps` [block, width] are means of vectors; `attn_heads.{block}` and `mlp_out.{block}`, [token,
+        width], those of states; `classes` [class, width] and `bias` [class] are as in `Attribution`.
+        """
+        means = {name: (values / self._count).float() for name, values in self._sums.items()}
+        return {**means, "classes": found.classes.float().cpu(), "bias": found.bias.float().cpu()}
+
+
+def summed(model_pass: Callable[..., Attribution]) -> tuple[Attribution, dict[str, Tensor]]:
+    """Return an attribution, and the sums over images of the states that it calls `seen` with, by name."""
+    sums: dict[str, Tensor] = {}
+    found = model_pass(seen=lambda name, states: sums.__setitem__(name, states.sum(dim=0, dtype=torch.float64).cpu()))
+    return found, sums
+
+
+def vector_schema(found: Attribution) -> pa.Schema:
+    """Return the schema of an attribution's vectors: a row per image, a column of float32 values per component or block of heads."""
+    return pa.schema([("image_id", pa.int32()), *((name, pa.binary(4 * part[0].numel())) for name, part in _columns(found).items())])
+
+
+def vector_rows(image_ids: list[int], found: Attribution) -> pa.RecordBatch:
+    """Return the vectors of some images, a row per image."""
+    columns = {name: fixed_binary(part.flatten(1).float().cpu().numpy()) for name, part in _columns(found).items()}
+    return pa.RecordBatch.from_arrays([pa.array(image_ids, pa.int32()), *columns.values()], schema=vector_schema(found))
+
+
+def _columns(found: Attribution) -> dict[str, Tensor]:
+    blocks = range(found.mlps.shape[1])
+    of_blocks = {f"heads.{block}": found.heads[:, block] for block in blocks} | {f"mlp.{block}": found.mlps[:, block] for block in blocks}
+    return {"embedding": found.embedding, **of_blocks, "biases": found.biases}
+
+
+def read_vectors(table: pa.Table, means: dict[str, Tensor], card: Card) -> Attribution:
+    """Return the attribution of the images in some rows of a table of vectors.
+
+    Args:
+        table: the rows.
+        means: the model's means, with its class embedding (`Sums.means`).
+        card: the model's card.
+    """
+
+    def column(name: str) -> Tensor:
+        array = table[name].combine_chunks()
+        array = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
+        values = np.frombuffer(array.buffers()[1], "<f4").reshape(-1, array.type.byte_width // 4)
+        return torch.from_numpy(values[array.offset : array.offset + len(array)].copy())
+
+    heads = torch.stack([column(f"heads.{block}").unflatten(1, (card.heads, -1)) for block in range(card.depth)], dim=1)
+    mlps = torch.stack([column(f"mlp.{block}") for block in range(card.depth)], dim=1)
+    return Attribution(column("embedding"), heads, mlps, column("biases"), means["classes"], means["bias"])
 
 
 def rows(image_ids: list[int], classes: np.ndarray, logits: np.ndarray, card: Card) -> pa.RecordBatch:

@@ -1,7 +1,7 @@
 """A model on its device and its input images, as extraction, perturbation, relevance maps and deletion use them."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -69,6 +69,10 @@ class ModelRun:
         network = compute.place(network)
         images, transform = parquet.read_table(manifest), Transform(card.transform)
         return cls(network, Lens.from_model(network), card, images, root, transform, compute, protocol, provenance(card.sha256))
+
+    def on(self, manifest: pa.Table) -> "ModelRun":
+        """Return the same model on other images of the data set."""
+        return replace(self, manifest=manifest)
 
     @property
     def metadata(self) -> dict[str, str]:

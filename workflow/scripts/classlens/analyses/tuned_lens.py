@@ -7,7 +7,6 @@ Source: Belrose et al., arXiv:2303.08112, 2023. Here, the map is the ridge regre
 continues with their loss. See docs/analyses/tuned_lens.md.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -17,21 +16,19 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional
 
 from classlens.analyses.groups import TokenLabels, by_position, means_per_image
 from classlens.analyses.identifiability import class_identifiability
 from classlens.analyses.projection import Translate
-from classlens.errors import InputError, first_line
+from classlens.errors import InputError
 from classlens.lens import Lens, rank
 from classlens.models.card import Card
 from classlens.progress import progress
 from classlens.protocol import Protocol
-from classlens.storage.atomic_write import atomic_write
 from classlens.storage.hidden_states import read_stored_states
+from classlens.storage.tensors import read_tensors, write_tensors
 
 LENSES = ("logit", "tuned")
 """The lens without and with the maps."""
@@ -172,11 +169,9 @@ class TunedLens:
         """Write the maps as safetensors: `PART.KIND.BLOCK.weight` [width, width] and `.bias` [width], float32."""
         tensors = {}
         for (part, kind, block), one in self.maps.items():
-            tensors[f"{part}.{kind}.{block}.weight"] = one.weight.float().contiguous()
+            tensors[f"{part}.{kind}.{block}.weight"] = one.weight.float()
             tensors[f"{part}.{kind}.{block}.bias"] = one.bias.float()
-        facts = {"kinds": self.kinds.tolist(), "parts": self.parts, "seed": self.seed}
-        with atomic_write(path) as draft:
-            draft.write_bytes(save(tensors, {"lens": json.dumps({**facts, **metadata}, sort_keys=True)}))
+        write_tensors(path, tensors, {"kinds": self.kinds.tolist(), "parts": self.parts, "seed": self.seed, **metadata})
 
     @classmethod
     def read(cls, path: Path, model: str | None = None) -> "TunedLens":
@@ -189,21 +184,13 @@ class TunedLens:
         Raises:
             InputError: the file is damaged, or belongs to another model.
         """
-        try:
-            with safe_open(path, "pt") as file:
-                facts = json.loads(file.metadata()["lens"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            kinds, parts, seed, owner = np.array(facts["kinds"]), facts["parts"], facts["seed"], facts["model_sha256"]
-            names = [name.removesuffix(".bias").split(".") for name in tensors if name.endswith(".bias")]
-            maps = {
-                (int(part), kind, int(block)): AffineMap(*(tensors[f"{part}.{kind}.{block}.{what}"] for what in ("weight", "bias")))
-                for part, kind, block in names
-            }
-        except Exception as error:  # safetensors raises many types of errors for a damaged header
-            raise InputError(f"{path} cannot be read ({first_line(error)}): delete it and run the workflow again") from None
-        if model not in (None, owner):
-            raise InputError(f"{path} belongs to other weights: delete it and run the workflow again")
-        return cls(kinds, maps, parts, seed)
+        tensors, facts = read_tensors(path, model)
+        names = [name.removesuffix(".bias").split(".") for name in tensors if name.endswith(".bias")]
+        maps = {
+            (int(part), kind, int(block)): AffineMap(*(tensors[f"{part}.{kind}.{block}.{what}"] for what in ("weight", "bias")))
+            for part, kind, block in names
+        }
+        return cls(np.array(facts["kinds"]), maps, facts["parts"], facts["seed"])
 
 
 def parts_of(image_ids: np.ndarray, parts: int, seed: int) -> np.ndarray:

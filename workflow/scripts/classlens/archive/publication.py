@@ -50,6 +50,7 @@ OF_ANALYSES = {
         "deletion/{model}/{dataset}_area.parquet",
         "deletion/{model}/{dataset}_images.parquet",
     ),
+    ("ablation",): ("ablation/{model}/{dataset}.parquet",),
     ("attribution",): ("attribution/{model}/{dataset}.parquet",),
     ("tuned_lens",): ("tuned_lens/{model}/{dataset}.parquet",),
     ("probes",): ("probes/{model}/{dataset}.parquet", "probes/{model}/{dataset}_accuracy.parquet"),

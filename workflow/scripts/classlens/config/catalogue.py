@@ -23,6 +23,7 @@ _SECTIONS = {
     "probes": "Linear probes",
     "tuned_lens": "Tuned lens",
     "attribution": "What heads and MLPs write",
+    "ablation": "Without single components",
     "reproduction": "Reproduction",
 }
 _ORDER = list(dict.fromkeys(_SECTIONS.values()))
@@ -37,6 +38,7 @@ PERTURBATIONS = {
 }
 KEY_VALUE_AGREEMENT = "memories/{model}/{dataset}/key_value_agreement.parquet"
 CLASS_VALUE_AGREEMENT = "memories/{model}/{dataset}/class_value_agreement.parquet"
+ABLATION = "ablation/{model}/{dataset}.parquet"
 ATTRIBUTION = "attribution/{model}/{dataset}.parquet"
 TUNED_LENS = "tuned_lens/{model}/{dataset}.parquet"
 CHANCE = "memories/{model}/{dataset}/chance.parquet"
@@ -205,6 +207,7 @@ FIGURES = (
     ),
     Item("F14", "tuned_lens", "What the tuned lens reads in each block", "tuned_lens", {"tables": TUNED_LENS}),
     Item("F15", "attribution", "What each head and MLP writes into the logit", "attribution", {"tables": ATTRIBUTION}, per_model=True),
+    Item("F16", "ablation", "What the output loses without heads and MLPs", "ablation", {"tables": ABLATION}),
 )
 TABLES = (
     Item(
@@ -239,6 +242,7 @@ TABLES = (
     ),
     Item("T8", "tuned_lens", "Tuned lens against logit lens", "tuned_lens", {"tables": TUNED_LENS}),
     Item("T9", "attribution", "Components that write most", "attribution", {"tables": ATTRIBUTION, "manifest": MANIFEST}),
+    Item("T10", "ablation", "Components whose loss costs most", "ablation", {"tables": ABLATION}),
 )
 
 

@@ -60,6 +60,7 @@ Analysis = Literal[
     "probes",
     "tuned_lens",
     "attribution",
+    "ablation",
 ]
 ANALYSES: tuple[Analysis, ...] = Analysis.__args__  # type: ignore[attr-defined]
 ON_PROBE_SPLIT = frozenset({"probes", "tuned_lens"})
@@ -451,6 +452,14 @@ class TunedLensSettings(Section):
     """`kl` continues from the ridge regression with gradient steps that lower the KL divergence from the model's output; null does not."""
 
 
+class AblationSettings(Section):
+    """How components are replaced by their means."""
+
+    images: Images = 50
+    """Number of images on which the model runs again without each component, evenly spaced among the analysed images. Direct effects need
+    no run and use all images."""
+
+
 class ExplorerSettings(Section):
     """What the explorer shows."""
 
@@ -519,6 +528,8 @@ class Config(ProtocolSetting, SeedSetting):
     """How tokens are removed in the order of relevance maps."""
     tuned_lens: TunedLensSettings = TunedLensSettings()
     """How tuned lenses are fitted."""
+    ablation: AblationSettings = AblationSettings()
+    """How components are replaced by their means."""
     explorer: ExplorerSettings = ExplorerSettings()
     """What the explorer shows."""
     hub: HubSettings = HubSettings()

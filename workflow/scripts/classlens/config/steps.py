@@ -14,6 +14,7 @@ from pydantic_core import to_jsonable_python
 from classlens.config.expected import Group
 from classlens.config.reading import alternatives, validated
 from classlens.config.settings import (
+    AblationSettings,
     Analysis,
     ArchitectureSetting,
     BadImageSetting,
@@ -281,6 +282,10 @@ class TunedLensFitStep(TunedLensSettings, SeedSetting, ProtocolSetting):
 
 class AttributionStep(PrecisionSetting, ProtocolSetting):
     """What components write into the logits."""
+
+
+class AblationStep(AblationSettings, PrecisionSetting, ProtocolSetting):
+    """The output without single components."""
 
 
 class RelevanceStep(RelevanceSettings, SeedSetting, PrecisionSetting, ProtocolSetting):

@@ -49,17 +49,8 @@ FIT_SECONDS = 2e-8
 
 # Rules whose jobs load torch. Other jobs load table libraries, and jobs of figures also load matplotlib.
 WITH_TORCH = {"features", "fit_head", "text_embedding", "model", "train", "extract", "extract_with_memory_keys", "project"}
-WITH_TORCH |= {
-    "attribution",
-    "tuned_lens_fit",
-    "tuned_lens",
-    "project_tuned",
-    "perturbations",
-    "relevance",
-    "deletion",
-    "memories",
-    "segmentation",
-}
+WITH_TORCH |= {"attribution", "ablation", "tuned_lens_fit", "tuned_lens", "project_tuned"}
+WITH_TORCH |= {"perturbations", "relevance", "deletion", "memories", "segmentation"}
 # Seconds of work per job that hardly depend on the number of images, without loading libraries.
 FIXED = {"figure": 2.0, "memories": 2.0, "deletion_curves": 0.7, "sanity": 0.7, "probes": 0.7}
 # Seconds that Snakemake itself needs for each job.
@@ -170,7 +161,7 @@ def _add_model(plan: Plan, model: Model, cost: Calibration, add: Add) -> None:
     count = dataset.image_count(dataset.eval_split)
     split = dataset.probe_split if has & ON_PROBE_SPLIT else None
     of_probes = dataset.image_count(split) if split else 0
-    keep = plan.config.hidden_states.keep
+    kept = "size" if plan.config.hidden_states.keep else "temporary"
     states = states_per_image(cost, plan.config.hidden_states.dtype)
     keys = "memories" in has
     add("train" if model.weights == "trained" else "model", seconds=_training(plan, model, cost), size=cost.weights)
@@ -179,7 +170,7 @@ def _add_model(plan: Plan, model: Model, cost: Calibration, add: Add) -> None:
     add("extract_with_memory_keys" if keys else "extract", seconds=count * cost.extraction, size=count * cost.memory_keys * keys)
     add("extract", seconds=of_probes * cost.extraction)
     for rule, images in (("extract_with_memory_keys" if keys else "extract", count), ("extract", of_probes)):
-        add(rule, **{"size" if keep else "temporary": images * states})
+        add(rule, **{kept: images * states})
     add("project", seconds=count * cost.projection, size=count * (cost.projections + cost.class_logits))
     if model.name in plan.explored:
         _add_explorer(plan, model.name, cost, add, sites=STORED_SITES, memories=keys)
@@ -203,7 +194,12 @@ def _add_model(plan: Plan, model: Model, cost: Calibration, add: Add) -> None:
         share = probe_work(of_probes or count, count, card.width, card.classes) / probe_work(9100, 4550, 768, 1000)
         add("probes", seconds=PROBE_SECONDS * share * len(STORED_SITES) * card.depth * card.tokens)
     if "attribution" in has:
-        add("attribution", seconds=FORWARDS["attribution"] * count * cost.forward)
+        vectors = 4 * count * card.width * (2 + card.depth * (card.heads + 1))
+        means = 8 * card.depth * card.tokens * card.width
+        add("attribution", seconds=FORWARDS["attribution"] * count * cost.forward, **{kept: vectors + means})
+    if "ablation" in has:
+        again = min(count, plan.config.ablation.images) * card.depth * (card.heads + 1) / 2  # half of the blocks, on average
+        add("ablation", seconds=again * cost.forward)
     if "tuned_lens" in has:
         matrices = card.depth * card.width**2
         maps = (1 + card.cls_token) * (1 if split else HALVES)
