@@ -381,7 +381,8 @@ def test_the_filmstrip_and_the_sentence_say_where_the_class_arises(browser: Brow
             assert sentence.startswith(f"{name}: ")
             if max(rises) > 0 and counts[block] > max(counts[:block]):
                 before = max(counts[:block])
-                assert (f"at most {before}" if before else "no patch") + f" until block {block}, " in sentence
+                patches = f"at most {before} {'patch' if before == 1 else 'patches'}" if before else "no patch"
+                assert f"{patches} until block {block}, " in sentence
                 assert f" of 49 from block {block + 1}" in sentence
 
 

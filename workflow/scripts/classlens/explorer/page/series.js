@@ -64,17 +64,18 @@ export class Series {
     const block = this.jump(place);
     const [before, after] = [counts.slice(0, block), counts.slice(block)];
     if (Math.max(...counts) === 0) return "no patch in any block";
-    if (counts[block] <= Math.max(0, ...before)) return `${this.range(counts)} in all blocks`;
-    const last = after[after.length - 1] < Math.min(...after.slice(0, -1)) ? `, ${after[after.length - 1]} in the last` : "";
-    const parts = last ? after.slice(0, -1) : after;
+    if (!before.length || counts[block] <= Math.max(...before)) return `${this.range(counts)} in all blocks`;
+    const late = after.slice(0, -1);
+    const falls = late.length > 0 && counts[this.depth - 1] < Math.min(...late);
+    const last = falls ? `, ${counts[this.depth - 1]} in the last` : "";
+    const parts = falls ? late : after;
     return `${this.early(before)}${this.range(parts)} from block ${block + 1}${last}`;
   }
 
   /** @param {number[]} counts */
   early(counts) {
-    if (!counts.length) return "";
     const most = Math.max(...counts);
-    return most ? `at most ${most} until block ${counts.length}, ` : `no patch until block ${counts.length}, `;
+    return `${most ? `at most ${most} ${most === 1 ? "patch" : "patches"}` : "no patch"} until block ${counts.length}, `;
   }
 
   /** @param {number[]} counts */
