@@ -46,6 +46,6 @@ CONDITION_NAMES = {
     "none": "undisturbed",
     "self_only": "image tokens attend to themselves only",
     "no_cls": "no attention to [CLS]",
-    "without_context": "context removed",
-    "without_class": "object removed",
+    "without_context": "no context tokens",
+    "without_class": "no class tokens",
 }

@@ -4,15 +4,16 @@ A model's outputs have no names. If classes have another order here than in the 
 torchvision sorts folders as text (0, 1, 10, 11, 2), timm by the numbers in their names (0, 1, 2, 10, 11).
 """
 
+import difflib
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from classlens.data.text_files import lines_of, read_text
-from classlens.errors import InputError
+from classlens.errors import InputError, printable
 
 ORDERS = ("torchvision", "timm")
 
@@ -131,10 +132,13 @@ def _why_no_class(line: str, is_known: bool) -> str | None:
     return f"({line}) appears twice" if is_known else None
 
 
-def listed_difference(names: Iterable[str], folder: str) -> str:
-    """Return a hint if a list has a folder's name in other capitals, or an empty string."""
+def listed_difference(names: Sequence[str], folder: str) -> str:
+    """Return a hint if a list has a folder's name in other capitals, or a similar name, or an empty string."""
     other = next((name for name in names if normal(name).casefold() == normal(folder).casefold()), None)
-    return f" (it lists {other}: names are case-sensitive)" if other else ""
+    if other:
+        return f" (it lists {other}: names are case-sensitive)"
+    near = difflib.get_close_matches(folder, names, n=1, cutoff=0.85)
+    return f" (did you mean {printable(near[0])}, which it lists?)" if near else ""
 
 
 def is_plain(name: str) -> bool:

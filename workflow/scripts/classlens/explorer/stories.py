@@ -117,7 +117,7 @@ def half_block(model: ToldModel, place: int) -> int:
 
 
 def without_object(model: ToldModel) -> Story | None:
-    """Return the story of an image whose output stays right when its object is removed (condition `without_class`).
+    """Return the story of an image whose output stays right without its class tokens (condition `without_class`).
 
     It is the image with the largest share of remaining image tokens at which the true class ranks first. Images whose object is too small
     to remove a token do not count.
@@ -125,8 +125,9 @@ def without_object(model: ToldModel) -> Story | None:
     best = _best_outcome(model, "without_class", was_right=True)
     if best is None:
         return None
-    text = f"Without the object, the output is still {model.names[best]}, {_ranks_first(model, best, 'without_class')}."
-    return Story("without_object", "Right without the object", text, model.state(best, model.depth, condition="without_class"))
+    ranks_first = _ranks_first(model, best, "without_class")
+    text = f"Without the patches that are mostly object, the output is still {model.names[best]}, {ranks_first}."
+    return Story("without_object", "Right without its patches", text, model.state(best, model.depth, condition="without_class"))
 
 
 def context(model: ToldModel) -> Story | None:
@@ -138,7 +139,7 @@ def context(model: ToldModel) -> Story | None:
     if best is None:
         return None
     ranks_first = _ranks_first(model, best, "without_context")
-    text = f"The output is {model.predicted[best]}; without the context it is {model.names[best]}, {ranks_first}."
+    text = f"The output is {model.predicted[best]}; without the patches beside the object it is {model.names[best]}, {ranks_first}."
     return Story("context", "The context misleads", text, model.state(best, model.depth, condition="without_context"))
 
 

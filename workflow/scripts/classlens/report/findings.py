@@ -15,7 +15,8 @@ from classlens.vocabulary import TOKEN_NAMES
 
 DEFINITION = (
     "A model leaves the range of its random twins at the first block from which on the lower end of its 95 % interval over images stays"
-    " above the largest twin, up to the last block."
+    " above the largest twin, up to the last block. The stars of F1 have another test: in each block by itself, it compares the model's"
+    " mean with the spread of its twins."
 )
 """The rule of the sentences, for pages that show them."""
 TOKENS = ("image", "cls")

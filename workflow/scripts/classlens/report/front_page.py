@@ -49,7 +49,7 @@ def page(facts: dict[str, Any], found: Found | None) -> str:
 
 
 def models(cards: dict[str, Card], labels: dict[str, str], rates: pl.DataFrame | None) -> list[dict[str, str]]:
-    """Return label, architecture, weights, head and accuracy of each model, in the order of the config.
+    """Return label, architecture, size, weights, head and accuracy of each model, in the order of the config.
 
     Args:
         cards: card of each model.
@@ -58,7 +58,14 @@ def models(cards: dict[str, Card], labels: dict[str, str], rates: pl.DataFrame |
     """
     accuracies = {row["model"]: _accuracy(row) for row in rates.iter_rows(named=True)} if rates is not None else {}
     return [
-        {"label": labels[name], "arch": card.arch, "weights": card.source, "head": card.head_text, "accuracy": accuracies.get(name, "")}
+        {
+            "label": labels[name],
+            "arch": card.arch,
+            "size": f"{card.depth} blocks, {card.heads} heads, width {card.width}, {card.grid[0]}×{card.grid[1]} patches",
+            "weights": card.source,
+            "head": card.head_text,
+            "accuracy": accuracies.get(name, ""),
+        }
         for name, card in cards.items()
     ]
 

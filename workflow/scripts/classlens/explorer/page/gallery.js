@@ -42,6 +42,7 @@ export class Gallery {
   constructor(root) {
     this.root = root;
     this.stories = h("ul", { class: "stories" });
+    this.told = h("p", { class: "told" });
     this.search = h("input", { type: "search", input: () => change({ find: this.search.value }, { isPassing: true }) });
     this.class = h("select", { change: () => change({ class: this.class.value }) });
     this.outcome = h("select", { change: () => change({ output: this.outcome.value }) });
@@ -60,7 +61,8 @@ export class Gallery {
       h("label", {}, "Order ", this.order), this.reset,
     );
     root.append(
-      this.stories, h("div", { class: "list-head" }, h("h2", {}, "Images"), this.all), this.chosen, this.filter, this.found, this.list,
+      this.stories, this.told, h("div", { class: "list-head" }, h("h2", {}, "Images"), this.all),
+      this.chosen, this.filter, this.found, this.list,
       h("p", { class: "pager" }, this.previous, this.next),
     );
   }
@@ -74,6 +76,7 @@ export class Gallery {
     this.root.classList.toggle("whole", isAll);
     this.all.textContent = isAll ? "Back to the image" : "Show all";
     if (this.model !== model) this.renderStories(model);
+    this.markStory(model);
     this.model = model;
     const { shown, of } = model.chosen;
     this.chosen.hidden = shown === of;
@@ -97,6 +100,19 @@ export class Gallery {
     this.stories.hidden = model.stories.length === 0;
     const link = (/** @type {Story} */ story) => h("a", { href: addressOf({ ...FRESH, ...story.state }), title: story.text }, story.title);
     this.stories.replaceChildren(...model.stories.map((story) => h("li", {}, link(story))));
+  }
+
+  /**
+   * Show the text of the story whose image and condition are shown, if any.
+   * @param {Model} model
+   */
+  markStory({ stories }) {
+    const told = stories.find((story) => Object.entries(story.state).every(([key, value]) => isShown(key, value)));
+    for (const [place, link] of [...this.stories.querySelectorAll("a")].entries()) {
+      link.setAttribute("aria-current", String(stories[place] === told));
+    }
+    this.told.hidden = !told;
+    this.told.textContent = told?.text ?? "";
   }
 
   /**
@@ -209,6 +225,15 @@ function sparkline(values) {
   const points = values.map((value, block) => `${fixed((100 * block) / last, 1)},${fixed(24 - 23 * value, 1)}`).join(" ");
   const look = { class: "sparkline", viewBox: "0 0 100 25", preserveAspectRatio: "none", "aria-hidden": "true" };
   return svg("svg", look, svg("polyline", { points }));
+}
+
+/**
+ * Return whether the state has a value, apart from the block, which readers move while they look at a story.
+ * @param {string} key
+ * @param {unknown} value
+ */
+function isShown(key, value) {
+  return key === "block" || state[/** @type {keyof typeof state} */ (key)] === value;
 }
 
 function outcomeOf() {

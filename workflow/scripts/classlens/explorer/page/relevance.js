@@ -9,6 +9,9 @@ import { change, state } from "./state.js";
 /** @import { ImageNumbers } from "./numbers.js" */
 /** @import { RelevanceMap, ViewKeys } from "./types.js" */
 
+const EXPLAINED = "Class projection: magenta where more attention to the patch would raise the class, cyan where it would lower it. "
+  + "Values have no unit: compare the patches of one map.";
+
 export class RelevancePanel {
   /**
    * @param {HTMLElement} root
@@ -26,6 +29,7 @@ export class RelevancePanel {
     this.missing = h("p");
     root.append(
       h("h3", {}, "Relevance maps"),
+      h("p", { class: "explained" }, EXPLAINED),
       h(
         "p", {}, h("label", {}, "For class ", this.choice), " ",
         h("label", { class: "wide" }, "Only patches above ", this.threshold, " ", this.level),

@@ -34,6 +34,11 @@ export class Series {
     return Array.from(this.arrays.mean_identifiability);
   }
 
+  /** The mean identifiability at [CLS] over all images of the run, block by block; null without [CLS]. */
+  get meanOfCls() {
+    return this.arrays.mean_cls ? Array.from(this.arrays.mean_cls) : null;
+  }
+
   /**
    * Return by how much the identifiability of an image grows from the first to the last block.
    * @param {number} place

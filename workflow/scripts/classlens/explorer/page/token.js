@@ -6,7 +6,7 @@ import { measureOf } from "./measure.js";
 import { pathOf } from "./path.js";
 import { SITES } from "./run.js";
 import { change } from "./state.js";
-/** @import { ClassLogit, Shown, Tab, ViewKeys } from "./types.js" */
+/** @import { ClassLogit, Line, Shown, Tab, ViewKeys } from "./types.js" */
 
 /** @type {Tab} */
 export const tokenTab = {
@@ -64,12 +64,17 @@ function trueClass({ image, site, block }, token) {
 }
 
 /**
- * Draw the path of a token over blocks at every site.
+ * Draw the path of a token over blocks at every site, and the mean of all images at [CLS] or the patches.
  * @param {Shown} shown
  * @param {number} token
  */
 function path(shown, token) {
   const measure = measureOf(shown.choice, shown.image);
   const name = `Path over blocks: ${measure.name}`;
-  return [h("h4", {}, name), ...chart(pathOf(shown, token), { name: measure.name, block: shown.block, chance: measure.chance })];
+  const { model } = shown.image;
+  const values = token < model.prefix ? (model.cls && token === 0 ? model.series.meanOfCls : null) : model.series.mean;
+  /** @type {Line[]} */
+  const mean = values && measure.chance !== null ? [{ kind: "all", name: `mean of ${model.chosen.of} images`, values }] : [];
+  const options = { name: measure.name, block: shown.block, chance: measure.chance };
+  return [h("h4", {}, name), ...chart([...pathOf(shown, token), ...mean], options)];
 }

@@ -7,7 +7,7 @@ import { Filmstrip } from "./filmstrip.js";
 import { Panel } from "./panel.js";
 import { Patches } from "./patches.js";
 import { RelevancePanel } from "./relevance.js";
-import { RESIDUAL_STREAM, SITES } from "./run.js";
+import { CONDITIONS, RESIDUAL_STREAM, SITES } from "./run.js";
 import { change, state } from "./state.js";
 /** @import { Model } from "./model.js" */
 /** @import { ImageNumbers } from "./numbers.js" */
@@ -69,12 +69,13 @@ export class View {
     const shown = this.shownOf(image, first);
     this.shown = shown;
     this.first = first;
+    const isPerturbed = state.condition !== "none";
     this.root.setAttribute("aria-label", `${this.name}: ${model.label}`);
     this.root.style.setProperty("--shape", `${model.columns} / ${model.rows}`);
     this.heading.textContent = `${model.label}, block ${shown.block + 1} of ${model.depth}`;
-    this.sentence.replaceChildren(h("strong", {}, model.classes[image.own]), `: ${model.series.sentence(model.place(image.id))}`);
+    const sentence = isPerturbed ? this.underCondition : model.series.sentence(model.place(image.id));
+    this.sentence.replaceChildren(h("strong", {}, model.classes[image.own]), `: ${sentence}`);
     this.output.replaceChildren(...outputOf(image));
-    const isPerturbed = state.condition !== "none";
     const colour = isPerturbed ? "identifiability" : colourOption(shown.choice, image);
     fillSelect(this.colour, colourOptions(shown.choice, image), colour);
     this.colour.disabled = isPerturbed;
@@ -107,15 +108,31 @@ export class View {
   get summary() {
     const { shown } = this;
     if (!shown) return "";
-    const { image, site, block } = shown;
-    const { model } = image;
-    const isThere = (/** @type {number} */ token) => state.condition === "none" || image.perturbedRank(state.condition, token) >= 0;
-    const patches = Array.from({ length: model.tokens - model.prefix }, (_, patch) => model.prefix + patch).filter(isThere);
-    const count = patches.filter((token) => isFirst(shown, token)).length;
-    const name = `${model.label}, ${SITES[site]} of block ${block + 1}: ${model.classes[image.own]}`;
-    const atCls = model.cls ? `, and ${isFirst(shown, 0) ? "" : "not "}at [CLS]` : "";
-    return `${name} ranks first at ${count} of ${patches.length} patches${atCls}.`;
+    const { model, own } = shown.image;
+    return `${model.label}, ${SITES[shown.site]} of block ${shown.block + 1}: ${model.classes[own]} ${rankingFirst(shown)}.`;
   }
+
+  /** What the condition does to the true class, after its name. */
+  get underCondition() {
+    const { shown } = this;
+    if (!shown) return "";
+    const right = { 1: "the output is right", 0: "the output is wrong" }[shown.image.perturbedRight(state.condition)] ?? "not run";
+    return `${CONDITIONS[state.condition]}: it ${rankingFirst(shown)}; ${right}`;
+  }
+}
+
+/**
+ * Return in words at how many patches the true class ranks first.
+ * @param {Shown} shown
+ */
+function rankingFirst(shown) {
+  const { image } = shown;
+  const { model } = image;
+  const isThere = (/** @type {number} */ token) => state.condition === "none" || image.perturbedRank(state.condition, token) >= 0;
+  const patches = Array.from({ length: model.tokens - model.prefix }, (_, patch) => model.prefix + patch).filter(isThere);
+  const count = patches.filter((token) => isFirst(shown, token)).length;
+  const atCls = model.cls ? `, and ${isFirst(shown, 0) ? "" : "not "}at [CLS]` : "";
+  return `ranks first at ${count} of ${patches.length} patches${atCls}`;
 }
 
 /**
