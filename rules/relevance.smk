@@ -54,7 +54,7 @@ rule deletion:
         mem_mb=ram(8),
         runtime=1440,
     params:
-        **program("deletion.py", plan.step(steps.DeletionStep, run_config.deletion), places=root),
+        **program("deletion.py", plan.step(steps.DeletionStep, steps=plan.deletion_steps), places=root),
     message:
         "Removing tokens of {wildcards.model} on {wildcards.dataset} in order of relevance"
     shell:
@@ -68,6 +68,7 @@ rule deletion_curves:
     output:
         curves="<results>/deletion/{model}/{dataset}.parquet",
         area="<results>/deletion/{model}/{dataset}_area.parquet",
+        differences="<results>/deletion/{model}/{dataset}_differences.parquet",
     log:
         "<logs>/deletion_curves/{model}/{dataset}.log",
     benchmark:

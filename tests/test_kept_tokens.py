@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import numpy as np
+import polars as pl
 import pytest
 import timm
 import torch
@@ -98,3 +99,28 @@ def test_area() -> None:
     accuracy = np.array([1.0, 1.0, 0.0])
     assert deletion_curves.area(accuracy, [0, 1, 2], 2, CORRECTED) == pytest.approx(0.75)
     assert deletion_curves.area(np.array([0.5, 0.25]), [1, 2], 3, PAPER) == pytest.approx(0.75 / (0.5 * 3))
+
+
+def test_pairs_of_methods_are_compared_on_the_same_images() -> None:
+    rng = np.random.default_rng(0)
+    images, steps = 40, [0, 2, 4]
+    rows = []
+    for method, rate in (("ours", 0.9), ("chefer", 0.9), ("rollout", 0.2), ("random", 0.4)):
+        for order in ("negative",) if method == "random" else ("negative", "positive"):
+            correct = np.random.default_rng(1).random((images, 3)) < 0.9 if method != "rollout" else rng.random((images, 3)) < rate
+            rows += [
+                {"method": method, "order": order, "draw": 0, "image_id": image, "correct": correct[image].tolist()}
+                for image in range(images)
+            ]
+    frame = pl.DataFrame(rows).with_columns(pl.col("correct").cast(pl.List(pl.Boolean)))
+    _, areas = deletion_curves.tables(frame, steps, 4, CORRECTED, 0)
+    found = deletion_curves.differences(frame, steps, 4, CORRECTED, 0)
+    assert len(found) == 2 * 6
+    of = {(row["method"], row["order"]): row["area"] for row in areas.iter_rows(named=True)}
+    for row in found.iter_rows(named=True):
+        known = of[row["method"], row["order"]] - of[row["other"], row["order"]]
+        assert row["difference"] == pytest.approx(known) and row["images"] == images
+    equal, better = found.filter(method="ours", other="chefer"), found.filter(method="ours", other="rollout")
+    assert (equal["difference"] == 0).all() and (equal["p"] == 1).all()
+    assert (better["low"] > 0).all() and (better["p"] < 0.02).all()
+    assert deletion_curves.differences(frame, steps, 4, PAPER, 0)["p"].is_nan().all()

@@ -8,6 +8,7 @@ Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5. See docs/analyses/
 
 from collections.abc import Callable
 from functools import partial
+from itertools import combinations
 
 import numpy as np
 import polars as pl
@@ -82,6 +83,38 @@ def tables(frame: pl.DataFrame, removed: list[int], image_tokens: int, protocol:
         areas.append({**names, **columns, "images": len(correct)})
     origin = [pl.lit(statistics.RESAMPLES).alias("resamples"), pl.lit(seed).alias("seed"), pl.lit(protocol.name).alias("protocol")]
     return pl.concat(curves).with_columns(origin), pl.DataFrame(areas, infer_schema_length=None).with_columns(origin)
+
+
+def differences(frame: pl.DataFrame, removed: list[int], image_tokens: int, protocol: Protocol, seed: int) -> pl.DataFrame:
+    """Return the differences between the areas of all pairs of methods, paired by image.
+
+    Args:
+        frame: rows (method, order, draw, image_id) with the list `correct`.
+        removed: numbers of removed tokens.
+        image_tokens: number of image tokens.
+        protocol: chooses the definition of the area. With `deletion_without_ends`, areas belong to mean curves, so there is no test.
+        seed: seed of the resampling and of the permutations.
+
+    Returns:
+        rows (order, method, other) with the area of `method` minus that of `other`, low, high, p and images. p is two-sided and corrected
+        by Holm's method over all pairs and both orders.
+    """
+    measured = accuracies(frame)
+    of = partial(area, removed=removed, image_tokens=image_tokens, protocol=protocol)
+    rows = []
+    for order in ORDERS:
+        methods = [method for method, known in measured if known == order]
+        for method, other in combinations(methods, 2):
+            pair = (measured[method, order], measured[other, order])
+            found = (_published_areas if protocol.deletion_without_ends else _areas)(*pair, of, seed)
+            p = np.nan
+            if not protocol.deletion_without_ends:
+                p = statistics.paired_permutation_p((of(pair[0]) - of(pair[1]))[:, None], protocol.permutations, seed)[0]
+            columns = {name: found[f"difference{end}"] for name, end in (("difference", ""), ("low", "_low"), ("high", "_high"))}
+            rows.append({"order": order, "method": method, "other": other, **columns, "p": float(p), "images": len(pair[0])})
+    table = pl.DataFrame(rows, infer_schema_length=None)
+    origin = [pl.lit(protocol.permutations).alias("permutations"), pl.lit(seed).alias("seed"), pl.lit(protocol.name).alias("protocol")]
+    return table.with_columns(pl.Series("p", statistics.holm(table["p"].to_numpy())), *origin)
 
 
 Area = Callable[[np.ndarray], np.ndarray]

@@ -48,6 +48,7 @@ OF_ANALYSES = {
     ("deletion",): (
         "deletion/{model}/{dataset}.parquet",
         "deletion/{model}/{dataset}_area.parquet",
+        "deletion/{model}/{dataset}_differences.parquet",
         "deletion/{model}/{dataset}_images.parquet",
     ),
     ("ablation",): ("ablation/{model}/{dataset}.parquet",),

@@ -233,6 +233,13 @@ TABLES = (
     ),
     Item("T6", "deletion_area", "Areas under the deletion curves", "deletion", {"tables": "deletion/{model}/{dataset}_area.parquet"}),
     Item(
+        "T6",
+        "deletion_difference",
+        "Deletion areas of pairs of methods",
+        "deletion",
+        {"tables": "deletion/{model}/{dataset}_differences.parquet"},
+    ),
+    Item(
         "T7",
         "segmentation_scores",
         "Scores of relevance maps against masks",

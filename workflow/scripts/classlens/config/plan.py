@@ -406,6 +406,12 @@ class Plan:
         training = f"{split} split" if split else f"halves of the {analysed} split, each tested on the other"
         return self.step(steps.ProbeStep, training=training)
 
+    @property
+    def deletion_steps(self) -> int | None:
+        """The number of points on a deletion curve; None for every number of removed tokens."""
+        settings = self.config.deletion
+        return None if self.protocol.deletion_without_ends and "steps" not in settings.model_fields_set else settings.steps
+
     def tuned_lens_step(self, dataset: str) -> steps.TunedLensFitStep:
         """Return the settings that tuned lenses on a data set depend on, besides the hidden states."""
         return self.step(steps.TunedLensFitStep, self.config.tuned_lens, halves=self.datasets[dataset].probe_split is None)

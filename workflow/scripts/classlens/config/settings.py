@@ -439,8 +439,9 @@ class RelevanceSettings(Section):
 class DeletionSettings(Section):
     """How tokens are removed in the order of relevance maps."""
 
-    steps: Annotated[int, Field(ge=2)] | None = None
-    """Number of points on a deletion curve, evenly spaced; null evaluates every number of removed tokens."""
+    steps: Annotated[int, Field(ge=2)] | None = 25
+    """Number of points on a deletion curve, evenly spaced; null evaluates every number of removed tokens, as protocol `paper` does unless
+    the config has another number."""
 
 
 class TunedLensSettings(Section):

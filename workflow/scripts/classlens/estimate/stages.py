@@ -56,6 +56,8 @@ FIXED = {"figure": 2.0, "memories": 2.0, "deletion_curves": 0.7, "sanity": 0.7, 
 # Seconds that Snakemake itself needs for each job.
 PER_JOB = 0.35
 JOBS_AT_ONCE = 2
+FEW_STEPS = 13
+"""Number of points of a curve that the advice for long deletion curves recommends."""
 LONG = 600
 """Seconds from which on deletion curves are called long."""
 
@@ -185,7 +187,7 @@ def _add_model(plan: Plan, model: Model, cost: Calibration, add: Add) -> None:
             scored = len(METHODS) - ("probes" not in has) + len(trivial_maps(card.grid))
             add("segmentation", seconds=SCORING_SECONDS * count * scored * height * width)
     if "deletion" in has:
-        removed = steps(card.image_tokens, plan.config.deletion.steps, card.pooling == "mean", plan.protocol)
+        removed = steps(card.image_tokens, plan.deletion_steps, card.pooling == "mean", plan.protocol)
         curves = (len(METHODS) - 1 - ("probes" not in has)) * len(ORDERS) + RANDOM_DRAWS
         curves += (TIE_DRAWS - 1) * len(ORDERS) * ("probes" in has)  # ranks from probes have ties
         runs = sum(curves if 0 < number < card.image_tokens else 1 for number in removed)  # all curves share their first and last point
@@ -354,9 +356,12 @@ def advice(plan: Plan, found: list[Stage], loading: Loading, cores: int) -> str 
     """
     total = totals(found, loading, cores).seconds
     deletion = sum(wall(stage, loading, cores) for stage in found if stage.rule == "deletion")
-    if plan.config.deletion.steps or deletion < max(LONG, total / 2):
+    if (plan.deletion_steps and plan.deletion_steps <= FEW_STEPS) or deletion < max(LONG, total / 2):
         return None
-    return f"{duration(deletion)} of it are deletion curves: `deletion: {{steps: 13}}` measures 13 points of each curve instead of all"
+    now = plan.deletion_steps or "all"
+    return (
+        f"{duration(deletion)} of it are deletion curves: `deletion: {{steps: {FEW_STEPS}}}` measures {FEW_STEPS} points instead of {now}"
+    )
 
 
 def report(plan: Plan, found: list[Stage], loading: Loading, cores: int) -> str:
