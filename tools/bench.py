@@ -26,9 +26,11 @@ import torch
 from PIL import Image
 
 import bench_explorer
-from classlens.analyses import deletion, extraction, perturbation, probes, projection, relevance
+from classlens.analyses import ablation, deletion, extraction, perturbation, probes, projection, relevance
+from classlens.analyses.attribution import attribution
 from classlens.analyses.groups import TokenLabels
 from classlens.analyses.model_run import ModelRun
+from classlens.analyses.tuned_lens import TOKENS_AT_ONCE, Moments
 from classlens.compute.device import Compute
 from classlens.data import manifest
 from classlens.data.batches import Batch, batches
@@ -53,6 +55,7 @@ GOLDEN_MODELS: dict[str, tuple[str, dict[str, Any]]] = {
 REPETITIONS = 5
 IMAGES, BATCH, NAIVE_IMAGES = 128, 32, 16
 DELETION_STEPS = 8
+TUNED = {"images": 9100, "tokens per image": 197, "width": 768}
 PROBE = {"training images": 9100, "test images": 4550, "width": 768, "classes": 1000}
 
 
@@ -169,6 +172,11 @@ def explanations(model: Any, card: Card, batch: Batch) -> list[Stage]:
     def delete(on: Batch) -> None:
         deletion.correct_after_removal(model, lens, on, orders[:, : len(on)], removed)
 
+    def totals(on: Batch) -> None:
+        list(ablation.total(model, on.images, means))
+
+    means: dict[str, torch.Tensor] = {}
+    attribution(model, lens, one.images, lambda name, states: means.__setitem__(name, states.mean(dim=0)))
     return [
         *(
             Stage(f"perturbation {condition}", partial(perturb, condition, batch), count, 1.15)
@@ -181,6 +189,8 @@ def explanations(model: Any, card: Card, batch: Batch) -> list[Stage]:
             count,
             1.3,
         ),
+        Stage("attribution to all heads and MLPs", lambda: attribution(model, lens, batch.images), count, 1.3),
+        Stage("total effect of a component", lambda: totals(batch[:2]), 2, 0.6, card.depth * (card.heads + 1)),
         Stage("relevance, a backward pass per block, image by image", lambda: naive_relevance(model, lens, one), 1),
         Stage("Chefer, rollout, last attention", lambda: relevance.attention_maps(model, lens, batch.images, [batch.classes]), count, 4.0),
         Stage(
@@ -250,6 +260,21 @@ def probe_seconds() -> float:
 
     probe()
     return statistics.median(seconds(probe, torch.device("cpu")) for _ in range(REPETITIONS))
+
+
+def tuned_lens_seconds() -> float:
+    """Return the seconds of the sums and the solution of one block of a tuned lens, from a part of its tokens."""
+    states = torch.randn(TOKENS_AT_ONCE, TUNED["width"])
+    last = states + torch.randn_like(states)
+    moments = Moments(TUNED["width"])
+
+    def add() -> None:
+        moments.add(states, last)
+
+    add()
+    sums = statistics.median(seconds(add, torch.device("cpu")) for _ in range(REPETITIONS))
+    solution = seconds(lambda: moments.ridge(0.001), torch.device("cpu"))
+    return sums * TUNED["images"] * TUNED["tokens per image"] / TOKENS_AT_ONCE + solution
 
 
 @torch.no_grad()
@@ -359,6 +384,8 @@ def report(measured: dict[str, Any]) -> str:
     ]
     probe = ", ".join(f"{value} {name}" for name, value in PROBE.items())
     lines += ["", f"One linear probe ({probe}): {measured['probe']:.2f} s (at most 0.25)."]
+    tuned = ", ".join(f"{value} {name}" for name, value in TUNED.items())
+    lines += ["", f"One block of a tuned lens ({tuned}), without reading: {measured['tuned']:.0f} s."]
     lines += ["", "## Sizes", "", "| what | MB per 1,000 images |", "|---|---|"]
     lines += [f"| {name} | {size / 1000:.0f} |" for name, size in measured["sizes"].items()]
     lines += ["", "## RAM", "", "Peak RAM of an extraction with a small model, in a separate process.", ""]
@@ -401,6 +428,7 @@ def main() -> None:
         measured["stages"], measured["sizes"] = stages(compute, Path(folder))
     print(json.dumps(measured, indent=2))
     measured["probe"] = probe_seconds()
+    measured["tuned"] = tuned_lens_seconds()
     measured["memory"] = {count: peak_memory(count) for count in (128, 1024)}
     with tempfile.TemporaryDirectory() as folder:
         photographs(Path(folder) / "photos", 2000)
