@@ -146,6 +146,7 @@ FRAMES = {
     "segmentation_scores": scores,
     "probes_vs_projection": probes,
     "attribution": terms,
+    "attribution_over_depth": lambda: over_blocks(part=("head", "mlp")),
     "ablation": effects,
     "tuned_lens": lambda: measured(
         of_models(panel=("first", "kl"), lens=("logit", "tuned"), tokens=("cls", "image"), block=BLOCKS, images=200, chance=10.0),

@@ -207,6 +207,13 @@ FIGURES = (
     ),
     Item("F14", "tuned_lens", "What the tuned lens reads in each block", "tuned_lens", {"tables": TUNED_LENS}),
     Item("F15", "attribution", "What each head and MLP writes into the logit", "attribution", {"tables": ATTRIBUTION}, per_model=True),
+    Item(
+        "F15",
+        "attribution_over_depth",
+        "How much heads and MLPs have written up to each block",
+        "attribution",
+        {"tables": ATTRIBUTION},
+    ),
     Item("F16", "ablation", "What the output loses without heads and MLPs", "ablation", {"tables": ABLATION}),
 )
 TABLES = (
