@@ -8,7 +8,7 @@ from pathlib import Path
 
 from classlens.compute import gpus
 from classlens.config import published, run_folder, run_record, settings, steps
-from classlens.config.catalogue import CATEGORIES, EVOLUTION, FIGURE_SPACE, RATES
+from classlens.config.catalogue import CATEGORIES, EVOLUTION, RATES
 from classlens.config.expected import of_run
 from classlens.config.files import load
 from classlens.config.plan import Plan

@@ -44,6 +44,9 @@ def in_report(page):
     return report(f"<results>/report/{page.name}.html", category=page.section, labels={"result": plain(label_of(page))})
 
 
+FIGURE_SPACE = "\N{FIGURE SPACE}"
+
+
 def label_of(page):
     """Return the label of a page in the report, which sorts by text. A space as wide as a digit puts F2 before F10."""
     return f"{page.letter[:1]}{page.letter[1:].rjust(2, FIGURE_SPACE)} {page.title}".strip()

@@ -209,7 +209,8 @@ def test_changed_settings(demo: Run, what: str) -> None:
     for part in way:
         place = place.setdefault(part, {})
     place[key] = value
-    expected = EXPLORED if stale == EXPLORED else with_comparison(stale)  # the report shows nothing of the explorer
+    of_explorer = stale and stale <= EXPLORED | {"project_tuned"}  # the report shows nothing of the explorer
+    expected = stale if of_explorer else with_comparison(stale)
     assert planned(demo, "--configfile", str(demo.configure(config))) == expected
 
 

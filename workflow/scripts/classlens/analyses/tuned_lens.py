@@ -21,7 +21,6 @@ from torch.nn import functional
 
 from classlens.analyses.groups import TokenLabels, by_position, means_per_image
 from classlens.analyses.identifiability import class_identifiability
-from classlens.analyses.projection import Translate
 from classlens.errors import InputError
 from classlens.lens import Lens, rank
 from classlens.models.card import Card
@@ -156,7 +155,7 @@ class TunedLens:
             result[place] = self.maps[part, kind, block].to(states)(states[place])
         return result
 
-    def on_images(self, image_ids: np.ndarray) -> Translate:
+    def on_images(self, image_ids: np.ndarray) -> Callable[[Tensor, int, list[int]], Tensor]:
         """Return a function from states, their block and the ids of their images to the translated states.
 
         Args:

@@ -27,9 +27,8 @@ _SECTIONS = {
     "reproduction": "Reproduction",
 }
 _ORDER = list(dict.fromkeys(_SECTIONS.values()))
-FIGURE_SPACE = "\N{FIGURE SPACE}"
-CATEGORIES = {name: f"{_ORDER.index(title) + 1:{FIGURE_SPACE}>2} {title}" for name, title in _SECTIONS.items()}
-"""Section of the report that shows an analysis. The report sorts by text: a space as wide as a digit puts 2 before 10."""
+CATEGORIES = {name: f"{_ORDER.index(title) + 1:>2} {title}" for name, title in _SECTIONS.items()}
+"""Section of the report that shows an analysis. The report sorts by text: the space before a digit puts 2 before 10."""
 
 IDENTIFIABILITY = "identifiability/{model}/{dataset}.parquet"
 PERTURBATIONS = {
