@@ -63,3 +63,19 @@ def test_a_head_without_weights_adds_nothing() -> None:
     found = attribution(model, Lens.from_model(model), images(model))
     logits = found.logits(found.heads)
     assert not logits[:, 1, 1].any() and logits[:, 1, 0].any()
+
+
+@pytest.mark.parametrize("family", ACCEPTED, ids=named)
+def test_mixed_precision(family: Family) -> None:
+    """Terms sum to the logits of a forward pass in mixed precision, up to its own error; no norm is taken for another kind."""
+    model = family.build()
+    seen, lens, classes = images(model).float(), Lens.from_model(model), [torch.tensor([0, 3, 6])]
+    with torch.inference_mode():
+        whole = centred(model(seen))
+    with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
+        error = (centred(model(seen)).float() - whole).abs().max()
+        found, tokens = attribution(model, lens, seen), by_token(model, lens, seen, classes)
+    assert found.output.dtype == torch.float32
+    assert (found.output - whole).abs().max() <= 3 * error + 0.05 * whole.abs().max()
+    terms = found.logits(found.heads)[torch.arange(3), ..., classes[0]]
+    assert (tokens[0].sum(dim=-1) - terms).abs().max() <= 0.05 * terms.abs().max()

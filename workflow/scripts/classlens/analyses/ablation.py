@@ -116,6 +116,7 @@ def total(model: ViT, images: Tensor, means: dict[str, Tensor]) -> Iterator[Abla
         edits = _edits(block, heads, start, means)
         with starting_at(model, block), Trace(model, edit=edits):
             logits = model(images.repeat(variants, 1, 1, 1))
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # of a forward pass in mixed precision
         of_variants = (logits - logits.mean(dim=1, keepdim=True)).unflatten(0, (variants, len(images)))
         for head in range(heads):
             yield Ablated("total", "head", block, head, of_variants[head])

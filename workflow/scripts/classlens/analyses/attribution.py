@@ -247,15 +247,26 @@ def attribution(model: ViT, lens: Lens, images: Tensor, seen: Callable[[str, Ten
     def kept(name: str, states: Tensor) -> Tensor:
         if seen and name in sites:
             seen(name, states)
-        return states[:, tokens]
+        return _whole(states[:, tokens])
 
     with Trace(model, {name: partial(kept, name) for name in names}, stop=f"resid_post.{last}") as trace:
         model(images)
-    readings = _readings(lens, trace[names[1]])
-    found = [_of_reading(model, trace, place, reading) for place, reading in readings]
-    embedding, heads, mlps, biases = (torch.cat(vectors, dim=-1) for vectors in zip(*found, strict=True))
-    classes = torch.cat([reading.classes for _, reading in readings], dim=-1)
-    return Attribution(embedding, heads, mlps, biases, classes, torch.stack([reading.bias for _, reading in readings]).sum(dim=0))
+    with _in_full_precision(images):
+        readings = _readings(lens, trace[names[1]])
+        found = [_of_reading(model, trace, place, reading) for place, reading in readings]
+        embedding, heads, mlps, biases = (torch.cat(vectors, dim=-1) for vectors in zip(*found, strict=True))
+        classes = torch.cat([reading.classes for _, reading in readings], dim=-1)
+        return Attribution(embedding, heads, mlps, biases, classes, torch.stack([reading.bias for _, reading in readings]).sum(dim=0))
+
+
+def _in_full_precision(images: Tensor) -> torch.autocast:
+    """Return a context without mixed precision, in which terms are computed even if the forward pass has it."""
+    return torch.autocast(images.device.type, enabled=False)
+
+
+def _whole(states: Tensor) -> Tensor:
+    """Return states in single precision, unless they are more precise."""
+    return states.to(torch.promote_types(states.dtype, torch.float32))
 
 
 def _readings(lens: Lens, states: Tensor) -> list[tuple[slice, Reading]]:
@@ -311,26 +322,27 @@ def by_token(model: ViT, lens: Lens, images: Tensor, classes: Sequence[Tensor]) 
     parts = read_out(lens)
     tokens = slice(parts[0].start, parts[-1].stop)
     last = f"resid_post.{blocks[-1]}"
-    read: dict[str, Read] = {f"attn_heads.{block}": lambda states: states[:, tokens] for block in blocks}
-    read |= {last: lambda states: states[:, tokens]}
-    read |= {f"attn_weights.{block}": lambda weights: weights[:, :, tokens] for block in blocks}
+    read: dict[str, Read] = {f"attn_heads.{block}": lambda states: _whole(states[:, tokens]) for block in blocks}
+    read |= {last: lambda states: _whole(states[:, tokens])}
+    read |= {f"attn_weights.{block}": lambda weights: _whole(weights[:, :, tokens]) for block in blocks}
     read |= {f"attn_in.{block}": partial(_values_without_bias, model.blocks[block].attn) for block in blocks}
     with unfused(model), Trace(model, read, stop=last) as trace:
         model(images)
     found = []
-    for block in blocks:
-        of_block = torch.zeros((), device=images.device)
-        for place, reading in _readings(lens, trace[last]):
-            heads = WrittenByHeads(model.blocks[block], trace[f"attn_heads.{block}"][:, place])
-            attention = torch.einsum("ihqk,iqo->ihk", trace[f"attn_weights.{block}"][:, :, place], heads.factor(reading.share))
-            directions = torch.stack([_direction(reading, heads, wanted) for wanted in classes])
-            of_block = of_block + torch.einsum("ihk,ikhd,wihd->wihk", attention, trace[f"attn_in.{block}"], directions)
-        found.append(of_block)
+    with _in_full_precision(images):
+        for block in blocks:
+            of_block = torch.zeros((), device=images.device)
+            for place, reading in _readings(lens, trace[last]):
+                heads = WrittenByHeads(model.blocks[block], trace[f"attn_heads.{block}"][:, place])
+                attention = torch.einsum("ihqk,iqo->ihk", trace[f"attn_weights.{block}"][:, :, place], heads.factor(reading.share))
+                directions = torch.stack([_direction(reading, heads, wanted) for wanted in classes])
+                of_block = of_block + torch.einsum("ihk,ikhd,wihd->wihk", attention, trace[f"attn_in.{block}"], directions)
+            found.append(of_block)
     return torch.stack(found, dim=2)
 
 
 def _values_without_bias(attention: nn.Module, states: Tensor) -> Tensor:
-    values, bias = families.values(attention, states), families.value_bias(attention)
+    values, bias = _whole(families.values(attention, states)), families.value_bias(attention)
     return values if bias is None else values - bias.unflatten(0, values.shape[2:])
 
 
