@@ -1,10 +1,11 @@
 """Configs: defaults, and one-line errors that name the key."""
 
 from copy import deepcopy
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from classlens.config import steps
 from classlens.config.plan import Plan
 from classlens.config.reading import dataset_of, resolve, sections_of
 from classlens.config.settings import Config, Section
@@ -109,3 +110,16 @@ def test_every_setting_is_described() -> None:
                 check(inner)
 
     check(Config)
+
+
+STEPS = [
+    kind for kind in vars(steps).values() if isinstance(kind, type) and issubclass(kind, Section) and kind.__module__ == steps.__name__
+]
+
+
+@pytest.mark.parametrize("kind", STEPS, ids=lambda kind: kind.__name__)
+def test_null_reaches_the_program(kind: type[Section]) -> None:
+    """Rules leave a setting that is null out of a program's arguments, so null must be the program's default."""
+    for name, field in kind.settings().items():
+        if type(None) in get_args(field.annotation):
+            assert field.is_required() or field.get_default(call_default_factory=True) is None, name

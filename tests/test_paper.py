@@ -17,6 +17,7 @@ TABLES = {
     "attention_perturbation": ["vit_b32"],
     "context_difference": ["vit_b32", "vit_b16", "vit_l16", "vit_miil", "vit_refinement", "vit_gap"],
     "deletion_area": ["vit_b32"],
+    "deletion_difference": ["vit_b32"],
     "identifiability": [*PAPER["models"], *(f"{name}_random" for name in PAPER["models"] if name != "vit_miil")],
     "interpretable_values": list(PAPER["models"]),
     "segmentation_scores": ["vit_b32"],

@@ -355,7 +355,22 @@ def test_tables_of_others_cannot_write_into_a_caption() -> None:
 
 def test_facts_of_others_cannot_write_into_the_front_page() -> None:
     """Neither as HTML nor, with line breaks, as reStructuredText around the page's block."""
-    names = ("label", "arch", "weights", "head", "accuracy", "dataset", "name", "images", "left_out", "jobs", "time", "about", "message")
+    names = (
+        "label",
+        "arch",
+        "size",
+        "weights",
+        "head",
+        "accuracy",
+        "dataset",
+        "name",
+        "images",
+        "left_out",
+        "jobs",
+        "time",
+        "about",
+        "message",
+    )
     texts = dict.fromkeys(names, RAW)
     lists = {"models": [texts], "transforms": {RAW: [RAW]}, "splits": [texts], "warnings": [texts], "left_out": [RAW], "stages": [texts]}
     counts = {"expected": {RAW: {RAW: 1}}, "versions": {RAW: RAW}, "hashes": {RAW: RAW}}

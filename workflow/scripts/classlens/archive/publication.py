@@ -52,13 +52,13 @@ OF_ANALYSES = {
         "deletion/{model}/{dataset}_images.parquet",
     ),
     ("ablation",): ("ablation/{model}/{dataset}.parquet",),
-    ("attribution",): ("attribution/{model}/{dataset}.parquet",),
+    ("attribution", "ablation"): ("attribution/{model}/{dataset}.parquet",),
     ("tuned_lens",): ("tuned_lens/{model}/{dataset}.parquet",),
     ("probes",): ("probes/{model}/{dataset}.parquet", "probes/{model}/{dataset}_accuracy.parquet"),
 }
 """Files of a model, relative to the results folder. The model has them if it has any of the analyses in the key."""
 OF_MASKS = {
-    ("context", "building", "attention", "tokens"): ("tokens/{model}/{dataset}.parquet",),
+    ("context", "building", "attention", "tokens", "tuned_lens"): ("tokens/{model}/{dataset}.parquet",),
     ("relevance",): ("segmentation/{model}/{dataset}.parquet",),
 }
 """Further files like those of `OF_ANALYSES`, for images with masks."""

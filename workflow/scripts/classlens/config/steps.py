@@ -23,7 +23,6 @@ from classlens.config.settings import (
     ClassCountSetting,
     ClassSettings,
     ComparisonSettings,
-    DeletionSettings,
     DeviceSettings,
     DtypeSetting,
     FigureWidthSetting,
@@ -292,8 +291,11 @@ class RelevanceStep(RelevanceSettings, SeedSetting, PrecisionSetting, ProtocolSe
     """Relevance maps."""
 
 
-class DeletionStep(DeletionSettings, SeedSetting, PrecisionSetting, ProtocolSetting):
+class DeletionStep(SeedSetting, PrecisionSetting, ProtocolSetting):
     """Predictions of a model while tokens are removed."""
+
+    steps: Annotated[int, Field(ge=2)] | None = None
+    """Number of points on a deletion curve, evenly spaced; every number of removed tokens by default."""
 
 
 class StatisticsStep(SeedSetting, ProtocolSetting):
