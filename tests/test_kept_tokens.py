@@ -124,3 +124,5 @@ def test_pairs_of_methods_are_compared_on_the_same_images() -> None:
     assert (equal["difference"] == 0).all() and (equal["p"] == 1).all()
     assert (better["low"] > 0).all() and (better["p"] < 0.02).all()
     assert deletion_curves.differences(frame, steps, 4, PAPER, 0)["p"].is_nan().all()
+    alone = deletion_curves.differences(frame.filter(image_id=0), steps, 4, CORRECTED, 0)
+    assert alone.schema == found.schema and alone["low"].null_count() == len(alone)  # tables of several models are joined

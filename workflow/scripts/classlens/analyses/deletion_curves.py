@@ -112,7 +112,8 @@ def differences(frame: pl.DataFrame, removed: list[int], image_tokens: int, prot
                 p = statistics.paired_permutation_p((of(pair[0]) - of(pair[1]))[:, None], protocol.permutations, seed)[0]
             columns = {name: found[f"difference{end}"] for name, end in (("difference", ""), ("low", "_low"), ("high", "_high"))}
             rows.append({"order": order, "method": method, "other": other, **columns, "p": float(p), "images": len(pair[0])})
-    table = pl.DataFrame(rows, infer_schema_length=None)
+    floats = dict.fromkeys(("difference", "low", "high", "p"), pl.Float64)  # of one image, no interval is known
+    table = pl.DataFrame(rows, schema_overrides=floats, infer_schema_length=None)
     origin = [pl.lit(protocol.permutations).alias("permutations"), pl.lit(seed).alias("seed"), pl.lit(protocol.name).alias("protocol")]
     return table.with_columns(pl.Series("p", statistics.holm(table["p"].to_numpy())), *origin)
 
