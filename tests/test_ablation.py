@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from small_families import centred, images, named
 from torch import Tensor
 
 from classlens.analyses import ablation
@@ -14,22 +15,10 @@ from families import ACCEPTED, Family
 DEPTH, HEADS = 3, 2
 
 
-def named(family: Family) -> str:
-    return family.name
-
-
-def images(model: ViT, count: int = 4) -> Tensor:
-    return torch.randn(count, 3, *model.patch_embed.img_size, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-
-
-def centred(logits: Tensor) -> Tensor:
-    return logits - logits.mean(dim=-1, keepdim=True)
-
-
 def pass_of(model: ViT) -> tuple[Attribution, dict[str, Tensor]]:
     """An attribution, and the means of the states that ablation puts in."""
     means: dict[str, Tensor] = {}
-    found = attribution(model, Lens.from_model(model), images(model), lambda name, states: means.__setitem__(name, states.mean(dim=0)))
+    found = attribution(model, Lens.from_model(model), images(model, 4), lambda name, states: means.__setitem__(name, states.mean(dim=0)))
     return found, means
 
 
@@ -42,7 +31,7 @@ def test_direct_effects(family: Family) -> None:
     model = family.build().double()
     found, _ = pass_of(model)
     with torch.no_grad():
-        output = centred(model(images(model)))
+        output = centred(model(images(model, 4)))
     effects = by_place(list(ablation.direct(found, Means(found.heads.mean(dim=0), found.mlps.mean(dim=0)))))
     torch.testing.assert_close(effects["none", "model", -1, -1], output, atol=1e-10, rtol=1e-10)
     change = output - effects["direct", "head", 1, 0]
@@ -65,7 +54,7 @@ def test_without_all_terms_all_images_have_one_output() -> None:
 @pytest.mark.parametrize("family", ACCEPTED, ids=named)
 def test_a_pass_that_starts_at_a_block_is_the_whole_pass(family: Family) -> None:
     model = family.build()
-    seen = images(model).float()
+    seen = images(model, 4).float()
     with torch.no_grad():
         with Trace(model, ["resid_pre.2"]) as trace:
             whole = model(seen)
@@ -78,7 +67,7 @@ def test_a_pass_that_starts_at_a_block_is_the_whole_pass(family: Family) -> None
 @pytest.mark.parametrize("family", ACCEPTED, ids=named)
 def test_total_effects(family: Family) -> None:
     model = family.build().double()
-    seen, (_, means) = images(model), pass_of(model)
+    seen, (_, means) = images(model, 4), pass_of(model)
     effects = by_place(list(ablation.total(model, seen, means)))
     assert len(effects) == DEPTH * (HEADS + 1)
     lens, last = Lens.from_model(model), DEPTH - 1

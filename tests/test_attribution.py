@@ -2,25 +2,12 @@
 
 import pytest
 import torch
-from torch import Tensor
+from small_families import centred, images, named
 
 from classlens.analyses.attribution import attribution, by_token
 from classlens.lens import Lens
 from classlens.models.class_embedding import ClassEmbedding
-from classlens.trace import ViT
 from families import ACCEPTED, Family
-
-
-def named(family: Family) -> str:
-    return family.name
-
-
-def images(model: ViT, count: int = 3) -> Tensor:
-    return torch.randn(count, 3, *model.patch_embed.img_size, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-
-
-def centred(logits: Tensor) -> Tensor:
-    return logits - logits.mean(dim=-1, keepdim=True)
 
 
 @pytest.mark.parametrize("family", ACCEPTED, ids=named)

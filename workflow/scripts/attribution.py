@@ -4,13 +4,12 @@ from argparse import Namespace
 from functools import partial
 
 import pyarrow as pa
-import torch
 from torch import Tensor
 
 import cli
 import model_cli
 from classlens.analyses import attribution_table
-from classlens.analyses.attribution import Attribution, attribution
+from classlens.analyses.attribution import Attribution, attribution, vector_width
 from classlens.config.steps import AttributionStep
 from classlens.data.batches import Batch
 from classlens.storage import parquet
@@ -31,23 +30,22 @@ def main(args: Namespace, settings: AttributionStep) -> None:
         logits = attribution_table.own_logits(found, batch.classes)
         return attribution_table.rows(batch.image_ids, batch.classes.cpu().numpy(), logits, card), found, states, batch.image_ids
 
-    with torch.no_grad():
-        first = attribution(run.model, run.lens, next(iter(run.batches(1))).images)
+    vectors = attribution_table.vector_schema(card, vector_width(run.lens))
     read = card.image_tokens if card.pooling == "mean" else card.prefix_tokens
     bytes_per_image = 4 * card.depth * card.width * (2 * read + 2 * card.heads)
     with (
         parquet.table_writer(args.terms, attribution_table.SCHEMA, run.metadata) as write_terms,
-        parquet.table_writer(args.vectors, attribution_table.vector_schema(first), run.metadata) as write_vectors,
+        parquet.table_writer(args.vectors, vectors, run.metadata) as write_vectors,
     ):
 
         def write(result: tuple[pa.RecordBatch, Attribution, dict[str, Tensor], list[int]]) -> None:
             rows, found, states, image_ids = result
             write_terms(rows)
-            write_vectors(attribution_table.vector_rows(image_ids, found))
+            write_vectors(attribution_table.vector_rows(image_ids, found, vectors))
             sums.add(found, states)
 
         run.each("attribution", bytes_per_image, work, write)
-    write_tensors(args.means, sums.means(first), run.metadata)
+    write_tensors(args.means, sums.means(), run.metadata)
 
 
 if __name__ == "__main__":

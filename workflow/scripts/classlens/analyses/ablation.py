@@ -1,4 +1,4 @@
-"""What happens to the output if a component is replaced by its mean over images.
+"""Ablation: the output if a component is replaced by its mean over images.
 
 Two effects are compared. The *direct* effect replaces only what the component itself writes into the logits (`attribution`) and needs no
 forward pass. The *total* effect replaces the component's output in the model, and later blocks run again. Where the total effect is
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from classlens.analyses.attribution import Attribution
+from classlens.analyses.attribution_table import NOWHERE
 from classlens.trace import Edit, Trace, ViT, starting_at
 
 KINDS = ("none", "direct", "cumulative", "total")
@@ -33,7 +34,6 @@ SCHEMA = pa.schema(
         ("correct", pa.bool_()),
     ]
 )
-NOWHERE = -1
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What each attention head and each MLP writes directly into the logits.
+"""Attribution of logits to heads and MLPs: what each writes directly.
 
 The residual stream is a sum, and the class embedding is linear. With the statistics of the final norm held fixed, the logit of a class is
 therefore exactly a sum too: of the embedding, of every head and MLP, and of biases. Each term is what its component adds to the logit,
@@ -15,6 +15,7 @@ ICLR 2024, for CLIP's image encoder. See docs/analyses/attribution.md.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from timm.models.eva import EvaBlockPostNorm
@@ -130,7 +131,7 @@ def _parts(head: nn.Module, states: Tensor) -> tuple[Tensor, Tensor | None, nn.L
 
 @dataclass(frozen=True)
 class Attribution:
-    """What each component adds to the output, as vectors for the class embedding.
+    """The vectors that each component adds to the output, for the class embedding.
 
     Attributes:
         embedding: the tokens before the first block, [image, width].
@@ -222,6 +223,18 @@ def read_out(lens: Lens) -> list[slice]:
     if lens.pooled:
         return [slice(lens.prefix_tokens, None)]
     return [slice(0, 1)] if lens.second_head is None else [slice(0, 1), slice(1, 2)]
+
+
+def vector_width(lens: Lens) -> int:
+    """Return the width of the vectors in an attribution."""
+    heads = [head for head in (lens.head, lens.second_head) if head is not None]
+    return sum(int(_vectors(head).shape[1]) for head in heads)
+
+
+def _vectors(head: nn.Module) -> Tensor:
+    """Return the class vectors of a head, [class, width]."""
+    found: Any = head.vectors if isinstance(head, ClassEmbedding) else head.weight
+    return found
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from classlens.analyses.attribution import Attribution
 from classlens.models.card import Card
-from classlens.storage.hidden_states import fixed_binary
+from classlens.storage.hidden_states import NUMPY_DTYPES, binary_rows, fixed_binary
 
 COMPONENTS = ("embedding", "head", "mlp", "biases")
 """Kinds of components."""
@@ -54,22 +54,23 @@ class Sums:
     def __init__(self) -> None:
         self._count = 0
         self._sums: dict[str, Tensor] = {}
+        self._classes: dict[str, Tensor] = {}
 
     def add(self, found: Attribution, states: dict[str, Tensor]) -> None:
         """Add the vectors of some images, and the sums of their states by name."""
         self._count += len(found.embedding)
+        self._classes = {"classes": found.classes.float().cpu(), "bias": found.bias.float().cpu()}
         vectors = {name: getattr(found, name).sum(dim=0, dtype=torch.float64).cpu() for name in ("heads", "mlps")}
         for name, values in (states | vectors).items():
             self._sums[name] = self._sums.get(name, torch.zeros((), dtype=torch.float64)) + values
 
-    def means(self, found: Attribution) -> dict[str, Tensor]:
-        """Return the means, float32 by name, and the class embedding of the vectors, from the attribution of any image.
+    def means(self) -> dict[str, Tensor]:
+        """Return the means, float32 by name, and the class embedding of the vectors.
 
         `heads` [block, head, width] and `mlps` [block, width] are means of vectors; `attn_heads.{block}` and `mlp_out.{block}`, [token,
         width], those of states; `classes` [class, width] and `bias` [class] are as in `Attribution`.
         """
-        means = {name: (values / self._count).float() for name, values in self._sums.items()}
-        return {**means, "classes": found.classes.float().cpu(), "bias": found.bias.float().cpu()}
+        return {name: (values / self._count).float() for name, values in self._sums.items()} | self._classes
 
 
 def summed(model_pass: Callable[..., Attribution]) -> tuple[Attribution, dict[str, Tensor]]:
@@ -79,15 +80,20 @@ def summed(model_pass: Callable[..., Attribution]) -> tuple[Attribution, dict[st
     return found, sums
 
 
-def vector_schema(found: Attribution) -> pa.Schema:
-    """Return the schema of an attribution's vectors: a row per image, a column of float32 values per component or block of heads."""
-    return pa.schema([("image_id", pa.int32()), *((name, pa.binary(4 * part[0].numel())) for name, part in _columns(found).items())])
+def vector_schema(card: Card, width: int) -> pa.Schema:
+    """Return the schema of vectors of a width: a row per image, a column of float32 values per component or block of heads."""
+    blocks = range(card.depth)
+    heads, mlps = (
+        [(f"{part}.{block}", pa.binary(4 * count * width)) for block in blocks] for part, count in (("heads", card.heads), ("mlp", 1))
+    )
+    outside = [(name, pa.binary(4 * width)) for name in ("embedding", "biases")]
+    return pa.schema([("image_id", pa.int32()), outside[0], *heads, *mlps, outside[1]])
 
 
-def vector_rows(image_ids: list[int], found: Attribution) -> pa.RecordBatch:
-    """Return the vectors of some images, a row per image."""
+def vector_rows(image_ids: list[int], found: Attribution, schema: pa.Schema) -> pa.RecordBatch:
+    """Return the vectors of some images, a row per image, with the schema from `vector_schema`."""
     columns = {name: fixed_binary(part.flatten(1).float().cpu().numpy()) for name, part in _columns(found).items()}
-    return pa.RecordBatch.from_arrays([pa.array(image_ids, pa.int32()), *columns.values()], schema=vector_schema(found))
+    return pa.RecordBatch.from_arrays([pa.array(image_ids, pa.int32()), *columns.values()], schema=schema)
 
 
 def _columns(found: Attribution) -> dict[str, Tensor]:
@@ -106,10 +112,7 @@ def read_vectors(table: pa.Table, means: dict[str, Tensor], card: Card) -> Attri
     """
 
     def column(name: str) -> Tensor:
-        array = table[name].combine_chunks()
-        array = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
-        values = np.frombuffer(array.buffers()[1], "<f4").reshape(-1, array.type.byte_width // 4)
-        return torch.from_numpy(values[array.offset : array.offset + len(array)].copy())
+        return torch.from_numpy(binary_rows(table[name], NUMPY_DTYPES["float32"]).copy())
 
     heads = torch.stack([column(f"heads.{block}").unflatten(1, (card.heads, -1)) for block in range(card.depth)], dim=1)
     mlps = torch.stack([column(f"mlp.{block}") for block in range(card.depth)], dim=1)

@@ -33,7 +33,7 @@ LENSES = ("logit", "tuned")
 """The lens without and with the maps."""
 
 MEASURES = ("identifiability", "first", "kl", "agreement")
-"""What `measures` returns."""
+"""Names of the measures that `measures` returns."""
 
 TOKENS_AT_ONCE = 16384
 """Tokens per batch of stored states."""
@@ -126,6 +126,10 @@ class AffineMap:
         return states + states @ self.weight + self.bias
 
 
+Maps = dict[tuple[int, str, int], AffineMap]
+"""Maps by (part, kind, block)."""
+
+
 @dataclass(frozen=True)
 class TunedLens:
     """The maps of a model's blocks.
@@ -138,7 +142,7 @@ class TunedLens:
     """
 
     kinds: np.ndarray
-    maps: "Maps"
+    maps: Maps
     parts: int = 1
     seed: int = 0
 
@@ -201,10 +205,6 @@ def parts_of(image_ids: np.ndarray, parts: int, seed: int) -> np.ndarray:
         seed: seed of the division.
     """
     return np.random.default_rng(seed).permutation(np.arange(len(image_ids)) % parts)
-
-
-Maps = dict[tuple[int, str, int], AffineMap]
-"""Maps by (part, kind, block)."""
 
 
 @dataclass(frozen=True)
@@ -355,15 +355,19 @@ class Comparison:
         """
         ids, classes = manifest["image_id"].to_numpy(), torch.tensor(manifest["class_index"].to_pylist())
         parts = parts_of(ids, self.maps.parts, self.maps.seed)
-        found = np.empty((len(LENSES) * len(MEASURES), len(ids), self.card.tokens, self.card.depth), np.float32)
+        frames = []
         for block in progress(range(self.card.depth), self.card.depth, "comparison of the lenses", "blocks"):
             for first, (states, last) in numbered(batches(block)):
                 images = slice(first, first + len(states))
-                found[:, images, :, block] = self._measured(states, last, block, classes[images], parts[images])
+                found = self._measured(states, last, block, classes[images], parts[images])
+                frames.append(self._means(ids[images].tolist(), found, labels).with_columns(block=pl.lit(block, pl.Int16)))
+        return pl.concat(frames).sort("tokens", "image_id", "block")
+
+    def _means(self, image_ids: list[int], found: np.ndarray, labels: TokenLabels | None) -> pl.DataFrame:
+        """Return the means of one block's measures [lens and measure, image, token] over each token group of each image."""
         names = [f"{lens}_{measure}" for lens in LENSES for measure in MEASURES]
-        groups = {**by_position(self.card, len(ids)), **(labels.groups(ids.tolist()) if labels else {})}
-        frame = means_per_image(ids.tolist(), groups, dict(zip(names, found, strict=True)))
-        return frame.sort("tokens", "image_id", "block")
+        groups = {**by_position(self.card, len(image_ids)), **(labels.groups(image_ids) if labels else {})}
+        return means_per_image(image_ids, groups, dict(zip(names, found[..., None], strict=True)))
 
     def _measured(self, states: Tensor, last: Tensor, block: int, classes: Tensor, parts: np.ndarray) -> np.ndarray:
         """Return the measures of both lenses, [lens and measure, image, token]."""

@@ -280,7 +280,7 @@ class TunedLensFitStep(TunedLensSettings, SeedSetting, ProtocolSetting):
 
 
 class AttributionStep(PrecisionSetting, ProtocolSetting):
-    """What components write into the logits."""
+    """The attribution of logits to heads and MLPs."""
 
 
 class AblationStep(AblationSettings, PrecisionSetting, ProtocolSetting):

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from classlens import statistics
 from classlens.figures import canvas
-from classlens.presentation.effects import effects_of
+from classlens.presentation.effects import by_component, effects_of
 from classlens.presentation.series import Inputs, Series, labelled
 from classlens.protocol import Protocol
 
@@ -33,11 +33,11 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
 
 def _cumulative(frame: pl.DataFrame, seed: int) -> pl.DataFrame:
     keys = ["part", "block"]
-    wide = frame.filter(kind="cumulative").sort("image_id").pivot("image_id", index=keys, values="correct").sort(keys)
-    found = statistics.mean_interval(wide.drop(keys).cast(pl.Float64).to_numpy().T, seed, "proportion").scaled(100)
+    places, correct = by_component(frame.filter(kind="cumulative"), keys, "correct")
+    found = statistics.mean_interval(correct, seed, "proportion").scaled(100)
     columns = {"mean": found.mean, "low": found.low, "high": found.high, "images": found.n}
     intact = 100 * float(frame.filter(kind="none")["correct"].to_numpy().mean())
-    return wide.select(pl.lit("cumulative").alias("panel"), *keys).with_columns(intact=pl.lit(intact), **columns)
+    return places.select(pl.lit("cumulative").alias("panel"), *keys).with_columns(intact=pl.lit(intact), **columns)
 
 
 def _effects(frame: pl.DataFrame, seed: int) -> pl.DataFrame:

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from classlens import statistics
 from classlens.figures import canvas
 from classlens.figures.heads import axes_of_heads, scale
+from classlens.presentation.effects import by_component
 from classlens.presentation.series import Inputs, Series, labelled
 from classlens.presentation.texts import number
 from classlens.protocol import Protocol
@@ -31,11 +32,11 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
     of_heads = frame.filter(component="head").group_by("image_id", "block").agg(pl.lit("heads").alias("component"), pl.col("logit").sum())
     every = pl.concat([frame, of_heads.with_columns(pl.lit(-1, pl.Int16).alias("head"))], how="diagonal_relaxed")
     keys = ["component", "block", "head"]
-    wide = every.sort("image_id", *keys).pivot("image_id", index=keys, values="logit").sort(keys)
-    found = statistics.mean_interval(wide.drop(keys).to_numpy().T.astype(np.float64), seed, "mean")
+    places, logits = by_component(every, keys, "logit")
+    found = statistics.mean_interval(logits, seed, "mean")
     place = [pl.when(pl.col(name) >= 0).then(pl.col(name)).alias(name) for name in ("block", "head")]
     columns = {"mean": found.mean, "low": found.low, "high": found.high, "images": found.n}
-    return labelled(wide.select(pl.col("component").alias("part"), *place).with_columns(**columns), item)
+    return labelled(places.select(pl.col("component").alias("part"), *place).with_columns(**columns), item)
 
 
 def draw(frame: pl.DataFrame, width: float) -> Figure:

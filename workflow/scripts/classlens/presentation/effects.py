@@ -1,9 +1,15 @@
-"""Direct and total effects of components on the images that have both, for figures and tables."""
+"""Terms and effects of a model's components, image by image, for figures and tables."""
 
 import numpy as np
 import polars as pl
 
 KEYS = ["part", "block", "head"]
+
+
+def by_component(frame: pl.DataFrame, keys: list[str], value: str) -> tuple[pl.DataFrame, np.ndarray]:
+    """Return the components, rows with the keys, and the values of each image, [image, component], from rows (image, component)."""
+    wide = frame.sort("image_id").pivot("image_id", index=keys, values=value).sort(keys)
+    return wide.select(keys), wide.drop(keys).cast(pl.Float64).to_numpy().T
 
 
 def effects_of(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, np.ndarray]]:
@@ -24,8 +30,8 @@ def effects_of(frame: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, np.ndarray]
     )
     of_total = lost.filter(kind="total")
     both = lost.filter(kind="direct").join(of_total.select("image_id").unique(), on="image_id", how="semi")
-    wide = {
-        name: part.sort("image_id").pivot("image_id", index=KEYS, values=value).sort(KEYS)
+    found = {
+        name: by_component(part, KEYS, value)
         for name, part, value in (("direct", both, "loss"), ("total", of_total, "loss"), ("accuracy", of_total, "accuracy"))
     }
-    return wide["total"].select(KEYS), {name: part.drop(KEYS).cast(pl.Float64).to_numpy().T for name, part in wide.items()}
+    return found["total"][0], {name: values for name, (_, values) in found.items()}

@@ -28,6 +28,15 @@ def fixed_binary(rows: np.ndarray) -> pa.FixedSizeBinaryArray:
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(rows.shape[1] * rows.itemsize), len(rows), [None, pa.py_buffer(rows)])
 
 
+def binary_rows(column: pa.ChunkedArray, dtype: np.dtype[Any]) -> np.ndarray:
+    """Return a column of binary values of equal length as [row, width], the inverse of `fixed_binary`."""
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):  # with a single chunk
+        array = array.chunk(0)
+    rows = slice(array.offset, array.offset + len(array))
+    return np.frombuffer(array.buffers()[1], dtype).reshape(-1, array.type.byte_width // dtype.itemsize)[rows]
+
+
 def exponent_of(column: str) -> str:
     """Return the name of the column that holds the exponents of a column of float16 states."""
     return f"{column}.exponent"
@@ -73,11 +82,7 @@ def stored_states_of(table: pa.Table, column: str) -> StoredStates:
         column: the site and block, such as `resid_post.3`.
     """
     dtype = NUMPY_DTYPES[table.schema.metadata[b"dtype"].decode()]
-    array = table[column].combine_chunks()
-    if isinstance(array, pa.ChunkedArray):  # with a single chunk
-        array = array.chunk(0)
-    rows = slice(array.offset, array.offset + len(array))
-    values = np.frombuffer(array.buffers()[1], dtype).reshape(-1, array.type.byte_width // dtype.itemsize)[rows]
+    values = binary_rows(table[column], dtype)
     return StoredStates(values, None if dtype.itemsize == 4 else np.ldexp(np.float32(1), table[exponent_of(column)].to_numpy()))
 
 

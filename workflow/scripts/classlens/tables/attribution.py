@@ -3,11 +3,11 @@
 Source: Elhage et al., 2021; Gandelsman, Efros & Steinhardt, ICLR 2024.
 """
 
-import numpy as np
 import polars as pl
 
 from classlens import statistics
 from classlens.data.manifest_classes import classes_of
+from classlens.presentation.effects import by_component
 from classlens.presentation.series import Inputs, Series, labelled
 from classlens.presentation.texts import DIGITS
 from classlens.protocol import Protocol
@@ -34,10 +34,10 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
 
 def _strongest(terms: pl.DataFrame, names: list[str], seed: int) -> pl.DataFrame:
     keys = ["component", "block", "head"]
-    wide = terms.sort("image_id", *keys).pivot("image_id", index=keys, values="logit").sort(keys)
-    found = statistics.mean_interval(wide.drop(keys).to_numpy().T.astype(np.float64), seed, "mean")
+    places, values = by_component(terms, keys, "logit")
+    found = statistics.mean_interval(values, seed, "mean")
     columns = {"logit": found.mean, "logit_low": found.low, "logit_high": found.high, "images": found.n}
-    most = wide.select(keys).with_columns(**columns).sort(pl.col("logit").abs(), descending=True, maintain_order=True).head(SHOWN)
+    most = places.with_columns(**columns).sort(pl.col("logit").abs(), descending=True, maintain_order=True).head(SHOWN)
     of_class = terms.group_by(*keys, "class_index").agg(pl.col("logit").mean().alias("of_class"))
     best = of_class.sort("of_class", "class_index", descending=[True, False]).group_by(keys, maintain_order=True).head(CLASSES)
     number = pl.col("of_class").cast(pl.Float64).round_sig_figs(DIGITS).cast(pl.String)
