@@ -33,13 +33,30 @@ def note(event):
     with open(os.environ["WITNESSED"], "a") as file:
         file.write(json.dumps(line) + chr(10))
 
+if "snakemake" in sys.orig_argv:
+    from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+    # The plugin waits 10 s longer after each check in which no job has ended.
+    RemoteExecutor.next_seconds_between_status_checks = property(lambda executor: 2, lambda executor, seconds: None)
+
 if "--log" in sys.orig_argv and "/workflow/scripts/" in sys.orig_argv[1]:
     note("start")
     atexit.register(note, "end")
     while os.path.exists(os.environ["WITNESSED"] + ".hold"):
         time.sleep(0.1)
 """
-ON_GPU = {"train.py", "twins.py", "extract.py", "project.py", "perturb.py", "relevance.py", "deletion.py"}
+ON_GPU = {
+    "train.py",
+    "twins.py",
+    "extract.py",
+    "project.py",
+    "perturb.py",
+    "relevance.py",
+    "deletion.py",
+    "tuned_lens_fit.py",
+    "tuned_lens.py",
+    "attribution.py",
+    "ablation.py",
+}
 ALONE = {
     "shapes.py",
     "manifest.py",
@@ -102,7 +119,7 @@ class Login:
         """Snakemake as users start it, but that it asks for the state of jobs more often, and waits less for their files."""
         command: list[str | Path] = [sys.executable, "-m", "snakemake", *targets]
         command += ["--snakefile", REPOSITORY / "Snakefile", "--directory", self.run.folder, "--configfile", self.config]
-        command += ["--profile", REPOSITORY / "profiles" / "slurm", "--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5"]
+        command += ["--profile", REPOSITORY / "profiles" / "slurm", "--latency-wait", "5"]
         environment = os.environ | {"PYTHONPATH": str(self.witness), "WITNESSED": str(self.witness / "events")}
         with open(self.run.folder / "printed", "a", encoding="utf-8") as printed:
             return self.cluster.start(*command, env=environment, stdout=printed, stderr=subprocess.STDOUT)
