@@ -139,8 +139,8 @@ def fitting_states(wildcards):
 
 
 def probe_ranks(wildcards):
-    """Return the ranks by linear probes, if the model has this analysis."""
-    has = wildcards.model in plan.models_with("probes")
+    """Return the ranks by linear probes, if the model has this analysis and relevance maps need it."""
+    has = "probe" in plan.relevance_methods(wildcards.model)
     return f"<results>/probes/{wildcards.model}/{wildcards.dataset}.parquet" if has else []
 
 

@@ -87,6 +87,37 @@ rule deletion_curves:
         COMMAND
 
 
+rule faithfulness:
+    """SaCo: whether groups of tokens that relevance maps call more relevant matter more to the output"""
+    input:
+        manifest=eval_manifest,
+        weights="<results>/models/{model}/model.safetensors",
+        card="<results>/models/{model}/model.json",
+        relevance="<results>/relevance/{model}/{dataset}.parquet",
+    output:
+        images="<results>/faithfulness/{model}/{dataset}_images.parquet",
+        scores="<results>/faithfulness/{model}/{dataset}.parquet",
+        differences="<results>/faithfulness/{model}/{dataset}_differences.parquet",
+    log:
+        "<logs>/faithfulness/{model}/{dataset}.log",
+    benchmark:
+        "<benchmarks>/faithfulness/{model}/{dataset}.tsv"
+    cache: shares_results()
+    conda:
+        "../envs/classlens.yaml"
+    threads: model_threads(len(plan.models_with("faithfulness")))
+    resources:
+        **ON_DEVICE,
+        mem_mb=ram(8),
+        runtime=480,
+    params:
+        **program("faithfulness.py", plan.step(steps.FaithfulnessStep), places=root),
+    message:
+        "Removing groups of tokens of {wildcards.model} on {wildcards.dataset}"
+    shell:
+        ON_DEVICE_COMMAND
+
+
 rule segmentation:
     """Agreement of relevance maps with the masks"""
     input:

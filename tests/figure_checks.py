@@ -89,6 +89,11 @@ def scores() -> pl.DataFrame:
     return frame.with_columns(undefined.then("positive_share"), undefined.then("positive_share_n").otherwise(0))
 
 
+def saco() -> pl.DataFrame:
+    frame = measured(of_models(method=METHODS, saco_n=200), low=-0.4, high=0.8)
+    return frame.rename({"mean": "saco", "low": "saco_low", "high": "saco_high"})
+
+
 def maps() -> pl.DataFrame:
     """Maps of two classes for three images, whose files have the names of ImageNet's."""
     photograph = relevance_maps.photograph({"pixels": bytes(range(192)), "height": 8, "width": 8})
@@ -143,6 +148,7 @@ FRAMES = {
     "deletion_curves": lambda: measured(
         of_models(method=METHODS, order=ORDERS, share=range(0, 101, 10), images=200, chance=10.0), low=10, high=90
     ),
+    "faithfulness": saco,
     "segmentation_scores": scores,
     "probes_vs_projection": probes,
     "attribution": terms,

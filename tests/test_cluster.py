@@ -52,6 +52,7 @@ ON_GPU = {
     "perturb.py",
     "relevance.py",
     "deletion.py",
+    "faithfulness.py",
     "tuned_lens_fit.py",
     "tuned_lens.py",
     "attribution.py",

@@ -8,7 +8,7 @@ import torch
 from conftest import REPOSITORY
 from torch import Tensor
 
-from classlens.analyses import agreement, memories, relevance
+from classlens.analyses import agreement, attention_relevance, memories, relevance
 from classlens.errors import InputError
 from classlens.lens import Lens
 from classlens.models import families, loading, token_pruning
@@ -137,7 +137,7 @@ def test_tokens_at_positions_are_the_kept_ones(family: Family) -> None:
 def test_relevance_is_the_gradient_through_the_attention_weights(family: Family, protocol: Protocol) -> None:
     model, classes = family.build().double(), torch.tensor([3, 5])
     lens, pictures = Lens.from_model(model), images(model, 2).double()
-    ours = relevance.class_relevance(model, lens, pictures, [classes], protocol)[0]
+    ours = relevance.class_relevance(model, lens, pictures, [classes], protocol).relevance[0]
     for block in range(DEPTH):
         kept = {}
 
@@ -176,7 +176,7 @@ def test_relevance_does_not_move_with_a_constant_that_changes_no_output(arch: st
     with torch.inference_mode():
         torch.testing.assert_close(model(pictures), other(pictures), atol=1e-12, rtol=0)
     centred, uncentred = (
-        [relevance.class_relevance(one, Lens.from_model(one), pictures, [classes], protocol)[0] for one in (model, other)]
+        [relevance.class_relevance(one, Lens.from_model(one), pictures, [classes], protocol).relevance[0] for one in (model, other)]
         for protocol in (CORRECTED, replace(CORRECTED, uncentred_relevance=True))
     )
     largest = centred[0].abs().max()
@@ -189,7 +189,7 @@ def test_attention_baselines_of_a_distilled_model_look_at_both_of_its_tokens() -
     (family,) = [family for family in ACCEPTED if family.name == "DeiT, distilled"]
     lens = Lens.from_model(family.build())
     attention = torch.rand(2, 6, 6)
-    torch.testing.assert_close(relevance.readout(attention, lens), (attention[:, 0, 2:] + attention[:, 1, 2:]) / 2)
+    torch.testing.assert_close(attention_relevance.readout(attention, lens), (attention[:, 0, 2:] + attention[:, 1, 2:]) / 2)
 
 
 def test_a_model_whose_attention_takes_no_known_mask_is_refused_what_needs_one() -> None:

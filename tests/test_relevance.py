@@ -6,7 +6,7 @@ import timm
 import torch
 from torch.nn import functional
 
-from classlens.analyses import deletion, relevance, relevance_maps, segmentation
+from classlens.analyses import attention_relevance, deletion, relevance, relevance_maps, segmentation
 from classlens.errors import InputError
 from classlens.lens import Lens
 from classlens.protocol import CORRECTED, PAPER
@@ -20,8 +20,8 @@ def test_several_classes_in_one_pass_equal_one_class_each() -> None:
     model = timm.create_model("vit_tiny_patch16_224", **SMALL).eval()
     lens, images = Lens.from_model(model), torch.randn(2, 3, 48, 48)
     wanted = [torch.tensor([0, 1]), torch.tensor([6, 2])]
-    together = relevance.class_relevance(model, lens, images, wanted, CORRECTED)
-    alone = [relevance.class_relevance(model, lens, images, [classes], CORRECTED)[0] for classes in wanted]
+    together = relevance.class_relevance(model, lens, images, wanted, CORRECTED).relevance
+    alone = [relevance.class_relevance(model, lens, images, [classes], CORRECTED).relevance[0] for classes in wanted]
     torch.testing.assert_close(together, torch.stack(alone))
     assert torch.is_grad_enabled()
 
@@ -36,14 +36,14 @@ def test_fused_attention_is_put_back() -> None:
 
 def test_rollout_of_uniform_attention() -> None:
     uniform = [torch.full((1, 2, 4, 4), 0.25)] * 2
-    flow = relevance.rollout(uniform)
+    flow = attention_relevance.rollout(uniform)
     torch.testing.assert_close(flow.sum(dim=-1), torch.ones(1, 4))
     assert flow[0, 0, 1] == pytest.approx(0.75 / 4)
 
 
 def test_chefer_ignores_negative_gradients() -> None:
     attention = [torch.full((1, 1, 3, 3), 1 / 3)]
-    assert torch.equal(relevance.chefer(attention, [-torch.ones(1, 1, 3, 3)])[0], torch.eye(3))
+    assert torch.equal(attention_relevance.chefer(attention, [-torch.ones(1, 1, 3, 3)])[0], torch.eye(3))
 
 
 def test_random_maps_depend_on_seed_draw_and_image_only() -> None:

@@ -32,7 +32,8 @@ EXPLORED = {"explorer_model", "explorer"}
 PROJECTED = EXPLORED | {"project", "identifiability", "context", "building", "memories"}
 PROJECTED |= shown("identifiability", "context", "building", "memories") | PROBES_FIGURE
 DELETED = {"deletion", "deletion_curves"} | shown("deletion") | PROBES_FIGURE
-EXPLAINED = {"relevance", "segmentation"} | shown("relevance") | DELETED | EXPLORED
+SCORED = {"faithfulness"} | shown("faithfulness", "deletion")
+EXPLAINED = {"relevance", "segmentation"} | shown("relevance") | DELETED | SCORED | EXPLORED
 TUNED = {"tuned_lens"} | shown("tuned_lens") | PROBES_FIGURE
 FITTED_TUNED = {"tuned_lens_fit"} | TUNED
 ABLATED = {"ablation"} | shown("ablation")
@@ -80,11 +81,13 @@ CHANGED_FILES = {
     "module of one figure": (f"{LIBRARY}/figures/change_rate.py", {"figure_change_rate"}),
     "module of all figures": (f"{LIBRARY}/figures/canvas.py", FIGURES),
     "module of one table": (f"{LIBRARY}/tables/identifiability.py", {"table_identifiability"}),
-    "statistics": (f"{LIBRARY}/statistics.py", {"deletion_curves"} | SHOWN - WITHOUT_STATISTICS),
+    "statistics": (f"{LIBRARY}/statistics.py", {"deletion_curves", "faithfulness"} | SHOWN - WITHOUT_STATISTICS),
     "memories": (f"{LIBRARY}/analyses/agreement.py", {"memories"} | TWINS | shown("memories", "identifiability") | EXPLORED),
     "perturbation": (f"{LIBRARY}/analyses/perturbation.py", PERTURBED),
     "relevance": (f"{LIBRARY}/analyses/relevance.py", EXPLAINED),
-    "deletion": (f"{LIBRARY}/analyses/deletion.py", DELETED),
+    "a method of relevance maps": (f"{LIBRARY}/analyses/legrad.py", EXPLAINED),
+    "deletion": (f"{LIBRARY}/analyses/deletion.py", DELETED | SCORED),
+    "faithfulness": (f"{LIBRARY}/analyses/faithfulness.py", SCORED),
     "masks of maps": (f"{LIBRARY}/analyses/segmentation.py", {"segmentation", "figure_segmentation_scores", "table_segmentation_scores"}),
     "probes": (f"{LIBRARY}/analyses/probes.py", {"probes"} | EXPLAINED),
     "tuned lens": (f"{LIBRARY}/analyses/tuned_lens.py", FITTED_TUNED),
@@ -179,6 +182,7 @@ CHANGED_SETTINGS = {
     "classes kept": ("projection.top_k", 3, PROJECTED | TWINS),
     "classes of interest": ("projection.classes", [1], PROJECTED | TWINS),
     "classes of maps": ("relevance.classes", ["own", "predicted"], EXPLAINED),
+    "methods of maps": ("relevance.methods", ["ours", "chefer", "random"], EXPLAINED),
     "steps of deletion": ("deletion.steps", 7, DELETED),
     "ridge of the tuned lens": ("tuned_lens.ridge", 0.01, FITTED_TUNED),
     "refinement": ("tuned_lens.refine", "kl", FITTED_TUNED),

@@ -75,9 +75,11 @@ def test_random_orders_are_averaged_and_stand_for_both_orders() -> None:
     }
     rows = [(*key, image, one) for key, images in correct.items() for image, one in enumerate(images)]
     frame = pl.DataFrame(rows, schema=["method", "order", "draw", "image_id", "correct"], orient="row")
-    found = deletion_curves.accuracies(frame)
+    frame = frame.with_columns(probability=pl.col("correct"))
+    found = deletion_curves.by_curve(frame, "probability")
     assert set(found) == {("ours", "negative"), ("random", "negative"), ("random", "positive")}
     np.testing.assert_allclose(found["random", "positive"], [[1, 0.5], [0, 0]])
     _, areas = deletion_curves.tables(frame, [0, 1], 1, CORRECTED, 0)
     ours = areas.filter(method="ours").row(0, named=True)
     assert (ours["area"], ours["difference"]) == pytest.approx((0.75, 0.75 - 0.375))
+    assert (ours["probability_area"], ours["probability_difference"]) == pytest.approx((0.75, 0.75 - 0.375))

@@ -26,9 +26,14 @@ import torch
 from PIL import Image
 
 import bench_explorer
-from classlens.analyses import ablation, deletion, extraction, perturbation, probes, projection, relevance
+from classlens.analyses import ablation, deletion, extraction, faithfulness, perturbation, probes, projection, relevance
+from classlens.analyses.attention_relevance import attention_maps
+from classlens.analyses.attnlrp import attnlrp
 from classlens.analyses.attribution import attribution
+from classlens.analyses.grad_cam import grad_cam
 from classlens.analyses.groups import TokenLabels
+from classlens.analyses.integrated_gradients import STEPS, integrated_gradients
+from classlens.analyses.legrad import legrad
 from classlens.analyses.model_run import ModelRun
 from classlens.analyses.tuned_lens import TOKENS_AT_ONCE, Moments
 from classlens.compute.device import Compute
@@ -38,7 +43,7 @@ from classlens.data.images import read_bytes
 from classlens.data.layouts import Dataset
 from classlens.data.transforms import Transform
 from classlens.lens import Lens
-from classlens.models import checkpoints, loading
+from classlens.models import checkpoints, loading, token_pruning
 from classlens.models.card import Card
 from classlens.models.hub import Architecture
 from classlens.protocol import CORRECTED, PAPER
@@ -170,11 +175,14 @@ def explanations(model: Any, card: Card, batch: Batch) -> list[Stage]:
         list(perturbation.Perturbations(model, lens, card, [condition], CORRECTED)(on, labels))
 
     def delete(on: Batch) -> None:
-        deletion.correct_after_removal(model, lens, on, orders[:, : len(on)], removed)
+        deletion.after_removal(model, lens, on, orders[:, : len(on)], removed)
 
     def totals(on: Batch) -> None:
         list(ablation.total(model, on.images, means))
 
+    explained = (model, lens, batch.images, [batch.classes])
+    baseline = token_pruning.embed(model, batch.images).mean(dim=0)
+    places = faithfulness.groups(card.image_tokens)
     means: dict[str, torch.Tensor] = {}
     attribution(model, lens, one.images, lambda name, states: means.__setitem__(name, states.mean(dim=0)))
     return [
@@ -192,10 +200,13 @@ def explanations(model: Any, card: Card, batch: Batch) -> list[Stage]:
         Stage("attribution to all heads and MLPs", lambda: attribution(model, lens, batch.images), count, 1.3),
         Stage("total effect of a component", lambda: totals(batch[:2]), 2, 0.6, card.depth * (card.heads + 1)),
         Stage("relevance, a backward pass per block, image by image", lambda: naive_relevance(model, lens, one), 1),
-        Stage("Chefer, rollout, last attention", lambda: relevance.attention_maps(model, lens, batch.images, [batch.classes]), count, 4.0),
-        Stage(
-            "Chefer, rollout, last attention, image by image", lambda: relevance.attention_maps(model, lens, one.images, [one.classes]), 1
-        ),
+        Stage("Chefer, rollout, last attention", lambda: attention_maps(*explained), count, 4.0),
+        Stage("Chefer, rollout, last attention, image by image", lambda: attention_maps(model, lens, one.images, [one.classes]), 1),
+        Stage("LeGrad", lambda: legrad(*explained), count, 1.6),
+        Stage("AttnLRP", lambda: attnlrp(*explained), count, 4.0),
+        Stage("Grad-CAM", lambda: grad_cam(*explained), count, 1.6),
+        Stage("integrated gradients, a step", lambda: integrated_gradients(*explained, baseline), count, 3.0, STEPS),
+        Stage("SaCo, a group of tokens", lambda: faithfulness.drops(model, lens, batch, orders, places), count, 1.1, len(places)),
         Stage("a step of a deletion curve", lambda: delete(batch), count, 0.6, len(removed)),
         Stage("a step of a deletion curve, image by image", lambda: delete(one), 1, None, len(removed)),
     ]

@@ -215,15 +215,15 @@ def images_run(model: Model, protocol: Protocol) -> float:
 
 
 def relevance_area(model: Model, maps: Protocol, area: Protocol, order: str) -> float:
-    found = relevance.class_relevance(model.model, model.lens, model.images.images, [model.images.classes], maps)[0].sum((1, 2)).numpy()
+    found = relevance.class_relevance(model.model, model.lens, model.images.images, [model.images.classes], maps).ours[0].numpy()
     removed = deletion.steps(model.card.image_tokens, None, model.lens.pooled, area)
     orders = torch.from_numpy(deletion.removal_order(found, order))[None]
-    correct = deletion.correct_after_removal(model.model, model.lens, model.images, orders, removed)
+    correct = deletion.after_removal(model.model, model.lens, model.images, orders, removed).correct
     return float(deletion_curves.area(correct[0].double().mean(dim=0).numpy(), removed, model.card.image_tokens, area))
 
 
 def energy_of_the_mean(model: Model, protocol: Protocol) -> float:
-    maps = relevance.class_relevance(model.model, model.lens, model.images.images, [model.images.classes], protocol)[0]
+    maps = relevance.class_relevance(model.model, model.lens, model.images.images, [model.images.classes], protocol).relevance[0]
     return 100 * float(maps.mean(dim=-1).square().sum() / maps.square().mean(dim=-1).sum())
 
 

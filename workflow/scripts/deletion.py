@@ -1,4 +1,4 @@
-"""Remove image tokens in the order of each relevance map, and record whether the model still predicts the true class."""
+"""Remove image tokens in the order of each relevance map, and record what the model still says about the true class."""
 
 import json
 from argparse import Namespace
@@ -18,7 +18,7 @@ from classlens.storage import parquet
 
 def arguments() -> cli.Parser:
     parser = model_cli.ModelParser(__doc__, DeletionStep).of_images()
-    return parser.one(relevance="relevance maps", deletion="correctness per image to write")
+    return parser.one(relevance="relevance maps", deletion="correctness and probability per image to write")
 
 
 def main(args: Namespace, settings: DeletionStep) -> None:
@@ -32,8 +32,8 @@ def main(args: Namespace, settings: DeletionStep) -> None:
         of_batch = {method: values[np.searchsorted(ids, batch.image_ids)] for method, (ids, values) in maps.items()}
         curves = deletion.curves(of_batch, batch.image_ids, tied, settings.seed, run.protocol)
         orders = torch.from_numpy(np.stack([curve.removal for curve in curves])).to(run.compute.device)
-        correct = deletion.correct_after_removal(run.model, run.lens, batch, orders, removed)
-        return deletion.table(curves, batch.image_ids, correct.cpu().numpy())
+        after = deletion.after_removal(run.model, run.lens, batch, orders, removed)
+        return deletion.table(curves, batch.image_ids, after)
 
     metadata = {**run.metadata, "removed": json.dumps(removed)}
     with parquet.table_writer(args.deletion, deletion.schema(len(removed)), metadata) as write:

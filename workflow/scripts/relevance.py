@@ -1,4 +1,4 @@
-"""Make relevance maps of the image tokens for a class: the paper's method and the baselines."""
+"""Make relevance maps of the image tokens for a class by all wanted methods."""
 
 from argparse import Namespace
 from functools import partial
@@ -29,17 +29,20 @@ def main(args: Namespace, settings: RelevanceStep) -> None:
     card = run.card
     token_pruning.check(run.model, card.arch)
     named = relevance_maps.resolve_classes(settings.images, run.manifest, classes_of(run.manifest))
-    explain = relevance_maps.Explainer(run.model, run.lens, settings.classes, named, seed=settings.seed, protocol=run.protocol)
+    baseline = relevance_maps.mean_embedding(run) if "integrated_gradients" in settings.methods else None
+    explain = relevance_maps.Explainer(
+        run.model, run.lens, settings.methods, settings.classes, named, seed=settings.seed, protocol=run.protocol, baseline=baseline
+    )
 
     def work(batch: Batch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
         maps = explain(batch)
-        return maps.table(card), maps.heads(card)
+        return maps.table(card), maps.table_of_heads(card)
 
     with (
         parquet.table_writer(args.maps, relevance_table.schema(card), run.metadata) as write,
         parquet.table_writer(args.heads, relevance_table.heads_schema(card), run.metadata) as write_heads,
     ):
-        bytes_per_image = 16 * card.depth * card.heads * card.tokens**2
+        bytes_per_image = 16 * card.depth * card.tokens * (card.heads * card.tokens + 4 * card.width)
         run.each("relevance maps", bytes_per_image, work, partial(parquet.write_all, [write, write_heads]))
         if args.probes:
             write(relevance_table.probe_table(pl.DataFrame(parquet.read_table(args.probes)), run.classes, card))

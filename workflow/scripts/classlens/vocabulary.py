@@ -3,6 +3,8 @@
 These names are defined only here. The analyses, the figures and the explorer's page import them.
 """
 
+from typing import Literal, get_args
+
 STORED_SITES = ("resid_post", "attn_out", "mlp_out")
 """Sites whose hidden states are stored, and on which probes are fitted. `resid_mid` is computed as `resid_post - mlp_out`."""
 PROJECTED_SITES = ("resid_post", "resid_mid", "attn_out", "mlp_out")
@@ -17,8 +19,22 @@ SUBLAYER_SITES = ("attn_out", "mlp_out")
 TOKEN_LABELS = ("class", "context", "ignored")
 """Labels of image tokens: on the object, beside the object, or on a part of the mask that counts as neither."""
 
-METHODS = ("ours", "chefer", "rollout", "last_attention", "probe", "random")
+Method = Literal[
+    "ours",
+    "relu",
+    "attention_gradient",
+    "legrad",
+    "attnlrp",
+    "grad_cam",
+    "integrated_gradients",
+    "chefer",
+    "rollout",
+    "last_attention",
+    "probe",
+    "random",
+]
 """Methods of relevance maps."""
+METHODS: tuple[Method, ...] = get_args(Method)
 CLASS_AGNOSTIC_METHODS = ("rollout", "last_attention", "random")
 """Methods whose maps are the same for every class."""
 ORDERS = ("negative", "positive")
@@ -35,6 +51,12 @@ TOKEN_NAMES = {
 SUBLAYER_NAMES = {"attn": "attention", "mlp": "MLP"}
 METHOD_NAMES = {
     "ours": "class projection (ours)",
+    "relu": "ours, positive parts",
+    "attention_gradient": "ours × attention",
+    "legrad": "LeGrad",
+    "attnlrp": "AttnLRP",
+    "grad_cam": "Grad-CAM",
+    "integrated_gradients": "integrated gradients",
     "chefer": "Chefer et al.",
     "rollout": "attention rollout",
     "last_attention": "last attention",

@@ -18,68 +18,15 @@ from functools import partial
 from typing import Any
 
 import torch
-from timm.models.eva import EvaBlockPostNorm
-from timm.models.vision_transformer import ResPostBlock
-from timm.models.vision_transformer_relpos import ResPostRelPosBlock
 from torch import Tensor, nn
 from torch.nn import functional
 
+from classlens.analyses.frozen import FrozenNorm, head_parts
 from classlens.errors import InputError
 from classlens.lens import Lens
 from classlens.models import families
 from classlens.models.class_embedding import ClassEmbedding
 from classlens.trace import Read, Trace, ViT, unfused
-
-POST_NORM = (ResPostBlock, EvaBlockPostNorm, ResPostRelPosBlock)
-"""Blocks with a norm after each sublayer instead of before it."""
-
-
-@dataclass(frozen=True)
-class FrozenNorm:
-    """A norm whose statistics are held fixed: `scale * (centred state * weight) + bias`.
-
-    Attributes:
-        scale: inverse standard deviation (layer norm) or root mean square (RMS norm) of each state, [..., 1]; 1 for no norm.
-        weight: [width], or None.
-        bias: [width], or None.
-        centred: whether the mean of the state is subtracted.
-    """
-
-    scale: Tensor
-    weight: Tensor | None = None
-    bias: Tensor | None = None
-    centred: bool = False
-
-    @classmethod
-    def at(cls, norm: nn.Module | None, states: Tensor) -> "FrozenNorm":
-        """Return a norm with the statistics of some states [..., width].
-
-        Raises:
-            InputError: the norm is of an unknown kind.
-        """
-        if norm is None or isinstance(norm, nn.Identity):
-            return cls(torch.ones_like(states[..., :1]))
-        centred = isinstance(norm, nn.LayerNorm)
-        seen = states - states.mean(dim=-1, keepdim=True) if centred else states
-        frozen = cls(
-            (seen.square().mean(dim=-1, keepdim=True) + getattr(norm, "eps", 0)).rsqrt(),
-            getattr(norm, "weight", None),
-            getattr(norm, "bias", None),
-            centred,
-        )
-        known = frozen.scale * frozen.linear(states) + frozen.constant(states)
-        if not torch.allclose(known, norm(states), atol=1e-3, rtol=1e-3):
-            raise InputError(f"attribution knows layer norms and RMS norms, and {type(norm).__name__} is another norm")
-        return frozen
-
-    def linear(self, states: Tensor) -> Tensor:
-        """Return the linear part without its scale: centred states times the weight, [..., width]."""
-        states = states - states.mean(dim=-1, keepdim=True) if self.centred else states
-        return states if self.weight is None else states * self.weight
-
-    def constant(self, like: Tensor) -> Tensor:
-        """Return the bias, [width], with the type of a tensor; 0 without a bias."""
-        return torch.zeros((), dtype=like.dtype, device=like.device) if self.bias is None else self.bias
 
 
 class Reading:
@@ -100,7 +47,7 @@ class Reading:
         self._fc_norm = FrozenNorm.at(lens.fc_norm, mean)
         self.share = self._norm.scale / states.shape[1]
         """Factor of each token's state in the sum over tokens, [image, token, 1]."""
-        vectors, bias, self._projection, self._length = _parts(head, lens.fc_norm(mean))
+        vectors, bias, self._projection, self._length = head_parts(head, lens.fc_norm(mean))
         self.classes = weight * (vectors - vectors.mean(dim=0))
         """Class embedding minus its mean over classes, [class, width of the vectors]."""
         self.bias = torch.zeros_like(vectors[:, 0]) if bias is None else weight * (bias - bias.mean())
@@ -116,17 +63,6 @@ class Reading:
         """Return what the biases of the norms and of the head's projection add, with the type of vectors [image, width]."""
         states = self._fc_norm.scale * self._fc_norm.linear(self._norm.constant(like)) + self._fc_norm.constant(like)
         return self._length * (states if self._projection is None else self._projection(states))
-
-
-def _parts(head: nn.Module, states: Tensor) -> tuple[Tensor, Tensor | None, nn.Linear | None, Tensor]:
-    """Return a head's class vectors, bias, projection, and the factor of its products, [image, 1], frozen at states [image, width]."""
-    if isinstance(head, nn.Linear):
-        return head.weight, head.bias, None, torch.ones_like(states[:, :1])
-    assert isinstance(head, ClassEmbedding)
-    projected = states if head.projection is None else head.projection(states)
-    length = projected.norm(dim=-1, keepdim=True).clamp(min=1e-12) if head.cosine else torch.ones_like(states[:, :1])
-    vectors = functional.normalize(head.vectors, dim=1) if head.cosine else head.vectors
-    return vectors, head.bias, head.projection, 1 / (head.temperature * length)
 
 
 @dataclass(frozen=True)
@@ -173,7 +109,7 @@ class WrittenByHeads:
         inner = getattr(attention, "norm", None)
         written = attention.proj(states if inner is None else inner(states))
         self._inner = FrozenNorm.at(inner, states)
-        self._after = FrozenNorm.at(block.norm1 if isinstance(block, POST_NORM) else None, written)
+        self._after = FrozenNorm.at(block.norm1 if isinstance(block, families.POST_NORM) else None, written)
         scale = block.ls1 if isinstance(getattr(block, "ls1", None), nn.Module) else None
         self._layer_scale = getattr(scale, "gamma", getattr(block, "gamma_1", None))
         self._proj, self.count = attention.proj, attention.num_heads

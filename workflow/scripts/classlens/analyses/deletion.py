@@ -1,6 +1,6 @@
-"""Accuracy of a model while image tokens are removed in the order of a relevance map.
+"""Accuracy of a model, and probability of the class, while image tokens are removed in the order of a relevance map.
 
-A map is good if accuracy stays high while the least relevant tokens are removed first, and falls quickly if the most relevant are removed
+A map is good if they stay high while the least relevant tokens are removed first, and fall quickly if the most relevant are removed
 first. Tokens are removed from the model's input sequence, not blackened in the image (`token_pruning`).
 
 Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5. See docs/analyses/deletion.md.
@@ -63,9 +63,22 @@ def has_ties(relevance: np.ndarray) -> bool:
     return bool((np.diff(np.sort(relevance, axis=-1), axis=-1) == 0).any())
 
 
+@dataclass(frozen=True)
+class AfterRemoval:
+    """What the model says after each number of removals.
+
+    Attributes:
+        correct: whether it predicts the image's class, bool [curve, image, step].
+        probability: probability of the image's class, [curve, image, step].
+    """
+
+    correct: Tensor
+    probability: Tensor
+
+
 @torch.inference_mode()
-def correct_after_removal(model: ViT, lens: Lens, batch: Batch, orders: Tensor, removed: list[int]) -> Tensor:
-    """Return whether the model is still correct after each number of removals, bool [curve, image, step].
+def after_removal(model: ViT, lens: Lens, batch: Batch, orders: Tensor, removed: list[int]) -> AfterRemoval:
+    """Return what the model says about its images after each number of removals.
 
     Args:
         model: a model that `token_pruning.check` accepts.
@@ -76,31 +89,46 @@ def correct_after_removal(model: ViT, lens: Lens, batch: Batch, orders: Tensor, 
     """
     states = token_pruning.embed(model, batch.images)
     curves, count, tokens = orders.shape
-    prefix = torch.arange(lens.prefix_tokens, device=orders.device)
-    result = torch.empty(curves, count, len(removed), dtype=torch.bool, device=batch.images.device)
+    device = batch.images.device
+    correct = torch.empty(curves, count, len(removed), dtype=torch.bool, device=device)
+    probability = torch.empty(curves, count, len(removed), device=device)
     for step, number in enumerate(progress(removed, len(removed), f"removing tokens of {count} images", "steps")):
         # All curves have the same first and last point: all image tokens, and none.
         distinct = orders if 0 < number < tokens else orders[:1]
-        kept = distinct[:, :, number:].sort(dim=-1).values + lens.prefix_tokens
-        positions = torch.cat([prefix.expand(*kept.shape[:2], -1), kept], dim=-1).flatten(0, 1)
-        rows = torch.arange(count, device=orders.device).repeat(len(distinct))
-        at_once = max(1, TOKENS_AT_ONCE // token_pruning.tokens_run(model, states.shape[1], positions.shape[1]))
-        parts = zip(rows.split(at_once), positions.split(at_once), strict=True)
-        predicted = torch.cat([_predicted(model, lens, states, row, position) for row, position in parts])
-        result[:, :, step] = predicted.view(len(distinct), count) == batch.classes
-    return result
+        logits = outputs(model, lens, states, distinct[:, :, number:])
+        correct[:, :, step] = logits.argmax(dim=-1) == batch.classes
+        probability[:, :, step] = probability_of(logits, batch.classes)
+    return AfterRemoval(correct, probability)
 
 
-def _predicted(model: ViT, lens: Lens, states: Tensor, rows: Tensor, positions: Tensor) -> Tensor:
-    """Return the predicted classes [row] of the images `rows`, from only the tokens at `positions` [row, kept]."""
-    return token_pruning.run(model, lens, token_pruning.at(model, states, rows, positions))[1].argmax(dim=-1)
+def outputs(model: ViT, lens: Lens, states: Tensor, kept: Tensor) -> Tensor:
+    """Return the model's output from some image tokens only, [curve, image, class].
+
+    Args:
+        model: a model that `token_pruning.check` accepts.
+        lens: its lens.
+        states: input of the first block, [image, token, width].
+        kept: indices of image tokens to keep, in any order, int64 [curve, image, kept].
+    """
+    prefix = torch.arange(lens.prefix_tokens, device=kept.device).expand(*kept.shape[:2], -1)
+    positions = torch.cat([prefix, kept.sort(dim=-1).values + lens.prefix_tokens], dim=-1).flatten(0, 1)
+    rows = torch.arange(len(states), device=kept.device).repeat(len(kept))
+    at_once = max(1, TOKENS_AT_ONCE // token_pruning.tokens_run(model, states.shape[1], positions.shape[1]))
+    parts = zip(rows.split(at_once), positions.split(at_once), strict=True)
+    found = [token_pruning.run(model, lens, token_pruning.at(model, states, row, position))[1] for row, position in parts]
+    return torch.cat(found).unflatten(0, kept.shape[:2])
+
+
+def probability_of(logits: Tensor, classes: Tensor) -> Tensor:
+    """Return the probability of each image's class, [curve, image], from logits [curve, image, class]."""
+    return logits.float().softmax(dim=-1).gather(-1, classes.expand(logits.shape[:2])[..., None])[..., 0]
 
 
 def schema(count: int) -> pa.Schema:
-    """Return the schema of deletion per image: rows (method, order, draw, image) with the correctness after each of `count` steps."""
+    """Return the schema of deletion per image: rows (method, order, draw, image) with values after each of `count` steps."""
     name = pa.dictionary(pa.int8(), pa.string())
-    fields = [("method", name), ("order", name), ("draw", pa.int8()), ("image_id", pa.int32()), ("correct", pa.list_(pa.bool_(), count))]
-    return pa.schema(fields)
+    keys = [("method", name), ("order", name), ("draw", pa.int8()), ("image_id", pa.int32())]
+    return pa.schema([*keys, ("correct", pa.list_(pa.bool_(), count)), ("probability", pa.list_(pa.float32(), count))])
 
 
 @dataclass(frozen=True)
@@ -143,9 +171,9 @@ def curves(maps: dict[str, np.ndarray], image_ids: list[int], tied: set[str], se
     return found + [Curve("random", "negative", draw, removal_order(random, "negative")) for draw, random in enumerate(draws)]
 
 
-def table(found: list[Curve], image_ids: list[int], correct: np.ndarray) -> pa.RecordBatch:
-    """Return rows (curve, image) from correctness [curve, image, step]."""
-    count = len(image_ids)
+def table(found: list[Curve], image_ids: list[int], after: AfterRemoval) -> pa.RecordBatch:
+    """Return rows (curve, image)."""
+    count, steps = len(image_ids), after.correct.shape[-1]
     method = np.repeat(np.array([METHODS.index(curve.method) for curve in found], np.int8), count)
     order = np.repeat(np.array([ORDERS.index(curve.order) for curve in found], np.int8), count)
     arrays = [
@@ -153,6 +181,6 @@ def table(found: list[Curve], image_ids: list[int], correct: np.ndarray) -> pa.R
         pa.DictionaryArray.from_arrays(pa.array(order), pa.array(ORDERS)),
         pa.array(np.repeat(np.array([curve.draw for curve in found], np.int8), count)),
         pa.array(np.tile(np.asarray(image_ids, np.int32), len(found))),
-        pa.FixedSizeListArray.from_arrays(pa.array(correct.ravel()), correct.shape[-1]),
+        *(pa.FixedSizeListArray.from_arrays(pa.array(of.cpu().numpy().ravel()), steps) for of in (after.correct, after.probability)),
     ]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema(correct.shape[-1]))
+    return pa.RecordBatch.from_arrays(arrays, schema=schema(steps))

@@ -1,4 +1,4 @@
-"""Deletion curves and the areas under them, from each image's correctness after each removal.
+"""Deletion curves and the areas under them, from what the model says about each image after each removal.
 
 A good map has a large area if the least relevant tokens are removed first, and a small one if the most relevant are. Random orders are the
 baseline.
@@ -6,9 +6,11 @@ baseline.
 Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5. See docs/analyses/deletion.md.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -34,16 +36,24 @@ def area(accuracy: np.ndarray, removed: list[int], image_tokens: int, protocol: 
     return np.trapezoid(accuracy, fraction, axis=-1) / (fraction[-1] - fraction[0])
 
 
-def accuracies(frame: pl.DataFrame) -> dict[tuple[str, str], np.ndarray]:
-    """Return correctness [image, step] by method and order, as the mean over draws. Random orders stand for both orders.
+Area = Callable[[np.ndarray], np.ndarray]
+"""Function from curves [..., step] to the areas [...] under them."""
+
+MEASURES = {"accuracy": "correct", "probability": "probability"}
+"""Columns of each image's values by measure: whether the output is right, and the probability of the true class."""
+
+
+def by_curve(frame: pl.DataFrame, measure: str) -> dict[tuple[str, str], np.ndarray]:
+    """Return values [image, step] by method and order, as the mean over draws. Random orders stand for both orders.
 
     Args:
-        frame: rows (method, order, draw, image_id) with the list `correct`.
+        frame: rows (method, order, draw, image_id) with the lists `correct` and `probability`.
+        measure: `accuracy` or `probability`.
     """
     result = {}
     for (method, order), rows in frame.cast({"method": pl.String, "order": pl.String}).group_by("method", "order", maintain_order=True):
         rows = rows.sort("draw", "image_id")
-        values = np.array(rows["correct"].to_list(), np.float64)
+        values = np.array(rows[MEASURES[measure]].to_list(), np.float64)
         mean = values.reshape(rows["draw"].n_unique(), -1, values.shape[1]).mean(axis=0)
         for name in ORDERS if method == "random" else (str(order),):
             result[str(method), name] = mean
@@ -54,7 +64,7 @@ def tables(frame: pl.DataFrame, removed: list[int], image_tokens: int, protocol:
     """Return deletion curves and areas with 95 % intervals over images.
 
     Args:
-        frame: rows (method, order, draw, image_id) with the list `correct`.
+        frame: rows (method, order, draw, image_id) with the lists `correct` and `probability`.
         removed: numbers of removed tokens.
         image_tokens: number of image tokens.
         protocol: chooses the definition of the area.
@@ -63,63 +73,100 @@ def tables(frame: pl.DataFrame, removed: list[int], image_tokens: int, protocol:
     Returns:
         two tables. The curves have rows (method, order, removed) with accuracy, low, high and images. The areas have rows (method, order)
         with area, low, high, the difference from the area of random orders, difference_low, difference_high and images. Both also have
-        resamples, seed and protocol. Accuracies and areas lie between 0 and 1.
+        the same columns for the probability of the true class, whose names begin with `probability`, and resamples, seed and protocol.
+        Values and areas lie between 0 and 1.
     """
-    measured = accuracies(frame)
     curves, areas = [], []
-    for (method, order), correct in measured.items():
-        kind = "proportion" if np.isin(correct, (0, 1)).all() else "share"  # means over draws are shares
-        found = statistics.mean_interval(correct, seed, kind)
+    for measure in MEASURES:
+        curve, area = _of_measure(by_curve(frame, measure), removed, image_tokens, protocol, seed)
+        if measure == "accuracy":
+            curves.append(curve.rename({"value": "accuracy"}))
+            areas.append(area)
+        else:
+            curves.append(_prefixed(curve, measure).rename({f"{measure}_value": measure}))
+            areas.append(_prefixed(area, measure))
+    origin = [pl.lit(statistics.RESAMPLES).alias("resamples"), pl.lit(seed).alias("seed"), pl.lit(protocol.name).alias("protocol")]
+    together = [pl.concat(parts, how="horizontal").with_columns(origin) for parts in (curves, areas)]
+    return together[0], together[1]
+
+
+def _prefixed(table: pl.DataFrame, measure: str) -> pl.DataFrame:
+    """Return the values of a table with names that begin with the measure."""
+    return table.drop("method", "order", "removed", "images", strict=False).rename(lambda name: f"{measure}_{name}")
+
+
+def _of_measure(
+    measured: dict[tuple[str, str], np.ndarray], removed: list[int], image_tokens: int, protocol: Protocol, seed: int
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return curves (column value) and areas of one measure, from its values [image, step] by method and order."""
+    of = partial(area, removed=removed, image_tokens=image_tokens, protocol=protocol)
+    curves, areas = [], []
+    for (method, order), values in measured.items():
+        kind = "proportion" if np.isin(values, (0, 1)).all() else "share"  # means over draws are shares
+        found = statistics.mean_interval(values, seed, kind)
         names = {"method": method, "order": order}
-        curves.append(
-            pl.DataFrame({**names, "removed": removed, "accuracy": found.mean, "low": found.low, "high": found.high, "images": found.n})
-        )
-        measure = _published_areas if protocol.deletion_without_ends else _areas
-        columns = measure(
-            correct, measured["random", order], partial(area, removed=removed, image_tokens=image_tokens, protocol=protocol), seed
-        )
+        ends = {"value": found.mean, "low": found.low, "high": found.high, "images": found.n}
+        curves.append(pl.DataFrame({**names, "removed": removed, **ends}))
+        columns = (_published_areas if protocol.deletion_without_ends else _areas)(values, measured["random", order], of, seed)
         if method == "random":  # random orders are the reference
             columns |= dict.fromkeys(("difference", "difference_low", "difference_high"))
-        areas.append({**names, **columns, "images": len(correct)})
-    origin = [pl.lit(statistics.RESAMPLES).alias("resamples"), pl.lit(seed).alias("seed"), pl.lit(protocol.name).alias("protocol")]
-    return pl.concat(curves).with_columns(origin), pl.DataFrame(areas, infer_schema_length=None).with_columns(origin)
+        areas.append({**names, **columns, "images": len(values)})
+    return pl.concat(curves), pl.DataFrame(areas, infer_schema_length=None)
 
 
 def differences(frame: pl.DataFrame, removed: list[int], image_tokens: int, protocol: Protocol, seed: int) -> pl.DataFrame:
     """Return the differences between the areas of all pairs of methods, paired by image.
 
     Args:
-        frame: rows (method, order, draw, image_id) with the list `correct`.
+        frame: rows (method, order, draw, image_id) with the lists `correct` and `probability`.
         removed: numbers of removed tokens.
         image_tokens: number of image tokens.
         protocol: chooses the definition of the area. With `deletion_without_ends`, areas belong to mean curves, so there is no test.
         seed: seed of the resampling and of the permutations.
 
     Returns:
-        rows (order, method, other) with the area of `method` minus that of `other`, low, high, p and images. p is two-sided and corrected
-        by Holm's method over all pairs and both orders.
+        rows (measure, order, method, other) with the area of `method` minus that of `other`, low, high, p and images. p is two-sided and
+        corrected by Holm's method over all rows.
     """
-    measured = accuracies(frame)
     of = partial(area, removed=removed, image_tokens=image_tokens, protocol=protocol)
     rows = []
-    for order in ORDERS:
-        methods = [method for method, known in measured if known == order]
-        for method, other in combinations(methods, 2):
-            pair = (measured[method, order], measured[other, order])
-            found = (_published_areas if protocol.deletion_without_ends else _areas)(*pair, of, seed)
-            p = np.nan
-            if not protocol.deletion_without_ends:
-                p = statistics.paired_permutation_p((of(pair[0]) - of(pair[1]))[:, None], protocol.permutations, seed)[0]
-            columns = {name: found[f"difference{end}"] for name, end in (("difference", ""), ("low", "_low"), ("high", "_high"))}
-            rows.append({"order": order, "method": method, "other": other, **columns, "p": float(p), "images": len(pair[0])})
+    for measure in MEASURES:
+        measured = by_curve(frame, measure)
+        for order in ORDERS:
+            methods = [method for method, known in measured if known == order]
+            for method, other in combinations(methods, 2):
+                columns = _difference(measured[method, order], measured[other, order], of, protocol, seed)
+                rows.append({"measure": measure, "order": order, "method": method, "other": other, **columns})
+    return tested_pairs(rows, protocol, seed)
+
+
+def _difference(values: np.ndarray, others: np.ndarray, of: Area, protocol: Protocol, seed: int) -> dict[str, float | int | None]:
+    """Return the difference between the areas of two methods, from their values [image, step], with its interval and p."""
+    if protocol.deletion_without_ends:
+        found = _published_areas(values, others, of, seed)
+        ends = {name: found[f"difference{end}"] for name, end in (("difference", ""), ("low", "_low"), ("high", "_high"))}
+        return {**ends, "p": math.nan, "images": len(values)}
+    return paired_difference(of(values) - of(others), protocol, seed)
+
+
+def paired_difference(differences: np.ndarray, protocol: Protocol, seed: int) -> dict[str, float | int | None]:
+    """Return the mean of differences [image] with its interval, a two-sided permutation test (not corrected) and the number of images.
+
+    An image whose difference is NaN does not enter.
+    """
+    found = statistics.row("difference", differences, seed, "mean")
+    known = differences[~np.isnan(differences)]
+    p = statistics.paired_permutation_p(known[:, None], protocol.permutations, seed)[0] if len(known) else math.nan
+    ends = {"difference": found["difference"], "low": found["difference_low"], "high": found["difference_high"]}
+    return {**ends, "p": float(p), "images": len(known)}
+
+
+def tested_pairs(rows: list[dict[str, Any]], protocol: Protocol, seed: int) -> pl.DataFrame:
+    """Return rows of `paired_difference` as a table, with p corrected by Holm's method over all rows."""
     floats = dict.fromkeys(("difference", "low", "high", "p"), pl.Float64)  # of one image, no interval is known
     table = pl.DataFrame(rows, schema_overrides=floats, infer_schema_length=None)
     origin = [pl.lit(protocol.permutations).alias("permutations"), pl.lit(seed).alias("seed"), pl.lit(protocol.name).alias("protocol")]
     return table.with_columns(pl.Series("p", statistics.holm(table["p"].to_numpy())), *origin)
-
-
-Area = Callable[[np.ndarray], np.ndarray]
-"""Function from curves [..., step] to the areas [...] under them."""
 
 
 def _areas(correct: np.ndarray, random: np.ndarray, area: Area, seed: int) -> dict[str, float | None]:

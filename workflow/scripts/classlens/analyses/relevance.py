@@ -1,13 +1,14 @@
-"""Relevance of image tokens for a class: our class projection method, and the baselines.
+"""Relevance of image tokens for a class by the class projection: our method and two variants of it.
 
 The relevance of an image token says how much the class's projection would gain if [CLS] attended to the token more. It is the gradient of a
 block's class projection with respect to the block's attention weights. All maps have one value per image token; larger means more relevant.
 
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5. Baselines: Chefer, Gur & Wolf, ICCV 2021; Abnar & Zuidema, ACL 2020 (rollout).
-See docs/analyses/relevance.md.
+Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5. See docs/analyses/relevance.md.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -38,7 +39,38 @@ def block_projection(lens: Lens, written: Tensor) -> Tensor:
     return lens.output(written) if lens.pooled else lens(written[:, 0])
 
 
-def class_relevance(model: ViT, lens: Lens, images: Tensor, classes: Sequence[Tensor], protocol: Protocol) -> Tensor:
+@dataclass(frozen=True)
+class ClassRelevance:
+    """The relevance of every image token in every head and block, [wanted, image, block, head, image token].
+
+    Attributes:
+        relevance: our method's.
+        times_attention: the same times the attention weights; None if it was not asked for.
+    """
+
+    relevance: Tensor
+    times_attention: Tensor | None
+
+    @property
+    def ours(self) -> Tensor:
+        """Return the sum over heads and blocks, [wanted, image, image token]."""
+        return self.relevance.sum(dim=(2, 3))
+
+    @property
+    def relu(self) -> Tensor:
+        """Return the sum of what is positive, [wanted, image, image token]."""
+        return self.relevance.clamp(min=0).sum(dim=(2, 3))
+
+    @property
+    def attention_gradient(self) -> Tensor:
+        """Return minus the gradient of the losses with respect to the scores before softmax, [wanted, image, image token]."""
+        assert self.times_attention is not None
+        return self.times_attention.sum(dim=(2, 3))
+
+
+def class_relevance(
+    model: ViT, lens: Lens, images: Tensor, classes: Sequence[Tensor], protocol: Protocol, *, with_attention: bool = False
+) -> ClassRelevance:
     """Return the relevance of every image token in every head and block, for several classes, from one forward pass.
 
     A block's attention writes the weighted sum `sum_j A[CLS, j] v_j` through its output matrix. The gradient of the loss with respect to
@@ -55,17 +87,21 @@ def class_relevance(model: ViT, lens: Lens, images: Tensor, classes: Sequence[Te
         images: [image, 3, height, width].
         classes: wanted class of each image, [image], for each map.
         protocol: chooses the loss, and whether relevance is relative to the head's average.
-
-    Returns:
-        [wanted, image, block, head, image token].
+        with_attention: also return relevance times attention weights. This switches off the fused attention kernel.
     """
     maps: list[Tensor] = []
-    values, sums = torch.empty(0), torch.empty(0)
+    weighted: list[Tensor] = []
+    values, sums, weights = torch.empty(0), torch.empty(0), torch.empty(0)
 
     def keep_values(states: Tensor, block: int) -> Tensor:
         nonlocal values
         values = families.values(model.blocks[block].attn, states)
         return states
+
+    def keep_weights(attention: Tensor) -> Tensor:
+        nonlocal weights
+        weights = attention
+        return attention
 
     def start(heads: Tensor) -> Tensor:
         nonlocal sums
@@ -80,14 +116,21 @@ def class_relevance(model: ViT, lens: Lens, images: Tensor, classes: Sequence[Te
         torch.set_grad_enabled(False)
         written_anyway = torch.zeros_like(sums) if protocol.uncentred_relevance else sums.detach()
         maps.append(torch.stack([-_by_attention(values, gradient, written_anyway)[..., lens.prefix_tokens :] for gradient in gradients]))
+        if with_attention:
+            read = slice(None) if lens.pooled else slice(0, 1)
+            parts = [_by_scores(weights[:, :, read], values, gradient[:, read], sums.detach()[:, read]) for gradient in gradients]
+            weighted.append(torch.stack([-part[..., lens.prefix_tokens :] for part in parts]))
         return written.detach()
 
     blocks = range(len(model.blocks))
     edits: dict[str, Edit] = {f"attn_in.{block}": partial(keep_values, block=block) for block in blocks}
     edits |= {f"{site}.{block}": edit for block in blocks for site, edit in (("attn_heads", start), ("attn_out", finish))}
-    with torch.no_grad(), Trace(model, edit=edits, stop=f"attn_out.{blocks[-1]}"):
+    if with_attention:
+        edits |= {f"attn_weights.{block}": keep_weights for block in blocks}
+    kernel = unfused(model) if with_attention else nullcontext()
+    with torch.no_grad(), kernel, Trace(model, edit=edits, stop=f"attn_out.{blocks[-1]}"):
         model(images)
-    return torch.stack(maps, dim=2)
+    return ClassRelevance(torch.stack(maps, dim=2), torch.stack(weighted, dim=2) if with_attention else None)
 
 
 def _by_attention(values: Tensor, gradient: Tensor, average: Tensor) -> Tensor:
@@ -103,75 +146,19 @@ def _by_attention(values: Tensor, gradient: Tensor, average: Tensor) -> Tensor:
     return of_tokens - of_average[..., None]
 
 
-def attention_maps(model: ViT, lens: Lens, images: Tensor, classes: Sequence[Tensor]) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Return the maps of the baselines that use attention weights, from one forward pass.
+def _by_scores(weights: Tensor, values: Tensor, gradient: Tensor, sums: Tensor) -> Tensor:
+    """Return gradients with respect to the scores before softmax, summed over queries, [image, head, token].
 
     Args:
-        model: a model that `token_pruning.check` accepts.
-        lens: the model's lens.
-        images: [image, 3, height, width].
-        classes: wanted class of each image, [image], for each of Chefer's maps.
-
-    Returns:
-        Chefer's maps, one for each element of `classes`; attention rollout; attention of the last block. Each is [image, image token].
+        weights: attention weights, [image, head, query, token].
+        values: value vectors, [image, token, head, head width].
+        gradient: gradient with respect to the weighted sums of the values, heads concatenated, [image, query, width].
+        sums: these sums, [image, query, width].
     """
-    weights: list[Tensor] = []
-
-    def follow(attention: Tensor) -> Tensor:
-        weights.append(attention if attention.requires_grad else attention.detach().requires_grad_())
-        return weights[-1]
-
-    edits = {f"attn_weights.{block}": follow for block in range(len(model.blocks))}
-    with torch.enable_grad(), unfused(model), Trace(model, edit=edits):
-        output = model(images)
-        gradients = [torch.autograd.grad(output.gather(1, wanted[:, None]).sum(), weights, retain_graph=True) for wanted in classes]
-    attention = [weight.detach() for weight in weights]
-    return (
-        [readout(chefer(attention, gradient), lens) for gradient in gradients],
-        readout(rollout(attention), lens),
-        readout(attention[-1].mean(dim=1), lens),
-    )
-
-
-def chefer(attention: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
-    """Return Chefer's relevance of each token (last axis) for each token, [image, token, token].
-
-    Args:
-        attention: attention weights of each block, [image, head, token, token].
-        gradients: gradients of the wanted logit with respect to these weights.
-    """
-    relevance = _identity(attention[0])
-    for weights, gradient in zip(attention, gradients, strict=True):
-        relevance = relevance + (weights * gradient).clamp(min=0).mean(dim=1) @ relevance
-    return relevance
-
-
-def rollout(attention: Sequence[Tensor]) -> Tensor:
-    """Return attention rollout, [image, token, token]: the product over blocks of (mean attention + identity) / 2."""
-    identity = _identity(attention[0])
-    flow = identity
-    for weights in attention:
-        flow = (weights.mean(dim=1) + identity) / 2 @ flow
-    return flow
-
-
-def _identity(attention: Tensor) -> Tensor:
-    return torch.eye(attention.shape[-1], device=attention.device, dtype=attention.dtype).expand(attention.shape[0], -1, -1)
-
-
-def readout(relevance: Tensor, lens: Lens) -> Tensor:
-    """Return the relevance of image tokens for the model's output, [image, image token].
-
-    It is the mean of the relevance for the tokens that the model reads its output from: all image tokens, [CLS], or [CLS] and the
-    distillation token.
-
-    Args:
-        relevance: relevance of each token (last axis) for each token, [image, token, token].
-        lens: the model's lens.
-    """
-    first = lens.prefix_tokens
-    read = slice(first, None) if lens.pooled else slice(0, 1 if lens.second_head is None else 2)
-    return relevance[:, read, first:].mean(dim=1)
+    of_heads = gradient.unflatten(-1, values.shape[2:])
+    of_tokens = torch.einsum("iqhd,ithd->ihqt", of_heads, values)
+    of_average = (of_heads * sums.unflatten(-1, values.shape[2:])).sum(dim=-1).transpose(1, 2)
+    return (weights * (of_tokens - of_average[..., None])).sum(dim=2)
 
 
 def random_map(seed: int, draw: int, image_id: int, tokens: int) -> np.ndarray:

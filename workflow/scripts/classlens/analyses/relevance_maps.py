@@ -1,7 +1,4 @@
-"""Relevance maps of images for all methods and wanted classes. The module `relevance` has the methods.
-
-Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 5. See docs/analyses/relevance.md.
-"""
+"""Relevance maps of images for all wanted methods and classes. Each method has a module of its own name. See docs/analyses/relevance.md."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,14 +9,23 @@ import torch
 from torch import Tensor
 
 from classlens.analyses import relevance
+from classlens.analyses.attention_relevance import attention_maps
+from classlens.analyses.attnlrp import attnlrp
+from classlens.analyses.grad_cam import grad_cam
+from classlens.analyses.integrated_gradients import integrated_gradients
+from classlens.analyses.legrad import legrad
+from classlens.analyses.model_run import ModelRun
+from classlens.analyses.relevance import ClassRelevance
 from classlens.analyses.relevance_table import Maps
 from classlens.data.batches import Batch
 from classlens.data.class_order import normal
 from classlens.data.manifest_classes import class_index
 from classlens.errors import InputError
 from classlens.lens import Lens
+from classlens.models import token_pruning
 from classlens.protocol import Protocol
 from classlens.trace import ViT
+from classlens.vocabulary import CLASS_AGNOSTIC_METHODS, Method
 
 
 class Explainer:
@@ -28,34 +34,69 @@ class Explainer:
     Args:
         model: a model that `token_pruning.check` accepts.
         lens: the model's lens.
+        methods: methods besides ours, which is always included.
         choices: classes to explain in every image: `own` (the true class), `predicted`, or `rival`, which has the largest logit apart
             from the true class.
         named: further classes to explain, by image id.
         seed: seed of random maps.
         protocol: chooses the definition of our maps.
+        baseline: baseline of integrated gradients, [token, width]; None if that method is not asked for.
     """
 
-    def __init__(self, model: ViT, lens: Lens, choices: Sequence[str], named: dict[int, list[int]], *, seed: int, protocol: Protocol):
-        self._model, self._lens, self._choices = model, lens, choices
-        self._named, self._seed, self._protocol = named, seed, protocol
+    def __init__(
+        self,
+        model: ViT,
+        lens: Lens,
+        methods: Sequence[Method],
+        choices: Sequence[str],
+        named: dict[int, list[int]],
+        *,
+        seed: int,
+        protocol: Protocol,
+        baseline: Tensor | None = None,
+    ):
+        self._model, self._lens, self._methods, self._choices = model, lens, {*methods, "ours"}, choices
+        self._named, self._seed, self._protocol, self._baseline = named, seed, protocol, baseline
 
     def __call__(self, batch: Batch) -> Maps:
         """Return the maps of a batch, image by image."""
         wanted = self._wanted(batch)
-        ours = relevance.class_relevance(self._model, self._lens, batch.images, list(wanted), self._protocol)
-        chefer, rollout, last = relevance.attention_maps(self._model, self._lens, batch.images, list(wanted))
-        random = np.stack([relevance.random_map(self._seed, 0, image, ours.shape[-1]) for image in batch.image_ids])
+        asked = (self._model, self._lens, batch.images, list(wanted))
+        ours = relevance.class_relevance(*asked, self._protocol, with_attention=self._has("attention_gradient"))
+        maps = {name: maps.float().cpu().numpy() for name, maps in self._maps(asked, ours).items()}
+        if self._has("random"):
+            maps["random"] = np.stack([relevance.random_map(self._seed, 0, image, ours.relevance.shape[-1]) for image in batch.image_ids])
         slot, image = _distinct(wanted.cpu().numpy())
         of_class = wanted.cpu().numpy()[slot, image]
         true = of_class == batch.classes.cpu().numpy()[image]
-        agnostic = {"rollout": rollout.float().cpu().numpy(), "last_attention": last.float().cpu().numpy(), "random": random}
-        others = {name: np.where(true[:, None], values[image], np.nan) for name, values in agnostic.items()}
+        agnostic = {name: np.where(true[:, None], maps.pop(name)[image], np.nan) for name in CLASS_AGNOSTIC_METHODS if name in maps}
         return Maps(
             np.asarray(batch.image_ids, np.int32)[image],
             of_class.astype(np.int32),
-            ours.float().cpu().numpy()[slot, image],
-            {"chefer": torch.stack(chefer).float().cpu().numpy()[slot, image], **others},
+            ours.relevance.float().cpu().numpy()[slot, image],
+            {name: values[slot, image] for name, values in maps.items()} | agnostic,
         )
+
+    def _has(self, *methods: Method) -> bool:
+        return bool({*methods} & self._methods)
+
+    def _maps(self, asked: tuple[ViT, Lens, Tensor, list[Tensor]], ours: ClassRelevance) -> dict[str, Tensor]:
+        """Return the maps of each method: [wanted, image, image token], or [image, image token] if they do not depend on the class."""
+        maps = {"ours": ours.ours, "relu": ours.relu}
+        if self._has("attention_gradient"):
+            maps["attention_gradient"] = ours.attention_gradient
+        if self._has("legrad"):
+            maps["legrad"] = legrad(*asked)
+        if self._has("attnlrp"):
+            maps["attnlrp"] = attnlrp(*asked)
+        if self._has("grad_cam"):
+            maps["grad_cam"] = grad_cam(*asked)
+        if self._baseline is not None:
+            maps["integrated_gradients"] = integrated_gradients(*asked, self._baseline)
+        if self._has("chefer", "rollout", "last_attention"):
+            chefer, maps["rollout"], maps["last_attention"] = attention_maps(*asked)
+            maps["chefer"] = torch.stack(chefer)
+        return {name: of_method for name, of_method in maps.items() if name in self._methods}
 
     def _wanted(self, batch: Batch) -> Tensor:
         """Return wanted classes, [slot, image]: true, named, then chosen classes. Images with fewer classes repeat their true class."""
@@ -71,6 +112,20 @@ class Explainer:
             classes = {"predicted": logits.argmax(dim=1), "rival": others.argmax(dim=1)}
             slots += [classes[choice] for choice in classes if choice in self._choices]
         return torch.stack(slots)
+
+
+def mean_embedding(run: ModelRun) -> Tensor:
+    """Return the mean over images of the tokens after the embedding, [token, width]."""
+    total, count = torch.zeros((), dtype=torch.float64), 0
+
+    def add(states: Tensor) -> None:
+        nonlocal total, count
+        total, count = total + states.sum(dim=0).cpu().double(), count + len(states)
+
+    bytes_per_image = 8 * run.card.tokens * run.card.width
+    with torch.no_grad():
+        run.each("mean embedding", bytes_per_image, lambda batch: token_pruning.embed(run.model, batch.images), add)
+    return (total / count).float().to(run.compute.device)
 
 
 def _distinct(wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

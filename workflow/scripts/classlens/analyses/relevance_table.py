@@ -35,19 +35,18 @@ class Maps:
     Attributes:
         image_ids: [map].
         classes: class index, [map].
-        ours: maps of our method, [map, block, head, image token].
-        others: maps of each baseline, [map, image token]; NaN for class-agnostic methods, except for the true class.
+        heads: maps of our method for each head, [map, block, head, image token].
+        maps: maps of each method, [map, image token]; NaN where a method has none: class-agnostic methods have only the true class's.
     """
 
     image_ids: np.ndarray
     classes: np.ndarray
-    ours: np.ndarray
-    others: dict[str, np.ndarray]
+    heads: np.ndarray
+    maps: dict[str, np.ndarray]
 
     def table(self, card: Card) -> pa.RecordBatch:
         """Return rows (method, image, class)."""
-        maps = {"ours": self.ours.sum(axis=(1, 2)), **self.others}
-        parts = [(name, ~np.isnan(values[:, 0]), values) for name, values in maps.items()]
+        parts = [(name, ~np.isnan(values[:, 0]), values) for name, values in self.maps.items()]
         method = np.concatenate([np.full(there.sum(), METHODS.index(name), np.int8) for name, there, _ in parts])
         image = np.concatenate([self.image_ids[there] for _, there, _ in parts])
         index = np.concatenate([self.classes[there] for _, there, _ in parts])
@@ -55,9 +54,9 @@ class Maps:
         arrays = [_named(method), pa.array(image), pa.array(index), _lists(values)]
         return pa.RecordBatch.from_arrays(arrays, schema=schema(card))
 
-    def heads(self, card: Card) -> pa.RecordBatch:
+    def table_of_heads(self, card: Card) -> pa.RecordBatch:
         """Return rows (method, image, class, block, head) of our method."""
-        count, depth, heads, _ = self.ours.shape
+        count, depth, heads, _ = self.heads.shape
         each = depth * heads
         arrays = [
             _named(np.full(count * each, METHODS.index("ours"), np.int8)),
@@ -65,7 +64,7 @@ class Maps:
             pa.array(np.repeat(self.classes, each)),
             pa.array(np.tile(np.repeat(np.arange(depth, dtype=np.int16), heads), count)),
             pa.array(np.tile(np.arange(heads, dtype=np.int16), count * depth)),
-            _lists(self.ours.astype(np.float32)),
+            _lists(self.heads.astype(np.float32)),
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=heads_schema(card))
 

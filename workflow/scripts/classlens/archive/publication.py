@@ -40,7 +40,7 @@ OF_ANALYSES = {
         "memories/{model}/{dataset}/interpretable_values.parquet",
     ),
     ("attention", "tokens"): ("perturbations/{model}/{dataset}.parquet", "perturbations/{model}/{dataset}_accuracy.parquet"),
-    ("relevance", "deletion"): (
+    ("relevance", "deletion", "faithfulness"): (
         "relevance/{model}/{dataset}.parquet",
         "relevance/{model}/{dataset}_heads.parquet",
         "relevance/{model}/{dataset}_shown.parquet",
@@ -50,6 +50,11 @@ OF_ANALYSES = {
         "deletion/{model}/{dataset}_area.parquet",
         "deletion/{model}/{dataset}_differences.parquet",
         "deletion/{model}/{dataset}_images.parquet",
+    ),
+    ("faithfulness",): (
+        "faithfulness/{model}/{dataset}.parquet",
+        "faithfulness/{model}/{dataset}_differences.parquet",
+        "faithfulness/{model}/{dataset}_images.parquet",
     ),
     ("ablation",): ("ablation/{model}/{dataset}.parquet",),
     ("attribution", "ablation"): ("attribution/{model}/{dataset}.parquet",),

@@ -19,7 +19,8 @@ _SECTIONS = {
     "attention": "Perturbations",
     "tokens": "Perturbations",
     "relevance": "Relevance maps",
-    "deletion": "Deletion curves",
+    "deletion": "Deletion curves and faithfulness",
+    "faithfulness": "Deletion curves and faithfulness",
     "probes": "Linear probes",
     "tuned_lens": "Tuned lens",
     "attribution": "What heads and MLPs write",
@@ -186,6 +187,13 @@ FIGURES = (
     ),
     Item(
         "F12",
+        "faithfulness",
+        "Whether relevant groups of tokens matter more to the output",
+        "faithfulness",
+        {"tables": "faithfulness/{model}/{dataset}.parquet"},
+    ),
+    Item(
+        "F12",
         "segmentation_scores",
         "How well relevance maps find the object",
         "relevance",
@@ -237,13 +245,22 @@ TABLES = (
     Item(
         "T5", "interpretable_values", "Memories in words", "memories", {"tables": "memories/{model}/{dataset}/interpretable_values.parquet"}
     ),
-    Item("T6", "deletion_area", "Areas under the deletion curves", "deletion", {"tables": "deletion/{model}/{dataset}_area.parquet"}),
+    Item(
+        "T6",
+        "deletion_area",
+        "Areas under the deletion curves",
+        "deletion",
+        {"tables": "deletion/{model}/{dataset}_area.parquet", "faithfulness": "faithfulness/{model}/{dataset}.parquet"},
+    ),
     Item(
         "T6",
         "deletion_difference",
         "Deletion areas of pairs of methods",
         "deletion",
-        {"tables": "deletion/{model}/{dataset}_differences.parquet"},
+        {
+            "tables": "deletion/{model}/{dataset}_differences.parquet",
+            "faithfulness": "faithfulness/{model}/{dataset}_differences.parquet",
+        },
     ),
     Item(
         "T7",

@@ -33,6 +33,7 @@ from classlens.models import transformers_config
 from classlens.protocol import Protocol
 from classlens.storage.fingerprints import Fingerprints
 from classlens.storage.provenance import sha256_of, wrong_sha256
+from classlens.vocabulary import METHODS, Method
 
 NEED_MASKS = ("context", "tokens")
 
@@ -405,6 +406,11 @@ class Plan:
         split, analysed = self.datasets[dataset].probe_split, self.datasets[dataset].eval_split
         training = f"{split} split" if split else f"halves of the {analysed} split, each tested on the other"
         return self.step(steps.ProbeStep, training=training)
+
+    def relevance_methods(self, model: str) -> list[Method]:
+        """Return the methods of a model's relevance maps."""
+        asked = {*self.config.relevance.methods, "ours"} - ({"probe"} if "probes" not in self.models[model].analyses else set())
+        return [method for method in METHODS if method in asked]
 
     @property
     def deletion_steps(self) -> int | None:

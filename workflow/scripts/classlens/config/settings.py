@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from classlens.config.paths import expanded
 from classlens.errors import InputError
+from classlens.vocabulary import Method
 
 
 class Section(BaseModel):
@@ -57,6 +58,7 @@ Analysis = Literal[
     "tokens",
     "relevance",
     "deletion",
+    "faithfulness",
     "probes",
     "tuned_lens",
     "attribution",
@@ -426,8 +428,11 @@ class ProjectionSettings(Section):
 
 
 class RelevanceSettings(Section):
-    """The classes of relevance maps."""
+    """The methods and classes of relevance maps."""
 
+    methods: list[Method] = ["ours", "relu", "attention_gradient", "legrad", "chefer", "rollout", "last_attention", "probe", "random"]
+    """Methods. `ours` is always included; `probe` needs the analysis `probes`. The default leaves out `attnlrp` and `grad_cam`, which need
+    further passes through the model, and `integrated_gradients`, which needs 32 of them for each class of an image."""
     classes: list[Literal["own", "predicted", "rival"]] = ["own", "rival"]
     """Classes for every image: `own` (the true class, always included), `predicted`, `rival` (the class with the largest logit except the
     true class)."""

@@ -298,6 +298,10 @@ class DeletionStep(SeedSetting, PrecisionSetting, ProtocolSetting):
     """Number of points on a deletion curve, evenly spaced; every number of removed tokens by default."""
 
 
+class FaithfulnessStep(SeedSetting, PrecisionSetting, ProtocolSetting):
+    """Predictions of a model without groups of tokens."""
+
+
 class StatisticsStep(SeedSetting, ProtocolSetting):
     """Measures with intervals and tests."""
 

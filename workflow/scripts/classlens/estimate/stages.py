@@ -4,11 +4,13 @@ Disk space follows from the shapes of arrays or, for compressed files, from the 
 of calibrated stages, further stages as multiples of the forward pass (`FORWARDS`), and loading libraries in every job.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from classlens.analyses.deletion import RANDOM_DRAWS, TIE_DRAWS, steps
 from classlens.analyses.extraction import MOST_LIKELY
+from classlens.analyses.faithfulness import GROUPS
+from classlens.analyses.integrated_gradients import STEPS
 from classlens.analyses.memory_table import ACTIVE
 from classlens.analyses.segmentation import trivial_maps
 from classlens.analyses.tuned_lens import HALVES
@@ -22,7 +24,7 @@ from classlens.models.card import Card
 from classlens.models.training import Recipe
 from classlens.report.run_facts import duration
 from classlens.storage.hidden_states import NUMPY_DTYPES
-from classlens.vocabulary import METHODS, ORDERS, PROJECTED_SITES, STORED_SITES, SUBLAYER_SITES, SUBLAYERS
+from classlens.vocabulary import ORDERS, PROJECTED_SITES, STORED_SITES, SUBLAYER_SITES, SUBLAYERS, Method
 
 # Time per image of a stage in forward passes, from docs/benchmarks.md (ViT-B/32), and for training from the demo's small models.
 FORWARDS = {
@@ -31,11 +33,13 @@ FORWARDS = {
     "without_context": 0.55,
     "without_class": 0.7,
     "relevance": 1.07,
-    "attention maps": 2.09,
     "attribution": 1.2,
     "deletion step": 0.5,
+    "group": 0.9,
     "training step": 4.0,
 }
+# Backward passes of a method of relevance maps for each class, in forward passes.
+BACKWARD: dict[Method, float] = {"legrad": 0.45, "attnlrp": 1.0, "grad_cam": 0.2, "integrated_gradients": 32 * 1.15, "chefer": 0.9}
 # Seconds of one linear probe of ViT-B/32 (9100 training and 4550 test images, width 768, 1000 classes).
 PROBE_SECONDS = 0.23
 
@@ -50,7 +54,7 @@ FIT_SECONDS = 2e-8
 # Rules whose jobs load torch. Other jobs load table libraries, and jobs of figures also load matplotlib.
 WITH_TORCH = {"features", "fit_head", "text_embedding", "model", "train", "extract", "extract_with_memory_keys", "project"}
 WITH_TORCH |= {"attribution", "ablation", "tuned_lens_fit", "tuned_lens", "project_tuned"}
-WITH_TORCH |= {"perturbations", "relevance", "deletion", "memories", "segmentation"}
+WITH_TORCH |= {"perturbations", "relevance", "deletion", "faithfulness", "memories", "segmentation"}
 # Seconds of work per job that hardly depend on the number of images, without loading libraries.
 FIXED = {"figure": 2.0, "memories": 2.0, "deletion_curves": 0.7, "sanity": 0.7, "probes": 0.7}
 # Seconds that Snakemake itself needs for each job.
@@ -177,21 +181,24 @@ def _add_model(plan: Plan, model: Model, cost: Calibration, add: Add) -> None:
     if model.name in plan.explored:
         _add_explorer(plan, model.name, cost, add, sites=STORED_SITES, memories=keys)
     add("perturbations", seconds=count * cost.forward * sum(FORWARDS[name] for name in conditions(plan, model, cost)))
+    methods = plan.relevance_methods(model.name)
     if "relevance" in has:
         classes = len(set(plan.config.relevance.classes) | {"own"})
-        maps = FORWARDS["relevance"] + FORWARDS["attention maps"] + (classes > 1)
-        values = card.depth * card.heads + len(METHODS)
+        values = card.depth * card.heads + len(methods)
+        maps = FORWARDS["relevance"] + (classes > 1) + sum(_of_methods(methods, classes))
         add("relevance", seconds=count * cost.forward * maps, size=4 * 0.9 * count * classes * values * card.image_tokens)
         if dataset.has_masks:
             height, width = output_size(card.transform) or (0, 0)
-            scored = len(METHODS) - ("probes" not in has) + len(trivial_maps(card.grid))
+            scored = len(methods) + len(trivial_maps(card.grid))
             add("segmentation", seconds=SCORING_SECONDS * count * scored * height * width)
     if "deletion" in has:
         removed = steps(card.image_tokens, plan.deletion_steps, card.pooling == "mean", plan.protocol)
-        curves = (len(METHODS) - 1 - ("probes" not in has)) * len(ORDERS) + RANDOM_DRAWS
-        curves += (TIE_DRAWS - 1) * len(ORDERS) * ("probes" in has)  # ranks from probes have ties
+        curves = len(set(methods) - {"random"}) * len(ORDERS) + RANDOM_DRAWS
+        curves += (TIE_DRAWS - 1) * len(ORDERS) * ("probe" in methods)  # ranks from probes have ties
         runs = sum(curves if 0 < number < card.image_tokens else 1 for number in removed)  # all curves share their first and last point
         add("deletion", seconds=count * cost.forward * FORWARDS["deletion step"] * runs)
+    if "faithfulness" in has:
+        add("faithfulness", seconds=count * cost.forward * FORWARDS["group"] * GROUPS * len(methods))
     if "probes" in has:
         share = probe_work(of_probes or count, count, card.width, card.classes) / probe_work(9100, 4550, 768, 1000)
         add("probes", seconds=PROBE_SECONDS * share * len(STORED_SITES) * card.depth * card.tokens)
@@ -210,6 +217,16 @@ def _add_model(plan: Plan, model: Model, cost: Calibration, add: Add) -> None:
         if plan.shows_tuned_lens(model.name):
             tuned = 1 / len(PROJECTED_SITES)
             add("project_tuned", seconds=tuned * count * cost.projection, size=tuned * count * (cost.projections + cost.class_logits))
+
+
+def _of_methods(methods: list[Method], classes: int) -> Iterator[float]:
+    """Yield what methods of relevance maps cost per image besides ours, in forward passes."""
+    for method in methods:
+        if method in BACKWARD:
+            forward = STEPS if method == "integrated_gradients" else method != "grad_cam"
+            yield forward + classes * BACKWARD[method]
+    if {"rollout", "last_attention"} & set(methods) and "chefer" not in methods:
+        yield 1
 
 
 def _add_fit(plan: Plan, name: str, cost: Calibration, add: Add, count: int) -> None:

@@ -70,7 +70,20 @@ class Look:
         return HATCHES[self.number % len(HATCHES)]
 
 
-MARKERS = (("o", True), ("s", False), ("^", True), ("D", False), ("v", True), ("X", False), ("P", True), ("o", False))
+MARKERS = (
+    ("o", True),
+    ("s", False),
+    ("^", True),
+    ("D", False),
+    ("v", True),
+    ("X", False),
+    ("P", True),
+    ("o", False),
+    ("<", True),
+    (">", False),
+    ("p", True),
+    ("d", False),
+)
 HATCHES = ("/////", "\\\\\\\\\\", "|||||", "-----", "xxxxx", "+++++", ".....", "ooo")
 GREY = "#8c8c8c"
 LOOKS = {
@@ -88,6 +101,12 @@ LOOKS = {
     "last_attention": Look("#CC79A7", 3),
     "probe": Look("#E69F00", 4),
     "random": Look(GREY, 5),
+    "relu": Look("#56B4E9", 6),
+    "attention_gradient": Look("#332288", 7),
+    "legrad": Look("#882255", 8),
+    "attnlrp": Look("#117733", 9),
+    "grad_cam": Look("#AA4499", 10),
+    "integrated_gradients": Look("#000000", 11),
     "logit": Look("#0072B2", 0),
     "tuned": Look("#009E73", 2),
 }

@@ -20,10 +20,14 @@ MARKERS = 5
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Return rows (model, method, order, removed): share of tokens removed, accuracy with 95 % interval, and chance, in per cent."""
+    """Return rows (model, method, order, removed), in per cent: share of tokens removed, accuracy with 95 % interval, and chance.
+
+    The mean probability of the true class, with its interval, is not drawn.
+    """
     frames = []
     for item in series:
-        percent = item.frame.rename({"accuracy": "mean"}).with_columns(pl.col("mean", "low", "high") * 100, share=share_removed(item))
+        values = pl.col("mean", "low", "high", "probability", "probability_low", "probability_high")
+        percent = item.frame.rename({"accuracy": "mean"}).with_columns(values * 100, share=share_removed(item))
         frames.append(labelled(percent.drop("seed", "protocol").with_columns(chance=pl.lit(100 / item.classes)), item))
     return pl.concat(frames)
 

@@ -9,10 +9,16 @@ from typing import Any
 
 import torch
 from timm.models import Beit, Eva, VisionTransformer, VisionTransformerDistilled
+from timm.models.eva import EvaBlockPostNorm
+from timm.models.vision_transformer import ResPostBlock
+from timm.models.vision_transformer_relpos import ResPostRelPosBlock
 from torch import Tensor
 from torch.nn import functional
 
 from classlens.trace import ViT
+
+POST_NORM = (ResPostBlock, EvaBlockPostNorm, ResPostRelPosBlock)
+"""Blocks with a norm after each sublayer instead of before it."""
 
 
 def _none(model: ViT) -> list[dict[str, Any]]:

@@ -10,8 +10,15 @@ from classlens.protocol import Protocol
 
 
 def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Return rows (model, order, method, other) with the difference of the areas, paired by image, its 95 % interval, and p.
+    """Return rows (model, measure, order, method, other) with the difference, paired by image, its 95 % interval, and p.
 
-    p is two-sided and corrected by Holm's method over all pairs and both orders of a model; protocol `paper` has none.
+    Measures are the areas under the curves of accuracy and of the probability of the true class, and SaCo, which has no order. p is
+    two-sided and corrected by Holm's method over all pairs and orders of the areas, and over all pairs of SaCo; areas in protocol `paper`
+    have none.
     """
-    return pl.concat([labelled(item.frame.drop("seed", "protocol"), item) for item in series])
+    frames = []
+    for index, item in enumerate(series):
+        parts = [item.frame, *(pl.DataFrame(inputs["faithfulness"][index]) for _ in inputs["faithfulness"][:1])]
+        together = pl.concat([part.cast({"order": pl.String}) for part in parts])
+        frames.append(labelled(together.drop("seed", "protocol"), item))
+    return pl.concat(frames)
