@@ -163,8 +163,8 @@ def paired_difference(differences: np.ndarray, protocol: Protocol, seed: int) ->
 
 def tested_pairs(rows: list[dict[str, Any]], protocol: Protocol, seed: int) -> pl.DataFrame:
     """Return rows of `paired_difference` as a table, with p corrected by Holm's method over all rows."""
-    floats = dict.fromkeys(("difference", "low", "high", "p"), pl.Float64)  # of one image, no interval is known
-    table = pl.DataFrame(rows, schema_overrides=floats, infer_schema_length=None)
+    columns = {"order": pl.String} | dict.fromkeys(("difference", "low", "high", "p"), pl.Float64)  # of one image, no interval is known
+    table = pl.DataFrame(rows, schema_overrides=columns, infer_schema_length=None)
     origin = [pl.lit(protocol.permutations).alias("permutations"), pl.lit(seed).alias("seed"), pl.lit(protocol.name).alias("protocol")]
     return table.with_columns(pl.Series("p", statistics.holm(table["p"].to_numpy())), *origin)
 

@@ -19,6 +19,5 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
     frames = []
     for index, item in enumerate(series):
         parts = [item.frame, *(pl.DataFrame(inputs["faithfulness"][index]) for _ in inputs["faithfulness"][:1])]
-        together = pl.concat([part.cast({"order": pl.String}) for part in parts])
-        frames.append(labelled(together.drop("seed", "protocol"), item))
+        frames.append(labelled(pl.concat(parts).drop("seed", "protocol"), item))
     return pl.concat(frames)
