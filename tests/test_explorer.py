@@ -26,7 +26,10 @@ from classlens.explorer.page.modules import one_script
 SITES = {"resid_post": "residual stream", "attn_out": "attention", "mlp_out": "MLP"}
 IMAGE, TOKENS, DEPTH, CLASSES = 20, 50, 12, 10
 PREDICTIONS = "predictions/cls/shapes/validation.parquet"
-METHODS = ["class projection (ours)", "Chefer et al.", "attention rollout", "last attention", "linear probes", "random"]
+METHODS = [
+    *("class projection (ours)", "ours, positive parts", "ours × attention", "LeGrad"),
+    *("Chefer et al.", "attention rollout", "last attention", "linear probes", "random"),
+]
 STEP = 0.006  # two decimals, and half a step of what is stored
 
 
@@ -238,7 +241,7 @@ def test_relevance_maps(browser: Browser, results: Path) -> None:
         pixels = first.locator("canvas").evaluate("map => Array.from(map.getContext('2d').getImageData(0, 0, map.width, map.height).data)")
         np.testing.assert_allclose(np.array(pixels[3::4]) / 255, 0.85 * kept * np.abs(ours) / np.abs(ours).max(), atol=0.003)
         page.control("combobox", "For class").select_option(index=1)
-        expect(methods).to_have_count(5)  # probes know the true class only
+        expect(methods).to_have_count(8)  # probes know the true class only
         page.page.get_by_role("button", name="attention rollout").click()
         expect(caption).to_contain_text("the same for every class")
 
