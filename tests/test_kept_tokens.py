@@ -71,6 +71,12 @@ def test_steps() -> None:
     assert deletion.steps(4, None, True, CORRECTED) == [0, 1, 2, 3]
     assert deletion.steps(4, None, False, PAPER) == [1, 2, 3]
     assert deletion.steps(100, 3, False, CORRECTED) == [0, 50, 100]
+    assert deletion.steps(100, 7, False, CORRECTED) == [0, 1, 25, 50, 75, 99, 100]
+    assert deletion.steps(100, 5, False, PAPER) == [1, 26, 50, 74, 99]
+    for tokens, count in ((48, 25), (196, 25), (48, 13)):
+        found = deletion.steps(tokens, count, False, CORRECTED)
+        assert len(found) == count
+        assert [tokens - step for step in reversed(found)] == found  # the negative order read backwards is insertion
 
 
 def test_orders() -> None:

@@ -34,14 +34,16 @@ def steps(image_tokens: int, count: int | None, pooled: bool, protocol: Protocol
 
     Args:
         image_tokens: number N of image tokens.
-        count: number of steps, evenly spaced; None for every number of tokens.
+        count: number of steps; None for every number of tokens. Steps are evenly spaced. Of five or more, two lie beside the ends instead,
+            because accuracy may change most as the first or the last token goes.
         pooled: whether the model averages image tokens, so that one must remain.
         protocol: `deletion_without_ends` leaves out 0 and N.
     """
     first, last = (1, image_tokens - 1) if protocol.deletion_without_ends else (0, image_tokens - pooled)
     if count is None or count > last - first:
         return list(range(first, last + 1))
-    return sorted({int(step) for step in np.linspace(first, last, count).round()})
+    beside_ends = set() if protocol.deletion_without_ends or count < 5 else {first + 1, last - 1}
+    return sorted(beside_ends | {int(step) for step in np.linspace(first, last, count - len(beside_ends)).round()})
 
 
 def removal_order(relevance: np.ndarray, order: str, breaker: np.ndarray | None = None) -> np.ndarray:

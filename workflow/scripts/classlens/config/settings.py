@@ -445,7 +445,7 @@ class DeletionSettings(Section):
     """How tokens are removed in the order of relevance maps."""
 
     steps: Annotated[int, Field(ge=2)] | None = 25
-    """Number of points on a deletion curve, evenly spaced; null evaluates every number of removed tokens, as protocol `paper` does unless
+    """Number of points on a deletion curve; null evaluates every number of removed tokens, as protocol `paper` does unless
     the config has another number."""
 
 

@@ -295,7 +295,7 @@ class DeletionStep(SeedSetting, PrecisionSetting, ProtocolSetting):
     """Predictions of a model while tokens are removed."""
 
     steps: Annotated[int, Field(ge=2)] | None = None
-    """Number of points on a deletion curve, evenly spaced; every number of removed tokens by default."""
+    """Number of points on a deletion curve; every number of removed tokens by default."""
 
 
 class FaithfulnessStep(SeedSetting, PrecisionSetting, ProtocolSetting):
