@@ -4,6 +4,7 @@
 rule explorer_model:
     """The explorer's data files of a model"""
     input:
+        **GUIDE,
         manifest=lambda wildcards: of_model(wildcards.model, "<results>/data/{dataset}/{split}/manifest.parquet"),
         card="<results>/models/{model}/model.json",
         predictions=of_one("<results>/predictions/{model}/{dataset}/{split}.parquet"),
@@ -17,9 +18,7 @@ rule explorer_model:
         relevance=if_analysed({"relevance"}, "<results>/relevance/{model}/{dataset}.parquet"),
         tuned=tuned_shards("projections"),
         tuned_logits=tuned_shards("class_logits"),
-        guide_card=of_guide(of_one("<results>/models/{model}/model.json")),
-        guide_predictions=of_guide(of_one("<results>/predictions/{model}/{dataset}/{split}.parquet")),
-        guide_projections=of_guide(PROJECTIONS),
+        attribution=shown_attribution,
     output:
         folder=directory("<results>/explorer/{model}"),
     log:

@@ -182,6 +182,20 @@ def of_guide(paths):
     return of_its_guide
 
 
+# Inputs of rules that treat only the images that the explorer shows: the tables of the model that chooses them.
+GUIDE = {
+    "guide_card": of_guide(of_one("<results>/models/{model}/model.json")),
+    "guide_predictions": of_guide(of_one("<results>/predictions/{model}/{dataset}/{split}.parquet")),
+    "guide_projections": of_guide(PROJECTIONS),
+}
+
+
+def shown_attribution(wildcards):
+    """Return the terms of heads and MLPs that the explorer shows of a model, if it does."""
+    terms = of_model(wildcards.model, "<results>/attribution/{model}/{dataset}_tokens.parquet")
+    return terms if plan.shows_attribution(wildcards.model) else []
+
+
 def explorer_places(wildcards):
     """Return the folders of a model's images and masks, as program arguments; nothing for published results, which lack them."""
     dataset = plan.datasets[plan.models[wildcards.model].dataset]

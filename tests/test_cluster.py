@@ -56,6 +56,7 @@ ON_GPU = {
     "tuned_lens_fit.py",
     "tuned_lens.py",
     "attribution.py",
+    "attribution_tokens.py",
     "ablation.py",
 }
 ALONE = {

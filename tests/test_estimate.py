@@ -48,7 +48,7 @@ def test_disk_of_the_demo_is_that_of_the_demo(demo: Run, tmp_path: Path) -> None
     assert sum(disk(done.stdout).values()) == pytest.approx(actual, rel=0.1)
     assert "shapes: 200 of validation, 100 of test, 400 of train images; 2 models: cls, pooled; 10 random twins" in done.stdout
     assert "cls is trained for 24 epochs of 400 images, 312 steps\n" in done.stdout
-    assert re.search(r"^92 jobs, about \d+\.\d min on \d+ cores", done.stdout, re.MULTILINE)
+    assert re.search(r"^94 jobs, about \d+\.\d min on \d+ cores", done.stdout, re.MULTILINE)
 
 
 def test_what_is_done_is_not_counted_again(demo: Run) -> None:
@@ -102,6 +102,21 @@ def test_the_explorer_takes_disk_for_the_images_that_it_shows() -> None:
     reading = stages.READING_SECONDS / (stages.READING_SECONDS + stages.PACKING_SECONDS)  # of all images
     assert some.seconds == pytest.approx(every.seconds * (reading + (1 - reading) / 4))
     assert of_limit(200) == of_limit(300) == every
+
+
+def test_terms_by_token_take_time_and_disk_for_the_images_that_the_explorer_shows() -> None:
+    counts = {"attribution_tokens": 2, "explorer_model": 4}
+
+    def of_plan(**changes: Any) -> list[Stage]:
+        return stages.stages(Plan(resolve({**DEMO, **changes}), "results/demo"), {"cls": COST, "pooled": COST}, counts, counts)
+
+    found = of_plan(explorer={"images": 50})
+    terms = 2 * 50 * 2 * 12 * 4 * 50  # models, images, classes, blocks, heads and tokens
+    assert stage(found, "attribution_tokens").bytes == 4 * terms
+    assert stage(found, "attribution_tokens").seconds == pytest.approx(2 * 50 * 0.01 * stages.FORWARDS["attribution by token"])
+    without = of_plan(explorer={"images": 50}, analyses=["identifiability", "memories"])
+    assert stage(without, "attribution_tokens").bytes == 0
+    assert stage(found, "explorer_model").bytes - stage(without, "explorer_model").bytes == pytest.approx(stages.TERM_BYTES * terms)
 
 
 def test_stages_without_a_model_take_time_too() -> None:

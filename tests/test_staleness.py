@@ -37,8 +37,9 @@ EXPLAINED = {"relevance", "segmentation"} | shown("relevance") | DELETED | SCORE
 TUNED = {"tuned_lens"} | shown("tuned_lens") | PROBES_FIGURE
 FITTED_TUNED = {"tuned_lens_fit"} | TUNED
 ABLATED = {"ablation"} | shown("ablation")
-ATTRIBUTED = {"attribution"} | shown("attribution") | ABLATED
-EXTRACTED = {"extract", "extract_with_memory_keys", "predictions", "sanity", "probes"} | FITTED_TUNED | PROJECTED | EXPLAINED
+BY_TOKEN = {"attribution_tokens"} | EXPLORED
+ATTRIBUTED = {"attribution"} | shown("attribution") | ABLATED | BY_TOKEN
+EXTRACTED = {"extract", "extract_with_memory_keys", "predictions", "sanity", "probes"} | BY_TOKEN | FITTED_TUNED | PROJECTED | EXPLAINED
 PERTURBED = {"perturbations"} | shown("attention", "tokens") | EXPLORED
 OF_MODEL = {"tokens"} | ATTRIBUTED | EXTRACTED | PERTURBED
 TWINS = {"twins_cls", "twins_pooled"}
@@ -93,6 +94,8 @@ CHANGED_FILES = {
     "tuned lens": (f"{LIBRARY}/analyses/tuned_lens.py", FITTED_TUNED),
     "refinement of the tuned lens": (f"{LIBRARY}/analyses/tuned_lens_refinement.py", FITTED_TUNED),
     "attribution": (f"{LIBRARY}/analyses/attribution.py", ATTRIBUTED),
+    "terms by token": (f"{LIBRARY}/analyses/attribution_tokens.py", BY_TOKEN),
+    "choice of the explorer's images": (f"{LIBRARY}/explorer/choice.py", BY_TOKEN),
     "ablation": (f"{LIBRARY}/analyses/ablation.py", ABLATED),
     "signs of something else": (f"{LIBRARY}/report/sanity.py", {"sanity", "explorer"}),
     "training": (f"{LIBRARY}/models/training.py", OF_TRAINING),
@@ -188,7 +191,7 @@ CHANGED_SETTINGS = {
     "refinement": ("tuned_lens.refine", "kl", FITTED_TUNED),
     "tuned lens in the explorer": ("explorer.tuned_lens", True, EXPLORED | {"project_tuned"}),
     "images of total effects": ("ablation.images", 20, ABLATED),
-    "images of the explorer": ("explorer.images", 150, EXPLORED),
+    "images of the explorer": ("explorer.images", 150, BY_TOKEN),
     "more images of the explorer than there are": ("explorer.images", 250, set()),
     "all images in the explorer": ("explorer.images", None, set()),
     "width of figures": ("figures.width", "single", FIGURES),
@@ -213,7 +216,7 @@ def test_changed_settings(demo: Run, what: str) -> None:
     for part in way:
         place = place.setdefault(part, {})
     place[key] = value
-    of_explorer = stale and stale <= EXPLORED | {"project_tuned"}  # the report shows nothing of the explorer
+    of_explorer = stale and stale <= BY_TOKEN | {"project_tuned"}  # the report shows nothing of the explorer
     expected = stale if of_explorer else with_comparison(stale)
     assert planned(demo, "--configfile", str(demo.configure(config))) == expected
 

@@ -3,6 +3,7 @@
 from argparse import Namespace
 
 import cli
+import guide_cli
 from classlens.config.steps import ExplorerModelStep
 from classlens.explorer.model_files import ModelFiles, Sources, Wanted
 
@@ -15,17 +16,16 @@ def arguments() -> cli.Parser:
     parser.many(memory_keys="the same shards of active memories, if available")
     parser.maybe(interpretable_values="table of interpretable values", tokens="token labels", ranks="ranks under perturbations")
     parser.maybe(accuracy="correctness under perturbations", relevance="relevance maps")
+    parser.maybe(attribution="terms of heads and MLPs for the true class and its rival, by token")
     parser.many(
         tuned="the same shards of projections through the tuned lens, if shown", tuned_logits="their logits of the classes of interest"
     )
-    parser.maybe(guide_card="model.json of the model that chooses the images (default: show all)", guide_predictions="its predictions")
-    parser.many(guide_projections="its shards of projections, in order")
-    return parser.one(folder="folder to write")
+    return guide_cli.of_guide(parser).one(folder="folder to write")
 
 
 def main(args: Namespace, settings: ExplorerModelStep) -> None:
     sources = Sources(**{name: getattr(args, name) for name in Sources.__dataclass_fields__})
-    wanted = Wanted(name=settings.name, images=settings.images, twin=settings.twin)
+    wanted = Wanted(name=settings.name, choice=guide_cli.choice(args, settings.images), twin=settings.twin)
     ModelFiles(sources, wanted, args.root, args.mask_root).write(args.folder, args.threads)
 
 

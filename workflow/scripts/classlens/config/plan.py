@@ -510,12 +510,23 @@ class Plan:
         """Return whether the explorer also shows a model's residual stream through the tuned lens. Published results lack it."""
         return self.config.explorer.tuned_lens and "tuned_lens" in self.models[name].analyses and not self.published
 
+    def shows_attribution(self, name: str) -> bool:
+        """Return whether the explorer also shows what a model's heads and MLPs write. Published results lack it."""
+        return "attribution" in self.models[name].analyses and not self.published
+
+    def attribution_tokens_step(self, name: str) -> steps.AttributionTokensStep:
+        """Return the settings that the terms of heads by token depend on. The number of images counts only if there are more."""
+        return self.step(steps.AttributionTokensStep, images=self._explorer_limit(name))
+
+    def _explorer_limit(self, name: str) -> int | None:
+        """Return the number of images that a guide chooses for the explorer; None to show all."""
+        return self.config.explorer.images if self.explorer_guide(name) else None
+
     def explorer_model_step(self, name: str) -> steps.ExplorerModelStep:
         """Return the settings that the explorer's files of a model depend on. The number of images counts only if there are more."""
         model = self.models[name]
         twin = next((twin for twin in model.twins if twin in self.explored and self.models[twin].dataset == model.dataset), None)
-        images = self.config.explorer.images if self.explorer_guide(name) else None
-        return self.step(steps.ExplorerModelStep, name=name, images=images, twin=twin)
+        return self.step(steps.ExplorerModelStep, name=name, images=self._explorer_limit(name), twin=twin)
 
     def sanity_step(self, models: list[Model]) -> steps.SanityStep:
         """Return the settings of the sanity checks."""

@@ -283,6 +283,13 @@ class AttributionStep(PrecisionSetting, ProtocolSetting):
     """The attribution of logits to heads and MLPs."""
 
 
+class AttributionTokensStep(PrecisionSetting, ProtocolSetting):
+    """The attribution of logits to heads by token, for the images that the explorer shows."""
+
+    images: Images | None = None
+    """Number of images to choose; all by default."""
+
+
 class AblationStep(AblationSettings, PrecisionSetting, ProtocolSetting):
     """The output without single components."""
 

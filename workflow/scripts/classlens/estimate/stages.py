@@ -7,6 +7,7 @@ of calibrated stages, further stages as multiples of the forward pass (`FORWARDS
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from classlens.analyses.attribution_tokens import CLASSES
 from classlens.analyses.deletion import RANDOM_DRAWS, TIE_DRAWS, steps
 from classlens.analyses.extraction import MOST_LIKELY
 from classlens.analyses.faithfulness import GROUPS
@@ -34,6 +35,7 @@ FORWARDS = {
     "without_class": 0.7,
     "relevance": 1.07,
     "attribution": 1.2,
+    "attribution by token": 2.4,
     "deletion step": 0.5,
     "group": 0.9,
     "training step": 4.0,
@@ -53,7 +55,7 @@ FIT_SECONDS = 2e-8
 
 # Rules whose jobs load torch. Other jobs load table libraries, and jobs of figures also load matplotlib.
 WITH_TORCH = {"features", "fit_head", "text_embedding", "model", "train", "extract", "extract_with_memory_keys", "project"}
-WITH_TORCH |= {"attribution", "ablation", "tuned_lens_fit", "tuned_lens", "project_tuned"}
+WITH_TORCH |= {"attribution", "attribution_tokens", "ablation", "tuned_lens_fit", "tuned_lens", "project_tuned"}
 WITH_TORCH |= {"perturbations", "relevance", "deletion", "faithfulness", "memories", "segmentation"}
 # Seconds of work per job that hardly depend on the number of images, without loading libraries.
 FIXED = {"figure": 2.0, "memories": 2.0, "deletion_curves": 0.7, "sanity": 0.7, "probes": 0.7}
@@ -152,6 +154,8 @@ FIGURE_BYTES = 350_000
 READING_SECONDS, PACKING_SECONDS, PACKED_SHARE, PHOTOGRAPH_BYTES = 2e-8, 4.5e-8, 0.33, 0.32
 """Costs of the explorer: seconds of reading each byte of data of all images, seconds of packing and bytes on disk for each byte of data of
 the images that it shows, and bytes on disk for each pixel of a photograph."""
+TERM_BYTES = 0.7
+"""Bytes on disk for each term of a token in the explorer."""
 
 DRAWING_SECONDS, CHECKING_SECONDS = 6e-3, 1e-3
 """Seconds to draw an image with its mask, and to check an image."""
@@ -206,6 +210,7 @@ def _add_model(plan: Plan, model: Model, cost: Calibration, add: Add) -> None:
         vectors = 4 * count * card.width * (2 + card.depth * (card.heads + 1))
         means = 8 * card.depth * card.tokens * card.width
         add("attribution", seconds=FORWARDS["attribution"] * count * cost.forward, **{kept: vectors + means})
+        _add_terms(plan, model.name, cost, add)
     if "ablation" in has:
         again = min(count, plan.config.ablation.images) * card.depth * (card.heads + 1) / 2  # half of the blocks, on average
         add("ablation", seconds=again * cost.forward)
@@ -244,6 +249,14 @@ def _add_explorer(plan: Plan, name: str, cost: Calibration, add: Add, *, sites: 
     shown, count = plan.explorer_images(name)
     seconds = data * (count * READING_SECONDS + shown * PACKING_SECONDS)
     add("explorer_model", seconds=seconds, size=shown * (PACKED_SHARE * data + PHOTOGRAPH_BYTES * height * width))
+
+
+def _add_terms(plan: Plan, name: str, cost: Calibration, add: Add) -> None:
+    """Add the costs of a model's terms by token, of the images that the explorer shows."""
+    card, (shown, _) = cost.card, plan.explorer_images(name)
+    terms = shown * CLASSES * card.depth * card.heads * card.tokens
+    add("attribution_tokens", seconds=FORWARDS["attribution by token"] * shown * cost.forward, size=4 * terms)
+    add("explorer_model", size=TERM_BYTES * terms)
 
 
 def _add_twins(plan: Plan, name: str, twins: int, cost: Calibration, add: Add) -> None:

@@ -1,11 +1,59 @@
 """The choice of images to show, if a data set has more of them than the explorer is to show."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import floor
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import polars as pl
+
+from classlens.explorer.series import Series
+from classlens.models.card import Card
+from classlens.storage import parquet
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The number of images to show, and the tables of the guide, the model whose numbers choose them for all models of a data set.
+
+    Attributes:
+        number: number of images to choose; None to show all, without a guide.
+        card: model.json of the guide.
+        predictions: its predictions.
+        projections: its shards of projections.
+    """
+
+    number: int | None = None
+    card: Path | None = None
+    predictions: Path | None = None
+    projections: list[Path] = field(default_factory=list)
+
+    def among(self, images: list[int]) -> list[int]:
+        """Return the ids of the images to show, among those of all images.
+
+        Raises:
+            InputError: a table is damaged or belongs to another model.
+        """
+        if self.number is None:
+            return images
+        assert self.card and self.predictions
+        card = Card.read(self.card)
+        series = Series.read(self.projections, card)
+        gains = dict(zip(series.images, series.gain.tolist(), strict=True))
+        return most_telling(candidates_of(gains, predictions_of(self.predictions, card)), self.number)
+
+
+def predictions_of(path: Path, card: Card) -> dict[int, dict[str, Any]]:
+    """Return the rows of a table of predictions by image id.
+
+    Raises:
+        InputError: the table is damaged or belongs to another model.
+    """
+    rows = pl.DataFrame(parquet.read_table(path, model=card.sha256)).iter_rows(named=True)
+    return {row["image_id"]: row for row in rows}
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from classlens.compute.ordered_map import ordered_map
 from classlens.data.geometry import Geometry
 from classlens.data.images import read_image
 from classlens.data.manifest_classes import classes_of
-from classlens.explorer.choice import candidates_of, most_telling
+from classlens.explorer import terms
+from classlens.explorer.choice import Choice, predictions_of
 from classlens.explorer.payload import call, indices, packed
 from classlens.explorer.series import Series
 from classlens.explorer.stories import Outcome, ToldModel, start, stories
@@ -37,10 +38,7 @@ IMAGES_AHEAD = 16
 
 @dataclass(frozen=True)
 class Sources:
-    """Paths of a model's tables; None or an empty list for analyses that were not run.
-
-    The guide is the model whose numbers choose the images, the same for all models of a data set; None to show all images.
-    """
+    """Paths of a model's tables; None or an empty list for analyses that were not run."""
 
     manifest: Path
     card: Path
@@ -53,9 +51,7 @@ class Sources:
     ranks: Path | None
     accuracy: Path | None
     relevance: Path | None
-    guide_card: Path | None = None
-    guide_predictions: Path | None = None
-    guide_projections: list[Path] = field(default_factory=list)
+    attribution: Path | None = None
     tuned: list[Path] = field(default_factory=list)
     tuned_logits: list[Path] = field(default_factory=list)
 
@@ -66,12 +62,12 @@ class Wanted:
 
     Attributes:
         name: name of the model in the config.
-        images: number of images to show, if the data set has more of them (`choice`); None to show all.
+        choice: which images to show.
         twin: name of the random twin that the explorer shows beside the model; None if there is none.
     """
 
     name: str
-    images: int | None
+    choice: Choice
     twin: str | None
 
 
@@ -93,8 +89,8 @@ class ModelFiles:
         self._card = card = Card.read(sources.card)
         self._manifest = parquet.read_table(sources.manifest)
         self._rows = {row["image_id"]: row for row in self._manifest.to_pylist()}
-        self._predictions = _predictions(sources.predictions, card)
-        self._images = self._chosen() if wanted.images else list(self._predictions)
+        self._predictions = predictions_of(sources.predictions, card)
+        self._images = wanted.choice.among(list(self._predictions))
         self._maps = Maps(sources.relevance, card.sha256) if sources.relevance else None
         self._perturbed = Perturbed(sources.ranks, sources.accuracy, card) if sources.ranks and sources.accuracy else None
         self._objects = Objects(sources.tokens) if sources.tokens else None
@@ -130,15 +126,14 @@ class ModelFiles:
         if self._values:
             written = packed(written_classes(self._values, self._card), {})
             (folder / "memories.js").write_bytes(call("memories", self._wanted.name, written))
+        if sources.attribution:
+            self._write_terms(folder / "attribution", sources.attribution)
 
-    def _chosen(self) -> list[int]:
-        """Return the ids of the images to show, the same for all models of the data set."""
-        sources = self._sources
-        assert sources.guide_card and sources.guide_predictions and self._wanted.images
-        card = Card.read(sources.guide_card)
-        series = Series.read(sources.guide_projections, card)
-        gains = dict(zip(series.images, series.gain.tolist(), strict=True))
-        return most_telling(candidates_of(gains, _predictions(sources.guide_predictions, card)), self._wanted.images)
+    def _write_terms(self, folder: Path, table: Path) -> None:
+        """Write what heads and MLPs add to the logits of each image, a file per image."""
+        folder.mkdir()
+        for image, arrays in progress(terms.read(table, self._card), len(self._images), "images with terms of heads and MLPs"):
+            (folder / f"{image:05d}.js").write_bytes(call("attribution", self._wanted.name, image, packed(arrays, {})))
 
     def _write_image(self, folder: Path, image: int, shown: ImageArrays) -> tuple[int, dict[str, Outcome]]:
         """Write an image's files; return its id, and its outcomes by condition."""
@@ -197,6 +192,7 @@ class ModelFiles:
             "conditions": self._perturbed.conditions if self._perturbed else [],
             "memories": self._values is not None,
             "active": bool(self._sources.memory_keys),
+            "attribution": self._sources.attribution is not None,
             "photographs": self._root is not None,
             "chosen": {"shown": len(images), "of": len(self._predictions)},
             "accuracy": float(np.mean([row["correct"] for row in self._predictions.values()])),
@@ -211,12 +207,6 @@ class ModelFiles:
         columns = {"class": [row["class_index"] for row in rows], "predicted": [row["predicted"] for row in rows], "id": images}
         paths = ["/".join(self._rows[image]["path"].split("/")[-2:]) for image in images]
         return packed({name: np.array(column, np.int32) for name, column in columns.items()} | series, {"path": json.dumps(paths)})
-
-
-def _predictions(path: Path, card: Card) -> dict[int, dict[str, Any]]:
-    """Return the rows of a table of predictions by image id."""
-    rows = pl.DataFrame(parquet.read_table(path, model=card.sha256)).iter_rows(named=True)
-    return {row["image_id"]: row for row in rows}
 
 
 def written_classes(values: pa.Table, card: Card) -> dict[str, np.ndarray]:

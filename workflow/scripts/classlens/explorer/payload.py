@@ -28,10 +28,11 @@ def quantized(values: np.ndarray) -> tuple[np.ndarray, float]:
     return np.rint(values / step).astype(np.int16), step
 
 
-def scaled(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows [row, value] as multiples of a step per row, int16 of the same shape, and the steps, float32 [row]."""
-    steps = (np.abs(rows).max(axis=1, initial=0) / LARGEST).astype(np.float32)
-    return np.rint(rows / np.where(steps, steps, 1)[:, None]).clip(-LARGEST, LARGEST).astype(np.int16), steps
+def scaled(rows: np.ndarray, largest: int = LARGEST) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows [row, value] as multiples of a step per row, up to `largest`, and the steps, float32 [row]."""
+    kind = np.int8 if largest <= np.iinfo(np.int8).max else np.int16
+    steps = (np.abs(rows).max(axis=1, initial=0) / largest).astype(np.float32)
+    return np.rint(rows / np.where(steps, steps, 1)[:, None]).clip(-largest, largest).astype(kind), steps
 
 
 def indices(values: np.ndarray, number: int) -> np.ndarray:
@@ -50,7 +51,7 @@ def packed(arrays: dict[str, np.ndarray], facts: dict[str, str], differences: di
     """Return arrays by name, and texts by name, as text; equal arrays and texts give equal results.
 
     Args:
-        arrays: arrays of unsigned bytes, of integers with 16 or 32 bits, or of float32.
+        arrays: arrays of bytes, of integers with 16 or 32 bits, or of float32.
         facts: texts.
         differences: axes along which to store differences, by name of an array of integers. Neighbours should be similar there.
     """

@@ -73,7 +73,7 @@ export function ink(colour) {
 export function divergingLegend(largest) {
   const stops = [-1, 0, 1].map((value) => rgb(diverging(value))).join(", ");
   const bar = h("span", { class: "bar", style: `background: linear-gradient(to right, ${stops})` });
-  return h("p", { class: "scale" }, `against −${significant(largest)}`, bar, `for +${significant(largest)}`);
+  return h("span", { class: "scale both-signs" }, `against −${significant(largest)}`, bar, `for +${significant(largest)}`);
 }
 
 /**

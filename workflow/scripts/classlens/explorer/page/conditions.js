@@ -9,6 +9,7 @@ import { change, state } from "./state.js";
 export const conditionsTab = {
   name: "conditions",
   title: "Conditions",
+  isOfToken: true,
   has: (model) => model.conditions.length > 1,
   content: (shown, token) => [
     ranks(shown, token),

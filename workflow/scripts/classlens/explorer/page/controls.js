@@ -82,11 +82,11 @@ function chooseModel(name) {
  */
 function chooseSecond(second) {
   if (second !== state.model) {
-    change({ second, colour2: state.colour, map2: state.map });
+    change({ second, colour2: state.colour, map2: state.map, component2: "" });
     return;
   }
   const colour = state.colour === "identifiability" ? "true" : state.colour;
-  change({ second, colour, colour2: "rival", map2: "rival" });
+  change({ second, colour, colour2: "rival", map2: "rival", component2: state.component });
 }
 
 /** Show the page in the chosen colours, or in those of the system. */

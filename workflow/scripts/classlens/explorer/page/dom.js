@@ -93,6 +93,14 @@ export function fixed(value, digits = 2) {
 }
 
 /**
+ * Return a number with its sign and three decimals.
+ * @param {number} value
+ */
+export function signed(value) {
+  return (value > 0 ? "+" : "") + fixed(value, 3);
+}
+
+/**
  * Return a positive number with three significant digits.
  * @param {number} value
  */

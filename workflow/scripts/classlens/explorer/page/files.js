@@ -5,6 +5,7 @@ import { Model } from "./model.js";
 import { ImageNumbers } from "./numbers.js";
 import { namedModel } from "./run.js";
 import { Series } from "./series.js";
+import { Terms } from "./terms.js";
 import { unpacked } from "./unpacked.js";
 /** @import { Content, ModelFacts } from "./types.js" */
 
@@ -18,6 +19,8 @@ const models = new Map(); // by name
 const memories = new Map(); // by name of the model
 /** @type {Map<string, Promise<ImageNumbers>>} */
 const images = new Map(); // by key, the least recently used first
+/** @type {WeakMap<ImageNumbers, Promise<void>>} */
+const terms = new WeakMap();
 
 /** The functions that the files call. */
 const classlens = {
@@ -27,6 +30,8 @@ const classlens = {
   memories: (name, text) => arrivals.get(`${name} memories`)?.(text),
   /** @type {(name: string, id: number, text: string) => void} */
   image: (name, id, text) => arrivals.get(`${name} ${id}`)?.(text),
+  /** @type {(name: string, id: number, text: string) => void} */
+  attribution: (name, id, text) => arrivals.get(`${name} ${id} attribution`)?.(text),
 };
 Object.assign(globalThis, { classlens });
 
@@ -100,4 +105,20 @@ export function loadImage(model, id) {
 async function loadNumbers(model, id) {
   const text = await load(`${model.name} ${id}`, model.numbers(id));
   return new ImageNumbers(model, id, await unpacked(text));
+}
+
+/**
+ * Load the terms of heads and MLPs for an image, which stay in RAM with its numbers.
+ * @param {ImageNumbers} image
+ */
+export function loadTerms(image) {
+  const loaded = terms.get(image) ?? addTerms(image);
+  terms.set(image, loaded);
+  return loaded;
+}
+
+/** @param {ImageNumbers} image */
+async function addTerms(image) {
+  const { model, id } = image;
+  image.terms = new Terms(await unpacked(await load(`${model.name} ${id} attribution`, model.terms(id))));
 }

@@ -2,8 +2,9 @@
 
 import { besideOptions, listen, renderControls, renderTheme } from "./controls.js";
 import { byId, h, messageOf } from "./dom.js";
-import { loadImage, loadModel } from "./files.js";
+import { loadImage, loadModel, loadTerms } from "./files.js";
 import { Gallery } from "./gallery.js";
+import { headsTab } from "./heads.js";
 import { sharedRange } from "./measure.js";
 import { listenToKeys } from "./keys.js";
 import { offerToSave } from "./save.js";
@@ -25,12 +26,23 @@ async function render() {
   try {
     const first = await loadModel(state.model);
     correctForModel(first);
-    const images = await Promise.all(shownModels().map(async (name) => loadImage(await loadModel(name), state.image)));
+    const images = await Promise.all(shownModels().map(shownImage));
     if (drawing === drawings) draw(offerOf(first, images));
   } catch (error) {
     status.classList.add("error");
     status.textContent = messageOf(error);
   }
+}
+
+/**
+ * Return the numbers of the image in a model, with those that only the open tab shows.
+ * @param {string} name
+ */
+async function shownImage(name) {
+  const model = await loadModel(name);
+  const image = await loadImage(model, state.image);
+  if (state.tab === headsTab.name && model.attribution) await loadTerms(image);
+  return image;
 }
 
 /**

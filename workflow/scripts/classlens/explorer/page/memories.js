@@ -9,6 +9,7 @@ import { loadMemories } from "./files.js";
 export const memoriesTab = {
   name: "memories",
   title: "Memories",
+  isOfToken: true,
   has: (model) => model.active,
   content: (shown, token) => {
     const place = h("div", { class: "memories" }, h("p", {}, "Loading memories…"));

@@ -27,6 +27,7 @@ export class Model {
     this.methods = facts.methods;
     this.conditions = facts.conditions;
     this.active = facts.active;
+    this.attribution = facts.attribution;
     this.photographs = facts.photographs;
     this.images = images;
     this.series = series;
@@ -98,6 +99,14 @@ export class Model {
    */
   numbers(id) {
     return `${this.name}/images/${padded(id)}.js`;
+  }
+
+  /**
+   * Return the path of the file with the terms of heads and MLPs for an image.
+   * @param {number} id
+   */
+  terms(id) {
+    return `${this.name}/attribution/${padded(id)}.js`;
   }
 }
 

@@ -2,6 +2,7 @@
 
 import { outlineOf } from "./outline.js";
 /** @import { Model } from "./model.js" */
+/** @import { Terms } from "./terms.js" */
 /** @import { ClassLogit, Content, Numbers, Outline, Range, RelevanceMap } from "./types.js" */
 
 export class ImageNumbers {
@@ -25,6 +26,11 @@ export class ImageNumbers {
     this.outline = arrays.object ? outlineOfBits(arrays.object, Number(facts.object_width)) : null;
     /** The photograph as a data URL, or null without photographs. */
     this.photograph = arrays.photograph ? dataUrl(arrays.photograph) : null;
+    /**
+     * The terms of heads and MLPs, once they are loaded.
+     * @type {Terms | null}
+     */
+    this.terms = null;
     /** @type {Map<string, Range>} */
     this.ranges = new Map();
   }

@@ -3,6 +3,7 @@
 import { chart } from "./chart.js";
 import { conditionsTab } from "./conditions.js";
 import { h } from "./dom.js";
+import { headsTab } from "./heads.js";
 import { memoriesTab } from "./memories.js";
 import { numbersTab } from "./path.js";
 import { change, state } from "./state.js";
@@ -15,7 +16,7 @@ import { tokenTab } from "./token.js";
  * All tabs. A further analysis adds its own here.
  * @type {Tab[]}
  */
-const TABS = [tokenTab, memoriesTab, conditionsTab, numbersTab];
+const TABS = [tokenTab, memoriesTab, headsTab, conditionsTab, numbersTab];
 
 export class Panel {
   /**
@@ -27,14 +28,17 @@ export class Panel {
   /**
    * @param {HTMLElement} root
    * @param {string} view name of the view
-   * @param {ViewKeys["colour"]} colour the key of the state that chooses this view's colour
+   * @param {ViewKeys} keys the keys of the state that belong to the view
    */
-  constructor(root, view, colour) {
-    this.colour = colour;
-    this.id = colour; // unique among the views
+  constructor(root, view, keys) {
+    this.keys = keys;
+    this.id = keys.colour; // unique among the views
     this.mean = h("section", { class: "mean", "aria-label": `${view}: this image and all images` });
     this.tabs = h("div", { role: "tablist", "aria-label": `${view}: details`, keydown: (event) => this.step(event) });
-    this.body = h("div", { role: "tabpanel", id: `panel-${this.id}` });
+    this.title = h("h3");
+    this.content = h("div");
+    this.absent = h("p", { class: "absent" });
+    this.body = h("div", { role: "tabpanel", id: `panel-${this.id}` }, this.title, this.content, this.absent);
     root.append(this.mean, this.tabs, this.body);
   }
 
@@ -75,15 +79,20 @@ export class Panel {
   }
 
   /**
-   * Show a token in the open tab.
+   * Show a token in the open tab, which may keep its elements, and with them the focus.
    * @param {Shown} shown
    * @param {number} token
    */
   renderToken(shown, token) {
     const name = shown.image.model.tokenName(token);
     const title = name[0].toUpperCase() + name.slice(1) + (state.condition === "none" ? "" : ", undisturbed");
-    const content = this.open?.content(shown, token, this.colour) ?? [];
-    this.body.replaceChildren(h("h3", {}, title), ...content, absent(shown.image.model));
+    this.title.textContent = title;
+    this.title.hidden = !this.open?.isOfToken;
+    const content = this.open?.content(shown, token, this.keys) ?? [];
+    if (content.some((node, place) => node !== this.content.childNodes[place])) this.content.replaceChildren(...content);
+    const missing = missingOf(shown.image.model);
+    this.absent.hidden = missing.length === 0;
+    this.absent.textContent = `Not in these results for this model: ${missing.join(", ")}.`;
   }
 }
 
@@ -104,15 +113,15 @@ function againstMean(image, block) {
 }
 
 /**
- * Make a sentence that lists the results that this model lacks. Random twins lack all of them.
+ * List the results that this model lacks. Random twins lack all of them.
  * @param {Model} model
  */
-function absent(model) {
-  const missing = [
+function missingOf(model) {
+  return [
     model.sites.length > 1 ? null : "what attention and the MLP add",
     model.conditions.length > 1 ? null : "ranks when attention is cut or tokens are removed",
     model.active ? null : "active memories",
     model.methods.length ? null : "relevance maps",
+    model.attribution ? null : "terms of heads and MLPs",
   ].filter((part) => part);
-  return missing.length ? h("p", { class: "absent" }, `Not in these results for this model: ${missing.join(", ")}.`) : "";
 }

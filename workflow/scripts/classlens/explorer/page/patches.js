@@ -1,12 +1,12 @@
 // The image with its patches: their colours and class names, and the chosen token.
 
-import { ink, legend, rgb, sequential } from "./colours.js";
-import { fixed, h } from "./dom.js";
+import { diverging, divergingLegend, ink, legend, rgb, sequential } from "./colours.js";
+import { fixed, h, signed } from "./dom.js";
 import { isFirst, shownMeasure } from "./measure.js";
 import { drawOutline, outlineDrawing, outlineOf } from "./outline.js";
 import { state } from "./state.js";
 /** @import { Model } from "./model.js" */
-/** @import { Measure, Range, Shown } from "./types.js" */
+/** @import { Colour, Head, Measure, Range, Shown } from "./types.js" */
 
 /** @type {Record<string, [down: number, right: number]>} */
 const STEPS = {
@@ -91,17 +91,49 @@ export class Patches {
     if (this.model !== model) this.build(model);
     const { photograph } = image;
     this.photograph.style.backgroundImage = photograph ? `url("${photograph}")` : "none";
+    this.photograph.classList.toggle("toned", shown.head !== null && photograph !== null);
     this.grid.setAttribute("aria-label", `Tokens of ${image.path}, ${model.label}`);
-    const measure = shownMeasure(shown.choice, image);
+    if (shown.head) this.renderHead(shown, shown.head);
+    else this.renderMeasure(shown, logits);
+    drawOutline(this.object, state.outline ? image.outline : null);
+    drawOutline(this.region, shown.head ? null : regionOf(shown));
+  }
+
+  /**
+   * Show the values of the chosen quantity, and class names.
+   * @param {Shown} shown
+   * @param {Range} logits the scale of logits
+   */
+  renderMeasure(shown, logits) {
+    const measure = shownMeasure(shown.choice, shown.image);
     /** @type {Range} */
     const range = measure.chance === null ? logits : [0, 1];
     const common = commonClass(shown);
     const ends = measure.chance === null ? "" : `, chance ${fixed(measure.chance)}`;
     this.legendText = `Colour: ${measure.name}, from ${fixed(range[0], 1)} (dark) to ${fixed(range[1], 1)} (bright)${ends}`;
     for (const cell of this.cells.flat()) renderCell(cell, shown, { measure, range, common });
-    drawOutline(this.object, state.outline ? image.outline : null);
-    drawOutline(this.region, regionOf(shown));
     this.legend.replaceChildren(`Colour: ${measure.name}`, legend(range, measure.chance), ...keyOf(shown, common));
+  }
+
+  /**
+   * Show what a head writes from each token.
+   * @param {Shown} shown
+   * @param {Head} head
+   */
+  renderHead(shown, head) {
+    const { prefix } = shown.image.model;
+    const largest = signed(head.largest);
+    this.legendText = `Colour: ${head.title}, from ${largest.replace("+", "−")} (cyan) to ${largest} (magenta)`;
+    for (const cell of this.cells.flat()) {
+      const token = Number(cell.dataset.token);
+      const value = signed(head.values[token]);
+      const strength = head.values[token] / (head.largest || 1);
+      const isPatch = token >= prefix;
+      const colour = isPatch ? diverging(Math.sign(strength)) : diverging(strength);
+      const opacity = isPatch ? 0.85 * Math.abs(strength) : 1;
+      paint(cell, shown, { kind: "", colour, opacity, text: isPatch ? "" : value, said: `${head.name} writes ${value} from here` });
+    }
+    this.legend.replaceChildren(`Colour: ${head.title}`, divergingLegend(head.largest));
   }
 }
 
@@ -181,14 +213,27 @@ function renderCell(cell, shown, { measure, range: [low, high], common }) {
   const [text, said] = caption(shown, measure, token);
   const isNamed = token < model.prefix || (state.labels !== "none" && isOther(shown, token, common));
   const value = measure.value(shown.site, shown.block, token);
-  cell.className = `${value === null ? "unknown" : ""} ${isFirst(shown, token) ? "true" : ""}`.trim();
+  const kind = `${value === null ? "unknown" : ""} ${isFirst(shown, token) ? "true" : ""}`.trim();
   const colour = value === null ? null : sequential((value - low) / (high - low || 1));
-  cell.style.backgroundColor = colour ? rgb(colour, model.photographs ? state.strength / 100 : 1) : "";
+  paint(cell, shown, { kind, colour, opacity: model.photographs ? state.strength / 100 : 1, text: isNamed ? text : "", said });
+}
+
+/**
+ * Give a cell its colour, its text and its label.
+ * @param {HTMLElement} cell
+ * @param {Shown} shown
+ * @param {{kind: string, colour: Colour | null, opacity: number, text: string, said: string}} look
+ */
+function paint(cell, shown, { kind, colour, opacity, text, said }) {
+  const token = Number(cell.dataset.token);
+  const label = `${shown.image.model.tokenName(token)}: ${said}`;
+  cell.className = kind;
+  cell.style.backgroundColor = colour ? rgb(colour, opacity) : "";
   cell.style.setProperty("--patch", colour ? rgb(colour) : "#fff");
   cell.style.setProperty("--ink", colour ? ink(colour) : "#000");
-  cell.children[0].textContent = isNamed ? text : "";
-  cell.title = `${model.tokenName(token)}: ${said}`;
-  cell.setAttribute("aria-label", `${model.tokenName(token)}: ${said}`);
+  cell.children[0].textContent = text;
+  cell.title = label;
+  cell.setAttribute("aria-label", label);
   cell.setAttribute("aria-selected", String(token === shown.chosen));
   cell.tabIndex = token === shown.chosen ? 0 : -1;
 }

@@ -22,6 +22,7 @@ export function pathOf({ image, choice }, token) {
 export const numbersTab = {
   name: "numbers",
   title: "Numbers",
+  isOfToken: true,
   has: () => true,
   content: (shown, token) => {
     const lines = pathOf(shown, token);

@@ -122,13 +122,14 @@ function drawnStrip(view) {
 function drawnImage(view, shown, height) {
   const { model } = shown.image;
   const side = VIEW_WIDTH / model.columns;
-  const photograph = shown.image.photograph;
+  const { photograph } = shown.image;
+  const tone = shown.head ? "filter: grayscale(1)" : null;
   const at = (/** @type {number} */ patch) => ({ x: (patch % model.columns) * side, y: Math.floor(patch / model.columns) * side });
   const cells = view.patches.cells.flat().filter((cell) => Number(cell.dataset.token) >= model.prefix);
   const outlines = [view.patches.object, view.patches.region].map((drawing) => drawnOutline(drawing, height));
   return svg(
     "g", { transform: `translate(0 ${TOP})` },
-    photograph ? svg("image", { href: photograph, width: VIEW_WIDTH, height, preserveAspectRatio: "none" }) : null,
+    photograph ? svg("image", { href: photograph, width: VIEW_WIDTH, height, preserveAspectRatio: "none", style: tone }) : null,
     ...cells.map((cell, patch) => svg("rect", { ...at(patch), width: side, height: side, fill: cell.style.backgroundColor || "#888" })),
     ...outlines,
     ...cells.map((cell, patch) => drawnName(cell, { ...at(patch), side })),

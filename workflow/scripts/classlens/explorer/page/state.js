@@ -18,6 +18,8 @@ const DEFAULTS = {
   second: "",
   colour2: "identifiability",
   map2: "true",
+  component: "",
+  component2: "",
   threshold: 0,
   strength: 55,
   labels: "differing",
@@ -32,7 +34,10 @@ const DEFAULTS = {
   order: "given",
 };
 /** @type {ViewKeys[]} */
-export const VIEW_KEYS = [{ colour: "colour", map: "map" }, { colour: "colour2", map: "map2" }];
+export const VIEW_KEYS = [
+  { colour: "colour", map: "map", component: "component" },
+  { colour: "colour2", map: "map2", component: "component2" },
+];
 
 const current = { ...DEFAULTS };
 /**

@@ -12,8 +12,9 @@ import { change } from "./state.js";
 export const tokenTab = {
   name: "token",
   title: "Top classes",
+  isOfToken: true,
   has: () => true,
-  content: (shown, token, colour) => [topClasses(shown, token, colour), h("p", {}, trueClass(shown, token)), ...path(shown, token)],
+  content: (shown, token, keys) => [topClasses(shown, token, keys.colour), h("p", {}, trueClass(shown, token)), ...path(shown, token)],
 };
 
 /**

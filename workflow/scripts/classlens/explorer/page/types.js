@@ -39,6 +39,7 @@
  * @property {string[]} methods
  * @property {string[]} conditions
  * @property {boolean} active whether the files contain active memories
+ * @property {boolean} attribution whether there are files with the terms of heads and MLPs
  * @property {boolean} photographs whether the explorer has the images as photographs
  * @property {string} images packed list of the images, with their numbers over blocks and the means over all images of the run
  * @property {{image: number, block: number}} start the image and the block that tell most
@@ -58,13 +59,29 @@
  * @property {number[]} predicted index of the class with the largest output
  */
 
-/** @typedef {(Uint8Array | Uint16Array | Int16Array | Int32Array | Float32Array) & {shape: number[]}} Numbers an array of a packed file */
+/**
+ * An array of a packed file.
+ * @typedef {(Uint8Array | Int8Array | Uint16Array | Int16Array | Int32Array | Float32Array) & {shape: number[]}} Numbers
+ */
 
 /** @typedef {{arrays: Record<string, Numbers>, facts: Record<string, string>}} Content the content of a packed file */
 
 /** @typedef {{index: number, logit: number}} ClassLogit */
 
 /** @typedef {{method: string, index: number, values: number[]}} RelevanceMap the map of a method for the class with an index */
+
+/** @typedef {{block: number, head: number | null}} Component a head, or the MLP of a block if `head` is null; both count from 0 */
+
+/** @typedef {{embedding: number, heads: number, mlps: number, biases: number, logit: number}} Sums of terms of a logit */
+
+/**
+ * What a head writes from each token.
+ * @typedef {object} Head
+ * @property {string} name
+ * @property {string} title
+ * @property {number[]} values
+ * @property {number} largest the largest absolute value of a patch
+ */
 
 /** @typedef {{path: string, width: number, height: number}} Outline an SVG path in pixels, and the size of the image */
 
@@ -79,9 +96,11 @@
  * @property {string} condition
  * @property {string} colour what the colours of the patches show in the first view
  * @property {string} map for which class the first view shows relevance maps
+ * @property {string} component the chosen head or MLP of the first view, `9.3` or `9.mlp`, or empty
  * @property {string} second the second view's model, `""` for none
  * @property {string} colour2
  * @property {string} map2
+ * @property {string} component2
  * @property {number} threshold of relevance maps, percent of the largest value
  * @property {number} strength opacity of the colours over a photograph, percent
  * @property {string} labels which patches carry class names: `none`, `differing` or `all`
@@ -98,7 +117,10 @@
 
 /** @typedef {Partial<Record<keyof State, string | number>>} Changes */
 
-/** @typedef {{colour: "colour" | "colour2", map: "map" | "map2"}} ViewKeys the keys of the state that belong to a view */
+/**
+ * The keys of the state that belong to a view.
+ * @typedef {{colour: "colour" | "colour2", map: "map" | "map2", component: "component" | "component2"}} ViewKeys
+ */
 
 /**
  * What one view shows. Blocks and tokens count from 0.
@@ -108,6 +130,7 @@
  * @property {string} site
  * @property {number} block
  * @property {number} chosen the chosen token
+ * @property {Head | null} head the head whose tokens the patches show
  */
 
 /**
@@ -143,8 +166,9 @@
  * @typedef {object} Tab
  * @property {string} name its name in the address
  * @property {string} title
+ * @property {boolean} isOfToken whether it is about a token
  * @property {(model: Model) => boolean} has whether the results of a model have its content
- * @property {(shown: Shown, token: number, colour: ViewKeys["colour"]) => Node[]} content
+ * @property {(shown: Shown, token: number, keys: ViewKeys) => Node[]} content
  */
 
 /** @typedef {{first: Model, images: ImageNumbers[], conditions: string[], sites: string[]}} Offer what the controls offer */

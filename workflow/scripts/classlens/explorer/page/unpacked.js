@@ -3,7 +3,7 @@
 /** @import { Content, Numbers } from "./types.js" */
 
 const FIRST_CHARACTER = 0x3400; // the character of the value 0 in packed texts
-const ARRAYS = { U8: Uint8Array, U16: Uint16Array, I16: Int16Array, I32: Int32Array, F32: Float32Array };
+const ARRAYS = { U8: Uint8Array, I8: Int8Array, U16: Uint16Array, I16: Int16Array, I32: Int32Array, F32: Float32Array };
 
 /**
  * Return the content of a packed file, which is in safetensors format.
@@ -44,16 +44,16 @@ function joined(bytes, kind) {
 
 /**
  * Move the sign of integers from their lowest bit to where it belongs.
- * @param {Uint8Array | Uint16Array | Int16Array | Int32Array | Float32Array} values
+ * @param {InstanceType<(typeof ARRAYS)[keyof typeof ARRAYS]>} values
  */
 function restoreSigns(values) {
-  const low = values.BYTES_PER_ELEMENT === 2 ? 0xffff : -1;
+  const low = -1 >>> (32 - 8 * values.BYTES_PER_ELEMENT);
   for (let place = 0; place < values.length; place++) values[place] = ((values[place] & low) >>> 1) ^ -(values[place] & 1);
 }
 
 /**
  * Replace differences along an axis by their sums.
- * @param {Uint8Array | Uint16Array | Int16Array | Int32Array | Float32Array} values
+ * @param {InstanceType<(typeof ARRAYS)[keyof typeof ARRAYS]>} values
  * @param {number[]} shape
  * @param {number} axis
  */

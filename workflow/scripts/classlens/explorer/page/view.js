@@ -4,6 +4,7 @@ import { colourOption, colourOptions } from "./classes.js";
 import { fillSelect, fixed, h, significant } from "./dom.js";
 import { isFirst } from "./measure.js";
 import { Filmstrip } from "./filmstrip.js";
+import { chosenHead, headsTab } from "./heads.js";
 import { Panel } from "./panel.js";
 import { Patches } from "./patches.js";
 import { RelevancePanel } from "./relevance.js";
@@ -33,13 +34,13 @@ export class View {
     this.colour = h("select", { change: () => change({ [keys.colour]: this.colour.value }) });
     const [left, right, below] = ["patches", "panel", "relevance"].map((part) => h("div", { class: part }));
     this.root = h(
-      "section", { class: "view" },
+      "section", { class: "view", keydown: (event) => event.key === "Escape" && this.leaveHead() },
       h("div", { class: "view-head" }, this.sentence, this.heading), this.filmstrip.root,
       h("div", { class: "columns" }, left, right, below),
     );
     this.patches = new Patches(left, { pointed: (token) => this.look(token), chosen: (token) => this.choose(token) });
     left.append(h("label", {}, "Colour by ", this.colour), this.output);
-    this.panel = new Panel(right, name, keys.colour);
+    this.panel = new Panel(right, name, keys);
     this.relevance = new RelevancePanel(below, keys.map);
   }
 
@@ -57,6 +58,11 @@ export class View {
    */
   choose(token) {
     if (this.shown && this.first) change({ token: this.first.tokenLike(this.shown.image.model, token) });
+  }
+
+  /** Leave the chosen head or MLP, so that the patches show their own colours again. */
+  leaveHead() {
+    if (state.tab === headsTab.name && state[this.keys.component]) change({ [this.keys.component]: "" });
   }
 
   /**
@@ -78,7 +84,7 @@ export class View {
     this.output.replaceChildren(...outputOf(image));
     const colour = isPerturbed ? "identifiability" : colourOption(shown.choice, image);
     fillSelect(this.colour, colourOptions(shown.choice, image), colour);
-    this.colour.disabled = isPerturbed;
+    this.colour.disabled = isPerturbed || shown.head !== null;
     this.filmstrip.render(shown, first, logits);
     this.patches.render(shown, logits);
     this.panel.renderImage(shown);
@@ -101,6 +107,7 @@ export class View {
       site: isPerturbed ? RESIDUAL_STREAM : state.site,
       block: isPerturbed ? model.depth - 1 : model.blockLike(first, state.block - 1),
       chosen: model.tokenLike(first, Math.min(state.token, first.tokens - 1)),
+      head: isPerturbed ? null : chosenHead(image, this.keys),
     };
   }
 
