@@ -70,7 +70,7 @@ class ExplorerPage:
         """The tokens of a view in order: text, label, whether the true class is first, whether its value is known, whether it is chosen."""
         found = (
             self.view(view)
-            .locator("[role=gridcell]")
+            .locator("[data-token]")
             .evaluate_all(
                 """cells => cells.map(cell => ({token: Number(cell.dataset.token), text: cell.firstChild.textContent,
                 label: cell.getAttribute("aria-label"), first: cell.classList.contains("true"),

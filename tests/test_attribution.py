@@ -1,11 +1,15 @@
 """Terms of heads and MLPs: exact sums in every accepted family, in double precision, and by token."""
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from small_families import centred, images, named
 
+from classlens.analyses import attribution_table, attribution_tokens
 from classlens.analyses.attribution import attribution, by_token
 from classlens.lens import Lens
+from classlens.models.card import Card
 from classlens.models.class_embedding import ClassEmbedding
 from families import ACCEPTED, Family
 
@@ -29,6 +33,29 @@ def test_tokens_sum_to_the_head(family: Family) -> None:
     tokens = by_token(model, Lens.from_model(model), images(model), list(classes))
     expected = torch.stack([terms.logits(terms.heads)[torch.arange(3), ..., wanted] for wanted in classes])
     torch.testing.assert_close(tokens.sum(dim=-1), expected, atol=1e-11, rtol=1e-9)
+
+
+def test_rows_by_token() -> None:
+    """Rows of two classes: the true one's terms are those of the table of attribution, and the tokens of a head add up to its term."""
+    model = ACCEPTED[0].build()
+    lens, seen, classes = Lens.from_model(model), images(model).float(), torch.tensor([[0, 3], [1, 0], [6, 2]])
+    logits, tokens = attribution_tokens.terms(model, lens, seen, classes)
+    card = Card("vit", {}, 7, len(model.blocks), 24, 2, (1, tokens.shape[-1] - 1), 1, True, "token", {}, "random", "0")
+    found = attribution_tokens.rows([4, 5, 9], classes.numpy(), logits, tokens, card)
+    table = pa.Table.from_batches([found])
+    assert table["image_id"].unique().to_pylist() == [4, 5, 9]
+    assert table["class_index"].to_numpy()[:: logits.shape[2]].tolist() == classes.flatten().tolist()
+    own = attribution_table.own_logits(attribution(model, lens, seen), classes[:, 0])
+    np.testing.assert_array_equal(table["logit"].to_numpy().reshape(logits.shape)[:, 0], own)
+    for row in table.to_pylist():
+        assert (row["tokens"] is None) == (row["component"] != "head")
+        assert row["tokens"] is None or sum(row["tokens"]) == pytest.approx(row["logit"], abs=1e-5)
+
+
+def test_the_rival_is_the_other_class_with_the_largest_output() -> None:
+    assert attribution_tokens.own_and_rival({"class_index": 3, "top": [3, 5, 1]}) == (3, 5)
+    assert attribution_tokens.own_and_rival({"class_index": 3, "top": [5, 3, 1]}) == (3, 5)
+    assert attribution_tokens.own_and_rival({"class_index": 3, "top": [3]}) == (3, 3)
 
 
 @pytest.mark.parametrize("cosine", [False, True])

@@ -188,6 +188,14 @@ def test_contract_of_the_analyses(results: Path, model: str) -> None:
     total = terms.group_by("image_id", maintain_order=True).agg(pl.col("logit").sum())["logit"]
     assert total.mean() > 4  # of the true class, above the mean of all classes
 
+    by_token = pl.read_parquet(results / "attribution" / model / "shapes_tokens.parquet")
+    of_true = (
+        by_token.group_by("image_id", "class_index", maintain_order=True).agg("logit").unique("image_id", keep="first", maintain_order=True)
+    )
+    assert (of_true["logit"].explode() - terms["logit"]).abs().max() < 1e-5
+    heads = by_token.drop_nulls("tokens")
+    assert (heads["tokens"].list.sum() - heads["logit"]).abs().max() < 1e-5
+
     effects = pl.read_parquet(results / "ablation" / model / "shapes.parquet").cast({"kind": pl.String})
     whole = effects.filter(kind="none").sort("image_id")
     assert whole["correct"].equals(predictions.sort("image_id")["correct"])

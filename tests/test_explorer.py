@@ -531,6 +531,7 @@ VIEWS = [
     f"image={IMAGE}&second=pooled&block=6&site=attn_out",
     f"image={IMAGE}&condition=without_class",
     f"image={IMAGE}&second=cls&threshold=30&tab=memories",
+    f"image={IMAGE}&second=cls&map2=rival&tab=attribution&component=9.4&component2=9.mlp",
     "page=images",
 ]
 
@@ -608,7 +609,7 @@ def test_names_are_text_and_what_is_missing_is_left_out(browser: Browser, hostil
         for absent in ("Condition", "outline of the object", "For class"):
             expect(page.page.get_by_label(absent)).to_be_hidden()
         expect(page.page.locator("caption", has_text="Active memories")).to_have_count(0)
-        absent = "ranks when attention is cut or tokens are removed, active memories, relevance maps"
+        absent = "ranks when attention is cut or tokens are removed, active memories, relevance maps, terms of heads and MLPs"
         expect(page.page.locator(".absent")).to_have_text(f"Not in these results for this model: {absent}.")
         assert page.violations() == []
 

@@ -13,6 +13,7 @@ from packed_reader import opened, read
 from playwright.sync_api import Browser, Page
 
 SHOWN = 6
+EXPLORED = {"attribution_tokens", "explorer_model", "explorer"}
 
 
 @pytest.fixture
@@ -25,7 +26,8 @@ def reader(browser: Browser, tmp_path: Path) -> Iterator[Page]:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The explorer of two models, which shows six of ten images."""
     run = Run(tmp_path_factory.mktemp("run"))
-    run.complete("explorer", "results/small/tuned_lens/m/d.parquet", "--configfile", run.configure(config_of(SHOWN)))
+    measures = [f"results/small/{analysis}/m/d.parquet" for analysis in ("tuned_lens", "attribution")]
+    run.complete("explorer", *measures, "--configfile", run.configure(config_of(SHOWN)))
     return run
 
 
@@ -33,7 +35,7 @@ def config_of(images: int) -> dict[str, Any]:
     config = small_config(explorer={"images": images, "tuned_lens": True}, analyses=["identifiability", "memories", "relevance"])
     model = config["models"]["m"]
     trained = {**model, "weights": "trained", "training": {"epochs": 1}, "random_twin": {"seeds": 1}}
-    trained["analyses"] = [*config["analyses"], "tuned_lens"]
+    trained["analyses"] = [*config["analyses"], "tuned_lens", "attribution"]
     return {**config, "models": {"m": trained, "n": {**model, "kwargs": {**model["kwargs"], "embed_dim": 32}}}}
 
 
@@ -132,9 +134,32 @@ def test_an_image_has_the_numbers_of_the_tables(run: Run, reader: Page) -> None:
         assert np.all(np.abs(arrays["relevance"] * arrays["relevance_step"][:, None] - relevance) <= 2e-5 * largest)
 
 
+def test_terms_of_heads_and_mlps_are_those_of_the_images_that_are_shown(run: Run, reader: Page) -> None:
+    terms = table(run, "attribution/m/d_tokens.parquet")
+    known = table(run, "attribution/m/d.parquet").sort("image_id", maintain_order=True)
+    predictions = table(run, "predictions/m/d/validation.parquet")
+    folder = run.folder / "results/small/explorer"
+    paths = sorted((folder / "m/attribution").iterdir())
+    assert [path.name for path in paths] == sorted(path.name for path in (folder / "m/images").iterdir())
+    assert terms["image_id"].unique().sort().to_list() == [int(path.stem) for path in paths]
+    for path in paths:
+        name, image, text = arguments_in(path)
+        arrays, _ = read(reader, text)
+        (row,) = predictions.filter(image_id=image).iter_rows(named=True)
+        rival = next(index for index in row["top"] if index != row["class_index"])
+        assert (name, f"{image:05d}", arrays["class"].tolist()) == ("m", path.stem, [row["class_index"], rival])
+        of_image = terms.filter(image_id=image)
+        np.testing.assert_array_equal(arrays["term"].ravel(), of_image["logit"])
+        np.testing.assert_allclose(arrays["term"][0], known.filter(image_id=image)["logit"], atol=1e-5)
+        tokens = np.array(of_image["tokens"].drop_nulls().to_list()).reshape(arrays["token"].shape)
+        steps = arrays["token_step"][..., None]
+        assert np.all(np.abs(arrays["token"] * steps - tokens) <= 0.501 * steps)
+    assert [(folder / other / "attribution").exists() for other in ("m_random", "n")] == [False, False]
+
+
 @pytest.mark.parametrize(
     ("images", "stale"),
-    [(5, {"explorer_model", "explorer"}), (10, {"explorer_model", "explorer"}), (SHOWN, set())],
+    [(5, EXPLORED), (10, EXPLORED), (SHOWN, set())],
     ids=["5", "10", "all that are shown"],
 )
 def test_another_number_of_images_makes_the_explorer_stale(run: Run, images: int, stale: set[str]) -> None:

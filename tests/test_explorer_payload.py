@@ -26,6 +26,7 @@ def reader(browser: Browser, tmp_path: Path) -> Iterator[Page]:
 
 ARRAYS = {
     "bytes": RNG.integers(0, 256, (3, 5), np.uint8),
+    "signed": RNG.integers(-128, 128, (4, 9)).astype(np.int8),
     "ranks": RNG.integers(0, 1 << 16, (2, 3, 4), np.uint16),
     "logits": RNG.integers(-32768, 32768, (3, 4, 2, 5)).astype(np.int16),
     "places": RNG.integers(-(1 << 31), 1 << 31, (4, 6)).astype(np.int32),
@@ -33,7 +34,7 @@ ARRAYS = {
     "none": np.zeros((0, 3), np.int16),
     "transposed": np.arange(12, dtype=np.int32).reshape(3, 4).T,
 }
-DIFFERENCES = {"ranks": (1,), "logits": (2, 3), "places": (0,)}
+DIFFERENCES = {"signed": (1,), "ranks": (1,), "logits": (2, 3), "places": (0,)}
 
 
 @pytest.mark.parametrize("differences", [None, DIFFERENCES])

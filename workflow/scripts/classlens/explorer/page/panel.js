@@ -16,7 +16,7 @@ import { tokenTab } from "./token.js";
  * All tabs. A further analysis adds its own here.
  * @type {Tab[]}
  */
-const TABS = [tokenTab, memoriesTab, headsTab, conditionsTab, numbersTab];
+const TABS = [tokenTab, memoriesTab, conditionsTab, headsTab, numbersTab];
 
 export class Panel {
   /**
