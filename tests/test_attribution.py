@@ -38,7 +38,7 @@ def test_tokens_sum_to_the_head(family: Family) -> None:
 def test_rows_by_token() -> None:
     """Rows of two classes: the true one's terms are those of the table of attribution, and the tokens of a head add up to its term."""
     model = ACCEPTED[0].build()
-    lens, seen, classes = Lens.from_model(model), images(model), torch.tensor([[0, 3], [1, 0], [6, 2]])
+    lens, seen, classes = Lens.from_model(model), images(model).float(), torch.tensor([[0, 3], [1, 0], [6, 2]])
     logits, tokens = attribution_tokens.terms(model, lens, seen, classes)
     card = Card("vit", {}, 7, len(model.blocks), 24, 2, (1, tokens.shape[-1] - 1), 1, True, "token", {}, "random", "0")
     found = attribution_tokens.rows([4, 5, 9], classes.numpy(), logits, tokens, card)

@@ -26,7 +26,8 @@ def reader(browser: Browser, tmp_path: Path) -> Iterator[Page]:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The explorer of two models, which shows six of ten images."""
     run = Run(tmp_path_factory.mktemp("run"))
-    run.complete("explorer", "results/small/tuned_lens/m/d.parquet", "--configfile", run.configure(config_of(SHOWN)))
+    measures = [f"results/small/{analysis}/m/d.parquet" for analysis in ("tuned_lens", "attribution")]
+    run.complete("explorer", *measures, "--configfile", run.configure(config_of(SHOWN)))
     return run
 
 
