@@ -16,6 +16,7 @@ import filmstrip
 from classlens.config.catalogue import FIGURES, TABLES, Item
 from classlens.figures import canvas
 from classlens.storage.hidden_states import read_states
+from classlens.vocabulary import METHODS
 
 MODELS, SEEDS = ("cls", "pooled"), 5
 TWINS = tuple(f"{model}_random{number}" for model in MODELS for number in ("", "_1", "_2", "_3", "_4"))
@@ -155,13 +156,20 @@ def test_contract_of_the_analyses(results: Path, model: str) -> None:
     assert accuracy.filter(condition="none").sort("image_id")["correct"].equals(predictions["correct"])
 
     maps = pl.read_parquet(results / "relevance" / model / "shapes.parquet").cast({"method": pl.String})
-    assert set(maps["method"]) == {"ours", "chefer", "rollout", "last_attention", "random", "probe"}
+    assert set(maps["method"]) == set(METHODS) - {"attnlrp", "grad_cam", "integrated_gradients"}
     assert len(maps.filter(method="ours")) == 2 * IMAGES  # the image's class and its rival
     assert len(maps.filter(method="rollout")) == IMAGES
     heads = pl.read_parquet(results / "relevance" / model / "shapes_heads.parquet").sort("image_id", "class_index", "block", "head")
     total = np.array(heads["relevance"].to_list()).reshape(2 * IMAGES, DEPTH * 4, -1).sum(axis=1)
     ours = maps.filter(method="ours").sort("image_id", "class_index")
     assert abs(total - np.array(ours["relevance"].to_list())).max() < 1e-3
+
+    scores = pl.read_parquet(results / "faithfulness" / model / "shapes_images.parquet").cast({"method": pl.String})
+    assert len(scores) == IMAGES * maps["method"].n_unique()
+    assert scores["saco"].fill_nan(None).abs().max() <= 1 + 1e-12
+    curves = pl.read_parquet(results / "deletion" / model / "shapes.parquet").filter(removed=0)
+    assert curves.select("accuracy", "probability").unique().height == 1  # all methods begin with the whole image
+    assert curves["accuracy"][0] == pytest.approx(predictions["correct"].mean())
 
     probes = pl.read_parquet(results / "probes" / model / "shapes.parquet")
     tokens = 50 if model == "cls" else 49
