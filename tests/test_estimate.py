@@ -87,7 +87,7 @@ def test_times_and_sizes_follow_from_the_calibration() -> None:
     assert twins.bytes == pytest.approx(5 * 2_000_000 + 200 / 4 * (5 * 3000 + 2000))
     each = 0.01 + 3 / 4 * 0.005
     assert twins.seconds == pytest.approx(200 * (0.02 - 0.01 + 5 * each) + 5 * stages.SECONDS_PER_TWIN)
-    assert stage(found, "deletion").seconds == pytest.approx(2 * 200 * 0.01 * 0.5 * (11 * 28 + 2))  # 28 orders at each of 11 steps
+    assert stage(found, "deletion").seconds == pytest.approx(2 * 200 * 0.01 * 0.5 * (11 * 34 + 2))  # 34 orders at each of 11 steps
 
 
 def test_the_explorer_takes_disk_for_the_images_that_it_shows() -> None:
@@ -125,7 +125,7 @@ def test_stages_without_a_model_take_time_too() -> None:
     found = stages.stages(plan, {"cls": COST, "pooled": COST}, counts, counts)
     assert stage(found, "shapes").seconds == pytest.approx(700 * stages.DRAWING_SECONDS)
     assert stage(found, "manifest").seconds == pytest.approx(700 * stages.CHECKING_SECONDS)
-    maps = 6 + len(trivial_maps((7, 7)))  # a map of each method, and the trivial ones
+    maps = 9 + len(trivial_maps((7, 7)))  # a map of each method, and the trivial ones
     assert stage(found, "segmentation").seconds == pytest.approx(2 * 200 * maps * 112 * 112 * stages.SCORING_SECONDS)
     kept = 0.5  # the share of the tokens that the demo's models see in training
     assert stage(found, "train").seconds == pytest.approx(2 * 24 * 400 * kept * 0.01 * stages.FORWARDS["training step"])

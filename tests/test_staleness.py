@@ -32,7 +32,7 @@ EXPLORED = {"explorer_model", "explorer"}
 PROJECTED = EXPLORED | {"project", "identifiability", "context", "building", "memories"}
 PROJECTED |= shown("identifiability", "context", "building", "memories") | PROBES_FIGURE
 DELETED = {"deletion", "deletion_curves"} | shown("deletion") | PROBES_FIGURE
-SCORED = {"faithfulness"} | shown("faithfulness", "deletion")
+SCORED = {"faithfulness", "table_deletion_area", "table_deletion_difference"} | shown("faithfulness")
 EXPLAINED = {"relevance", "segmentation"} | shown("relevance") | DELETED | SCORED | EXPLORED
 TUNED = {"tuned_lens"} | shown("tuned_lens") | PROBES_FIGURE
 FITTED_TUNED = {"tuned_lens_fit"} | TUNED
@@ -225,7 +225,7 @@ def test_one_figure_needs_only_what_is_under_it(demo: Run, changing: Callable[[s
     changing(f"{LIBRARY}/statistics.py", "\n# changed\n")
     assert planned(demo, "results/demo/figures/mean_evolution.svg") == {"figure_mean_evolution"}
     assert planned(demo, "F4") == {"figure_class_vs_context", "F4"}
-    assert planned(demo, "tables") == TABLES - WITHOUT_STATISTICS | {"deletion_curves", "tables"}
+    assert planned(demo, "tables") == TABLES - WITHOUT_STATISTICS | {"deletion_curves", "faithfulness", "tables"}
 
 
 @pytest.fixture(scope="module")
