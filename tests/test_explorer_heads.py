@@ -29,7 +29,7 @@ def terms(results: Path, model: str, place: int) -> pl.DataFrame:
 
 
 def tokens_of(results: Path, model: str, place: int, name: str) -> tuple[np.ndarray, float]:
-    """What a head with a name in the address writes from each token, and the largest error of a number that the page shows."""
+    """Return what a head with a name in the address writes from each token, and the largest error of a number on the page."""
     block, head = (int(part) - 1 for part in name.split("."))
     (values,) = terms(results, model, place).filter(component="head", block=block, head=head)["tokens"].to_list()
     return np.array(values), float(np.abs(values).max()) / 62 + STEP
@@ -46,7 +46,7 @@ def said(cell: Locator) -> float:
 
 
 def shown_tokens(page: ExplorerPage, view: int = 0) -> list[float]:
-    """What the tokens of a view say that the chosen head writes from them."""
+    """Return the numbers in the tokens of a view: what the chosen head writes from them."""
     labels = [str(cell.get_attribute("aria-label")) for cell in page.view(view).locator("[data-token]").all()]
     return [number(re.findall(r"writes ([+−]?[\d.]+) from here$", label)[0]) for label in labels]
 

@@ -135,7 +135,7 @@ def test_integrated_gradients_are_complete(family: Family, monkeypatch: pytest.M
 
 
 def constants(model: ViT, gradients: dict[str, Tensor], weights: list[Tensor], of_weights: list[Tensor]) -> Tensor:
-    """What flows into biases, relative positions, and the constant part of softmax, instead of into tokens."""
+    """Return what flows into biases, relative positions, and the constant part of softmax, instead of into tokens."""
     total = torch.zeros(())
     for name, gradient in gradients.items():
         halves = 2 if "relative_position" in name else 1  # half of the relevance of scores goes to queries, and half to keys
@@ -242,3 +242,11 @@ def test_the_page_says_which_methods_move_with_a_constant_that_changes_no_output
         name: row[3] for name, row in documented().items() if name in maps
     }
     assert {size > 0.01 for size in moves.values() if size > 1e-9} == {True}
+
+
+def test_rollout_and_last_attention_need_no_class() -> None:
+    model, lens, pictures = built(MASKED[0])
+    chefer, *others = attention_maps(model, lens, pictures, [])
+    assert chefer == []
+    for ours, expected in zip(others, attention_maps(model, lens, pictures, WANTED)[1:], strict=True):
+        torch.testing.assert_close(ours, expected)

@@ -31,7 +31,6 @@ the bias of its values to each head.
 """
 
 import io
-import re
 import sys
 from contextlib import redirect_stdout
 from copy import deepcopy
@@ -44,79 +43,12 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-import timm
 import torch
+from small_models import exact, float32_numbers, randomise, require, same, timm_model, timm_weights
 from torch import Tensor, nn
 from torch.nn import functional
 
 SEED = 20241006
-SIZES: dict[str, Any] = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "num_heads": 2, "depth": 3, "mlp_ratio": 2}
-
-TIMM_NAMES = (
-    (r"^class_embedding$", "cls_token"),
-    (r"^positional_embedding$", "pos_embed"),
-    (r"^conv1\.", "patch_embed.proj."),
-    (r"^transformer\.resblocks\.", "blocks."),
-    (r"\.ln_([12])\.", r".norm\1."),
-    (r"\.attn\.in_proj_", ".attn.qkv."),
-    (r"\.attn\.out_proj\.", ".attn.proj."),
-    (r"\.mlp\.c_fc\.", ".mlp.fc1."),
-    (r"\.mlp\.c_proj\.", ".mlp.fc2."),
-    (r"^ln_pre\.", "norm_pre."),
-    (r"^ln_post\.", "norm."),
-    (r"^proj$", "projection"),
-)
-"""Names of weights in the authors' code, and in timm."""
-
-
-def float32_numbers(rng: np.random.Generator, shape: tuple[int, ...], scale: float) -> Tensor:
-    """Return normal numbers that float32 holds without loss, in float64."""
-    return torch.from_numpy((scale * rng.standard_normal(shape)).astype(np.float32).astype(np.float64))
-
-
-def randomise(model: nn.Module, rng: np.random.Generator) -> None:
-    """Make all weights random: norms around 1, and layers that make their output 1.7 times as large as a normal input."""
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if "embedding" in name:
-                scale = 0.7
-            elif weight.ndim == 1:
-                scale = 0.3
-            else:
-                scale = 1.7 / (len(weight) if name == "proj" else weight[0].numel()) ** 0.5
-            weight.copy_(float32_numbers(rng, tuple(weight.shape), scale))
-            if weight.ndim == 1 and name.endswith("weight"):
-                weight += 1
-                weight.copy_(weight.float())
-
-
-def timm_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Return a model's weights under timm's names."""
-    weights = {}
-    for name, weight in model.named_parameters():
-        for pattern, replacement in TIMM_NAMES:
-            name = re.sub(pattern, replacement, name)
-        weights[name] = weight.detach()
-    weights["cls_token"] = weights["cls_token"].reshape(1, 1, -1)
-    weights["pos_embed"] = weights["pos_embed"].reshape(1, -1, weights["cls_token"].shape[-1])
-    return weights
-
-
-def require(condition: bool, what: str) -> None:
-    if not condition:
-        raise RuntimeError(f"not true: {what}")
-
-
-def exact(weight: Tensor) -> Tensor:
-    """Return a weight in float32; it must lose nothing."""
-    require(torch.equal(weight.float().double(), weight), "float32 holds the weights without loss")
-    return weight.float()
-
-
-def same(first: Tensor, second: Tensor, what: str, limit: float = 1e-12) -> None:
-    difference = float((first - second).detach().abs().max())
-    print(f"{what}: largest difference {difference:.1e}")
-    require(difference < limit, what)
 
 
 def authors_model() -> nn.Module:
@@ -179,8 +111,7 @@ def main() -> None:
     heads = by_token.sum(dim=2)
     weights = timm_weights(model.visual)
     projection = weights.pop("projection").T
-    tower = timm.create_model("vit_base_patch16_clip_224", num_classes=0, **SIZES).double().eval()
-    tower.load_state_dict(weights)
+    tower = timm_model("vit_base_patch16_clip_224", weights, classes=0)
     same(tower(images) @ projection.T, features, "features of timm and the authors")
     same(terms(model, images, spatial=False)[1], heads, "terms of heads by token and at once")
     whole = heads.sum(dim=(1, 2)) + mlps.sum(dim=1)

@@ -60,40 +60,22 @@ from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
-import timm
 import torch
 from captum.attr import IntegratedGradients, LayerGradCam
 from legrad import LeWrapper, wrapper
 from lxt.efficient import monkey_patch, patches
 from lxt.efficient.models import get_default_map
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+from small_models import exact, float32_numbers, randomise, require, same, timm_model, timm_weights
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models import VisionTransformer, vision_transformer
 
 SEED = 20240611
-SIZES = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "num_heads": 2, "depth": 3, "mlp_ratio": 2}
-
-TIMM_NAMES = (
-    (r"^class_(token|embedding)$", "cls_token"),
-    (r"^(encoder\.pos|positional)_embedding$", "pos_embed"),
-    (r"^(conv_proj|conv1)\.", "patch_embed.proj."),
-    (r"^(encoder\.layers\.encoder_layer_|transformer\.resblocks\.)", "blocks."),
-    (r"\.ln_([12])\.", r".norm\1."),
-    (r"\.(self_attention|attn)\.in_proj_", ".attn.qkv."),
-    (r"\.(self_attention|attn)\.out_proj\.", ".attn.proj."),
-    (r"\.mlp\.(0|c_fc)\.", ".mlp.fc1."),
-    (r"\.mlp\.(3|c_proj)\.", ".mlp.fc2."),
-    (r"^ln_pre\.", "norm_pre."),
-    (r"^(encoder\.ln|ln_post)\.", "norm."),
-    (r"^heads\.head\.", "head."),
-    (r"^proj$", "projection"),
-)
-"""Names of weights in torchvision and open_clip, and in timm."""
 
 
 class AfterEmbedding(nn.Module):
-    """What torchvision's Vision Transformer does after the position embedding."""
+    """Run torchvision's Vision Transformer from the tokens after the position embedding on."""
 
     def __init__(self, model: VisionTransformer) -> None:
         super().__init__()
@@ -113,62 +95,6 @@ class ImageTokens(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         tokens = self.tokens(states[:, 1:].transpose(1, 2))
         return torch.cat([states[:, :1], tokens.transpose(1, 2)], dim=1)
-
-
-def float32_numbers(rng: np.random.Generator, shape: tuple[int, ...], scale: float) -> Tensor:
-    """Return normal numbers that float32 holds without loss, in float64."""
-    return torch.from_numpy((scale * rng.standard_normal(shape)).astype(np.float32).astype(np.float64))
-
-
-def randomise(model: nn.Module, rng: np.random.Generator) -> None:
-    """Make all weights random: norms around 1, and layers that make their output 1.7 times as large as a normal input."""
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if "embedding" in name or "class_token" in name:
-                scale = 0.7
-            elif weight.ndim == 1:
-                scale = 0.3
-            else:
-                scale = 1.7 / (len(weight) if name == "proj" else weight[0].numel()) ** 0.5
-            weight.copy_(float32_numbers(rng, tuple(weight.shape), scale))
-            if weight.ndim == 1 and name.endswith("weight"):
-                weight += 1
-                weight.copy_(weight.float())
-
-
-def timm_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Return a model's weights under timm's names."""
-    weights = {}
-    for name, weight in model.named_parameters():
-        for pattern, replacement in TIMM_NAMES:
-            name = re.sub(pattern, replacement, name)
-        weights[name] = weight.detach()
-    weights["cls_token"] = weights["cls_token"].reshape(1, 1, -1)
-    weights["pos_embed"] = weights["pos_embed"].reshape(1, -1, weights["cls_token"].shape[-1])
-    return weights
-
-
-def timm_model(name: str, weights: dict[str, Tensor], classes: int) -> nn.Module:
-    model = timm.create_model(name, num_classes=classes, **SIZES).double().eval()
-    model.load_state_dict(weights)
-    return model
-
-
-def require(condition: bool, what: str) -> None:
-    if not condition:
-        raise RuntimeError(f"not true: {what}")
-
-
-def exact(weight: Tensor) -> Tensor:
-    """Return a weight in float32; it must lose nothing."""
-    require(torch.equal(weight.float().double(), weight), "float32 holds the weights without loss")
-    return weight.float()
-
-
-def same(first: Tensor, second: Tensor, what: str, limit: float = 1e-12) -> None:
-    difference = float((first - second).detach().abs().max())
-    print(f"{what}: largest difference {difference:.1e}")
-    require(difference < limit, what)
 
 
 def different(first: Tensor, second: Tensor, what: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from classlens.analyses.class_gradients import class_gradients
 from classlens.lens import Lens
 from classlens.trace import Trace, ViT, unfused
 
@@ -33,7 +34,7 @@ def attention_maps(model: ViT, lens: Lens, images: Tensor, classes: Sequence[Ten
     edits = {f"attn_weights.{block}": follow for block in range(len(model.blocks))}
     with torch.enable_grad(), unfused(model), Trace(model, edit=edits):
         output = model(images)
-        gradients = [torch.autograd.grad(output.gather(1, wanted[:, None]).sum(), weights, retain_graph=True) for wanted in classes]
+        gradients = class_gradients(output, classes, weights)
     attention = [weight.detach() for weight in weights]
     return (
         [readout(chefer(attention, gradient), lens) for gradient in gradients],

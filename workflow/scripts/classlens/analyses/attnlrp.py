@@ -18,9 +18,11 @@ from timm.layers import GluMlp, SwiGLU
 from torch import Tensor, nn
 from torch.nn import functional
 
+from classlens.analyses.class_gradients import class_gradients
 from classlens.analyses.frozen import FrozenNorm, head_parts
 from classlens.errors import InputError
 from classlens.lens import Lens
+from classlens.models import families
 from classlens.models.class_embedding import ClassEmbedding
 from classlens.trace import Edit, Trace, ViT, unfused
 
@@ -46,8 +48,8 @@ def attnlrp(model: ViT, lens: Lens, images: Tensor, classes: Sequence[Tensor]) -
 
     with torch.enable_grad(), rules(model), Trace(model, edit={"resid_pre.0": start}):
         output = model(images)
-    gradients = [torch.autograd.grad(output.gather(1, wanted[:, None]).sum(), tokens, retain_graph=True)[0] for wanted in classes]
-    return torch.stack([(tokens.detach() * gradient).sum(dim=-1)[:, lens.prefix_tokens :] for gradient in gradients])
+    gradients = class_gradients(output, classes, [tokens])
+    return torch.stack([(tokens.detach() * gradient).sum(dim=-1)[:, lens.prefix_tokens :] for (gradient,) in gradients])
 
 
 @contextmanager
@@ -60,7 +62,7 @@ def rules(model: ViT) -> Iterator[None]:
     Raises:
         InputError: attention has a gate, or a norm is of an unknown kind.
     """
-    if any(getattr(block.attn, "gate", None) is not None for block in model.blocks):
+    if families.attends_with_gate(model):
         raise InputError("AttnLRP knows no attention with a gate: leave `attnlrp` out of `relevance.methods`")
     sites = [f"{site}.{block}" for block in range(len(model.blocks)) for site in ("attn_weights", "attn_heads")]
     halves: dict[str, Edit] = dict.fromkeys(sites, _halved)

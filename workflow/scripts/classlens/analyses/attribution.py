@@ -150,7 +150,7 @@ class WrittenByHeads:
 
 def check(model: ViT) -> None:
     """Raise an InputError if a model's heads do not write a sum."""
-    if getattr(model.blocks[0].attn, "gate", None) is not None:
+    if families.attends_with_gate(model):
         raise InputError("attribution knows no attention with a gate: leave `attribution` and `ablation` out of the model's `analyses`")
 
 

@@ -1,4 +1,4 @@
-"""What each head writes from each token into the logits of the true class and of its rival, for the images that the explorer shows."""
+"""Terms of heads by token, for the true class and its rival, of the images that the explorer shows."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from classlens.analyses.relevance import random_map
+from classlens.analyses.relevance_table import named
 from classlens.data.batches import Batch
 from classlens.lens import Lens
 from classlens.models import token_pruning
@@ -179,7 +180,7 @@ def table(found: list[Curve], image_ids: list[int], after: AfterRemoval) -> pa.R
     method = np.repeat(np.array([METHODS.index(curve.method) for curve in found], np.int8), count)
     order = np.repeat(np.array([ORDERS.index(curve.order) for curve in found], np.int8), count)
     arrays = [
-        pa.DictionaryArray.from_arrays(pa.array(method), pa.array(METHODS)),
+        named(method),
         pa.DictionaryArray.from_arrays(pa.array(order), pa.array(ORDERS)),
         pa.array(np.repeat(np.array([curve.draw for curve in found], np.int8), count)),
         pa.array(np.tile(np.asarray(image_ids, np.int32), len(found))),

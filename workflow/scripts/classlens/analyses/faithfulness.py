@@ -20,6 +20,7 @@ from torch import Tensor
 from classlens import statistics
 from classlens.analyses.deletion import outputs, probability_of, removal_order
 from classlens.analyses.deletion_curves import paired_difference, tested_pairs
+from classlens.analyses.relevance_table import named
 from classlens.data.batches import Batch
 from classlens.lens import Lens
 from classlens.models import token_pruning
@@ -94,9 +95,8 @@ def drops(model: ViT, lens: Lens, batch: Batch, orders: Tensor, places: list[sli
 def table(methods: list[str], image_ids: list[int], found: np.ndarray) -> pa.RecordBatch:
     """Return rows (method, image) from coefficients [method, image]."""
     method = np.repeat(np.array([METHODS.index(name) for name in methods], np.int8), len(image_ids))
-    names = pa.DictionaryArray.from_arrays(pa.array(method), pa.array(METHODS))
     images = np.tile(np.asarray(image_ids, np.int32), len(methods))
-    return pa.RecordBatch.from_arrays([names, pa.array(images), pa.array(found.ravel())], schema=SCHEMA)
+    return pa.RecordBatch.from_arrays([named(method), pa.array(images), pa.array(found.ravel())], schema=SCHEMA)
 
 
 def tables(frame: pl.DataFrame, protocol: Protocol, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from classlens.analyses.class_gradients import class_gradients
 from classlens.lens import Lens
 from classlens.trace import Trace, ViT
 
@@ -39,6 +40,6 @@ def grad_cam(model: ViT, lens: Lens, images: Tensor, classes: Sequence[Tensor]) 
 
     with torch.no_grad(), Trace(model, edit={f"resid_post.{len(model.blocks) - 2}": start}):
         output = model(images)
-        gradients = [torch.autograd.grad(output.gather(1, wanted[:, None]).sum(), states, retain_graph=True)[0] for wanted in classes]
-    channels = [gradient[:, lens.prefix_tokens :].mean(dim=1, keepdim=True) for gradient in gradients]
+        gradients = class_gradients(output, classes, [states])
+    channels = [gradient[:, lens.prefix_tokens :].mean(dim=1, keepdim=True) for (gradient,) in gradients]
     return torch.stack([(weights * states.detach()[:, lens.prefix_tokens :]).sum(dim=-1).clamp(min=0) for weights in channels])

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from classlens.analyses.class_gradients import class_gradients
 from classlens.lens import Lens
 from classlens.models import token_pruning
 from classlens.trace import ViT
@@ -35,6 +36,6 @@ def integrated_gradients(model: ViT, lens: Lens, images: Tensor, classes: Sequen
         for step in range(STEPS):
             tokens = (baseline + way * ((step + 0.5) / STEPS)).requires_grad_()
             output = lens.output(token_pruning.last_states(model, tokens))
-            for wanted, gradients in zip(classes, summed, strict=True):
-                gradients += torch.autograd.grad(output.gather(1, wanted[:, None]).sum(), tokens, retain_graph=True)[0]
+            for gradients, (gradient,) in zip(summed, class_gradients(output, classes, [tokens]), strict=True):
+                gradients += gradient
     return torch.stack([(way * gradients / STEPS).sum(dim=-1)[:, lens.prefix_tokens :] for gradients in summed])

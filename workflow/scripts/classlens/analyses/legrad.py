@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from classlens.analyses.class_gradients import class_gradients
 from classlens.lens import Lens
 from classlens.models.families import POST_NORM
 from classlens.trace import Edit, Trace, ViT, unfused
@@ -37,10 +38,8 @@ def legrad(model: ViT, lens: Lens, images: Tensor, classes: Sequence[Tensor]) ->
         return weights
 
     def finish(states: Tensor) -> Tensor:
-        logits = block_logits(lens, states)
-        scores = [logits.gather(1, wanted[:, None]).sum() for wanted in classes]
-        gradients = [torch.autograd.grad(score, weights, retain_graph=True)[0] for score in scores]
-        maps.append(torch.stack([gradient.clamp(min=0).mean(dim=(1, 2)) for gradient in gradients]))
+        gradients = class_gradients(block_logits(lens, states), classes, [weights])
+        maps.append(torch.stack([gradient.clamp(min=0).mean(dim=(1, 2)) for (gradient,) in gradients]))
         return states.detach()
 
     hooks = [block.mlp.fc2.register_forward_hook(_by_mean) for block in model.blocks if not isinstance(block, POST_NORM)]

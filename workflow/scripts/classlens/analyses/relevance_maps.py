@@ -94,8 +94,10 @@ class Explainer:
         if self._baseline is not None:
             maps["integrated_gradients"] = integrated_gradients(*asked, self._baseline)
         if self._has("chefer", "rollout", "last_attention"):
-            chefer, maps["rollout"], maps["last_attention"] = attention_maps(*asked)
-            maps["chefer"] = torch.stack(chefer)
+            model, lens, images, wanted = asked
+            chefer, maps["rollout"], maps["last_attention"] = attention_maps(model, lens, images, wanted if self._has("chefer") else [])
+            if chefer:
+                maps["chefer"] = torch.stack(chefer)
         return {name: of_method for name, of_method in maps.items() if name in self._methods}
 
     def _wanted(self, batch: Batch) -> Tensor:

@@ -51,7 +51,7 @@ class Maps:
         image = np.concatenate([self.image_ids[there] for _, there, _ in parts])
         index = np.concatenate([self.classes[there] for _, there, _ in parts])
         values = np.concatenate([values[there] for _, there, values in parts]).astype(np.float32)
-        arrays = [_named(method), pa.array(image), pa.array(index), _lists(values)]
+        arrays = [named(method), pa.array(image), pa.array(index), _lists(values)]
         return pa.RecordBatch.from_arrays(arrays, schema=schema(card))
 
     def table_of_heads(self, card: Card) -> pa.RecordBatch:
@@ -59,7 +59,7 @@ class Maps:
         count, depth, heads, _ = self.heads.shape
         each = depth * heads
         arrays = [
-            _named(np.full(count * each, METHODS.index("ours"), np.int8)),
+            named(np.full(count * each, METHODS.index("ours"), np.int8)),
             pa.array(np.repeat(self.image_ids, each)),
             pa.array(np.repeat(self.classes, each)),
             pa.array(np.tile(np.repeat(np.arange(depth, dtype=np.int16), heads), count)),
@@ -69,7 +69,8 @@ class Maps:
         return pa.RecordBatch.from_arrays(arrays, schema=heads_schema(card))
 
 
-def _named(method: np.ndarray) -> pa.DictionaryArray:
+def named(method: np.ndarray) -> pa.DictionaryArray:
+    """Return the names of methods, from their places in `METHODS`."""
     return pa.DictionaryArray.from_arrays(pa.array(method), pa.array(METHODS))
 
 
@@ -91,7 +92,7 @@ def probe_table(probes: pl.DataFrame, classes: dict[int, int], card: Card) -> pa
     images = summed["image_id"].to_numpy()[:: card.image_tokens]
     index = np.array([classes[image] for image in images.tolist()], np.int32)
     method = np.full(len(images), METHODS.index("probe"), np.int8)
-    return pa.RecordBatch.from_arrays([_named(method), pa.array(images), pa.array(index), _lists(values)], schema=schema(card))
+    return pa.RecordBatch.from_arrays([named(method), pa.array(images), pa.array(index), _lists(values)], schema=schema(card))
 
 
 def shown_table(rows: list[dict[str, Any]], pixels: list[np.ndarray]) -> pa.Table:

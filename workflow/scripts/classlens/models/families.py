@@ -59,6 +59,11 @@ def attends_by_position(model: ViT) -> bool:
     return isinstance(model, Beit) or getattr(model, "rope", None) is not None
 
 
+def attends_with_gate(model: ViT) -> bool:
+    """Return whether attention multiplies what heads write by a gate."""
+    return any(getattr(block.attn, "gate", None) is not None for block in model.blocks)
+
+
 def block_arguments(model: ViT, mask: Tensor | None) -> list[dict[str, Any]]:
     """Return each block's arguments besides the states: positions that attention uses, and the attention mask.
 

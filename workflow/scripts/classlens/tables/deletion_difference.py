@@ -18,6 +18,8 @@ def data(series: list[Series], inputs: Inputs, protocol: Protocol, seed: int) ->
     """
     frames = []
     for index, item in enumerate(series):
-        parts = [item.frame, *(pl.DataFrame(inputs["faithfulness"][index]) for _ in inputs["faithfulness"][:1])]
+        parts = [item.frame]
+        if inputs["faithfulness"]:
+            parts.append(pl.DataFrame(inputs["faithfulness"][index]))
         frames.append(labelled(pl.concat(parts).drop("seed", "protocol"), item))
     return pl.concat(frames)
