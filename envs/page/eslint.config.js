@@ -10,6 +10,7 @@ export default [
       "max-params": ["error", 4],
       "no-undef": "off", // TypeScript finds unknown names
       "no-unused-vars": ["error", { argsIgnorePattern: "^_" }],
+      "no-restricted-syntax": ["error", { selector: "TemplateLiteral TemplateLiteral", message: "The minifier of the page changes it." }],
       "no-var": "error",
       "prefer-const": "error",
     },

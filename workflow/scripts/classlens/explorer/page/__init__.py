@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
+from rcssmin import cssmin
 
 from classlens import vocabulary
 from classlens.explorer.page.modules import one_script
@@ -28,7 +29,7 @@ def page_html(facts: dict[str, Any]) -> str:
     """
     return render(
         _asset("index.html"),
-        style=Markup(_asset("style.css")),
+        style=Markup(cssmin(_asset("style.css"))),
         facts=Markup(script_json({**facts, "vocabulary": VOCABULARY})),
         script=Markup(one_script(HERE / "main.js")),
     )

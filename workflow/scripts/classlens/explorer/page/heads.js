@@ -3,6 +3,7 @@
 import { chosenClass, className } from "./classes.js";
 import { diverging, divergingLegend, ink, rgb } from "./colours.js";
 import { fillSelect, fixed, h, signed, table } from "./dom.js";
+import { pixelMap } from "./pixels.js";
 import { change, state } from "./state.js";
 import { nameOf } from "./terms.js";
 /** @import { Model } from "./model.js" */
@@ -99,9 +100,11 @@ class HeadMap {
     });
     this.scale = h("p", { class: "legend" });
     this.said = h("p", { class: "said" });
+    this.picture = h("div", { class: "head-picture" });
     this.totals = h("div");
-    const label = h("label", {}, "Logit of ", this.choice);
-    this.root = h("div", {}, h("p", {}, label), h("div", { class: "heads-frame" }, this.grid), this.scale, this.said, this.totals);
+    const label = h("p", {}, h("label", {}, "Logit of ", this.choice));
+    const frame = h("div", { class: "heads-frame" }, this.grid);
+    this.root = h("div", {}, label, frame, this.scale, this.said, this.picture, this.totals);
   }
 
   /**
@@ -121,6 +124,7 @@ class HeadMap {
     this.grid.setAttribute("aria-label", `Terms of heads and MLPs, ${model.classes[terms.classes[place]]}, ${model.label}`);
     this.cells.flat().forEach((cell, number) => this.renderCell(cell, terms.components[number], place));
     this.scale.replaceChildren("Columns: the heads of a block, and its MLP.", divergingLegend(terms.largest));
+    this.picture.replaceChildren(...pictureOf(chosenHead(image, this.keys), model));
     this.totals.replaceChildren(totalsOf(image, terms));
     this.say(document.activeElement);
     return this.root;
@@ -271,6 +275,15 @@ function sourcesOf(model, terms, place, component) {
   const patches = prefix.reduce((left, value) => left - value, terms.term(place, component));
   const fromPrefix = prefix.map((value, token) => `${signed(value)} from ${model.tokenName(token)}`);
   return [`${signed(patches)} from the patches`, ...fromPrefix].join(", ");
+}
+
+/**
+ * Draw what a head writes from each patch, for narrow screens, where the large patches are far above.
+ * @param {Head | null} head
+ * @param {Model} model
+ */
+function pictureOf(head, model) {
+  return head ? [pixelMap(head.values.slice(model.prefix).map((value) => ({ colour: diverging(value / (head.largest || 1)) })), model)] : [];
 }
 
 /**

@@ -1,22 +1,19 @@
 """Bundling of JavaScript modules into one script: browsers load no modules from disk, but they run a module inside the page.
 
-All bundled modules share one scope. The bundle drops their comments, indentation, imports and the word `export`, and no two modules may
-declare the same name.
+All bundled modules share one scope. The bundle drops their comments, spaces, imports and the word `export`, and no two modules may declare
+the same name.
 """
 
 import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+from rjsmin import jsmin
+
 IMPORT = re.compile(r'^import \{ \w+(?:, \w+)* \} from "\./(\w+\.js)";\n', re.MULTILINE)
 DECLARATION = r"(?:async function|function|class|const|let) (\w+)"
 EXPORT = re.compile(rf"^export (?={DECLARATION})", re.MULTILINE)
 DECLARED = re.compile(rf"^{DECLARATION}", re.MULTILINE)
-COMMENT = re.compile(r"^ */\*\*(?:(?!\*/)[\s\S])*\*/\n|^ *//.*\n", re.MULTILINE)
-"""A comment on lines of its own. A third of the modules is such comments, which only their readers need."""
-INDENTATION = re.compile(r"^ +", re.MULTILINE)
-OPEN_TEMPLATE = re.compile(r"^[^`\n]*(?:`[^`\n]*`[^`\n]*)*`[^`\n]*$", re.MULTILINE)
-"""A line within a text that goes on in the next line, where spaces count."""
 OTHER_FORM = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
 
 
@@ -33,7 +30,7 @@ def one_script(start: Path) -> str:
     order = TopologicalSorter({name: IMPORT.findall(source) for name, source in sources.items()}).static_order()
     scripts = {name: _without_imports(name, sources[name]) for name in order}
     _check_names(scripts)
-    return INDENTATION.sub("", "\n".join(scripts.values()))
+    return jsmin("\n".join(scripts.values()))
 
 
 def _sources(start: Path) -> dict[str, str]:
@@ -49,9 +46,7 @@ def _sources(start: Path) -> dict[str, str]:
 
 
 def _without_imports(name: str, source: str) -> str:
-    script = EXPORT.sub("", IMPORT.sub("", COMMENT.sub("", source)))
-    if text := OPEN_TEMPLATE.search(script):
-        raise ValueError(f"{name}: end the text `{text[0].strip()}` on its line, because the page drops indentation")
+    script = EXPORT.sub("", IMPORT.sub("", source))
     if other := OTHER_FORM.search(script):
         raise ValueError(f"{name}: the page cannot hold `{other[0]}`: import names on one line, and export a name where it is declared")
     return script

@@ -80,13 +80,16 @@ export class Series {
   /** @param {number[]} counts */
   early(counts) {
     const most = Math.max(...counts);
-    return `${most ? `at most ${most} ${most === 1 ? "patch" : "patches"}` : "no patch"} until block ${counts.length}, `;
+    const patches = most === 1 ? "patch" : "patches";
+    const few = most ? `at most ${most} ${patches}` : "no patch";
+    return `${few} until block ${counts.length}, `;
   }
 
   /** @param {number[]} counts */
   range(counts) {
     const [low, high] = [Math.min(...counts), Math.max(...counts)];
-    return `${low === high ? low : `${low} to ${high}`} of ${this.patches}`;
+    const number = low === high ? `${low}` : `${low} to ${high}`;
+    return `${number} of ${this.patches}`;
   }
 
   /**
