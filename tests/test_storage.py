@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -183,9 +184,12 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_activations_that_cannot_be_stored_are_named(value: float, dtype: torch.dtype, note_fault: Callable[..., None]) -> None:
     activation = torch.zeros(2, 3, 4)
+    found = {name: extraction.stored(activation, dtype) for name in extraction.columns(8, ("attn_out",))}
     activation[1, 2, 3] = value
+    found["attn_out.7"] = extraction.stored(activation, dtype)
+    schema = extraction.states_schema(8, 4, str(dtype).removeprefix("torch."), ("attn_out",))
     with pytest.raises(InputError, match="attn_out of block 7 is not finite") as caught:
-        extraction.stored(activation, "attn_out.7", dtype)
+        extraction.states([0, 1], found, SimpleNamespace(tokens=3), schema)
     note_fault(f"an activation is {value}", str(caught.value))
 
 
@@ -195,8 +199,7 @@ def test_activations_that_cannot_be_stored_are_named(value: float, dtype: torch.
 )
 def test_float16_keeps_eleven_bits_of_the_largest_value_whatever_its_size(mantissas: np.ndarray, sizes: list[int]) -> None:
     rows = np.ldexp(mantissas, np.array(sizes)[:, None]).astype(np.float32)
-    values, exponent = extraction.stored(torch.from_numpy(rows), "mlp_out.0", torch.float16)
-    assert exponent is not None
+    _, values, exponent = extraction.stored(torch.from_numpy(rows), torch.float16)
     largest = np.abs(values.numpy().astype(np.float64)).max(axis=1)
     assert ((largest >= 1) & (largest < 2) | (np.abs(rows).max(axis=1) < 2.0**-126)).all()
     back = hidden_states.StoredStates(values.numpy(), np.ldexp(np.float32(1), exponent.numpy()))[:]
@@ -204,8 +207,7 @@ def test_float16_keeps_eleven_bits_of_the_largest_value_whatever_its_size(mantis
 
 
 def test_the_largest_value_of_a_row_that_rounds_up_stays_below_two() -> None:
-    values, exponent = extraction.stored(torch.tensor([[2 - 2.0**-12, 0.5], [0.0, 0.0], [3e38, 1.0]]), "mlp_out.0", torch.float16)
-    assert exponent is not None
+    _, values, exponent = extraction.stored(torch.tensor([[2 - 2.0**-12, 0.5], [0.0, 0.0], [3e38, 1.0]]), torch.float16)
     assert values[0].tolist() == [1.0, 0.25]
     assert exponent[:2].tolist() == [1, 0]
     assert values.isfinite().all()
@@ -221,8 +223,7 @@ def test_storage_does_not_change_the_ranks_of_models_with_a_small_layer_scale(ar
         model(images)
         lens, classes = Lens.from_model(model), torch.arange(8)
         for name in names:
-            values, exponent = extraction.stored(trace[name], name, torch.float16)
-            assert exponent is not None
+            _, values, exponent = extraction.stored(trace[name], torch.float16)
             back = hidden_states.StoredStates(values.numpy(), np.ldexp(np.float32(1), exponent.numpy()))[:]
             ranks = [rank(lens(states.view(8, -1, 48)), classes) for states in (trace[name], torch.from_numpy(back))]
             assert (ranks[0] != ranks[1]).float().mean() < 0.03, name
@@ -240,7 +241,7 @@ def test_code_hash_follows_imports_and_nothing_else(tmp_path: Path) -> None:
         program = f"""if True:
             from pathlib import Path
             from classlens.storage import provenance
-            provenance.SCRIPTS = Path({str(package.parent)!r})
+            provenance.PACKAGE = Path({str(package)!r})
             print(provenance.code_sha256({str(script)!r}))"""
         return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=SCRIPTS).stdout
 

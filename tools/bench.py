@@ -59,6 +59,7 @@ GOLDEN_MODELS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 REPETITIONS = 5
 IMAGES, BATCH, NAIVE_IMAGES = 128, 32, 16
+FEW = 8  # images of methods that take many passes
 DELETION_STEPS = 8
 TUNED = {"images": 9100, "tokens per image": 197, "width": 768}
 PROBE = {"training images": 9100, "test images": 4550, "width": 768, "classes": 1000}
@@ -180,7 +181,8 @@ def explanations(model: Any, card: Card, batch: Batch) -> list[Stage]:
     def totals(on: Batch) -> None:
         list(ablation.total(model, on.images, means))
 
-    explained = (model, lens, batch.images, [batch.classes])
+    few = batch[:FEW]
+    explained, of_few = ((model, lens, part.images, [part.classes]) for part in (batch, few))
     baseline = token_pruning.embed(model, batch.images).mean(dim=0)
     places = faithfulness.groups(card.image_tokens)
     means: dict[str, torch.Tensor] = {}
@@ -205,8 +207,8 @@ def explanations(model: Any, card: Card, batch: Batch) -> list[Stage]:
         Stage("LeGrad", lambda: legrad(*explained), count, 1.6),
         Stage("AttnLRP", lambda: attnlrp(*explained), count, 4.0),
         Stage("Grad-CAM", lambda: grad_cam(*explained), count, 1.6),
-        Stage("integrated gradients, a step", lambda: integrated_gradients(*explained, baseline), count, 3.0, STEPS),
-        Stage("SaCo, a group of tokens", lambda: faithfulness.drops(model, lens, batch, orders, places), count, 1.1, len(places)),
+        Stage("integrated gradients, a step", lambda: integrated_gradients(*of_few, baseline), FEW, 3.0, STEPS),
+        Stage("SaCo, a group of tokens", lambda: faithfulness.drops(model, lens, few, orders[:, :FEW], places), FEW, 1.1, len(places)),
         Stage("a step of a deletion curve", lambda: delete(batch), count, 0.6, len(removed)),
         Stage("a step of a deletion curve, image by image", lambda: delete(one), 1, None, len(removed)),
     ]

@@ -133,6 +133,11 @@ class Trace:
         """Remove and return a recorded activation."""
         return self._kept.pop(name)
 
+    def pop_all(self) -> dict[str, Any]:
+        """Remove and return all recorded activations by name."""
+        kept, self._kept = self._kept, {}
+        return kept
+
 
 class _Stop(Exception):
     """Signal that ends a forward pass early."""

@@ -19,13 +19,15 @@ from torch import Tensor
 from classlens.analyses import memories, memory_table
 from classlens.analyses.model_run import ModelRun
 from classlens.compute import out_of_memory
+from classlens.compute.device import Compute
+from classlens.compute.transfer import Recorded, to_host, writing_beside
 from classlens.data.batches import Batch
 from classlens.errors import InputError
 from classlens.lens import largest
 from classlens.models.card import Card
 from classlens.progress import progress
 from classlens.storage import hidden_states, parquet
-from classlens.trace import Trace
+from classlens.trace import Trace, ViT
 from classlens.vocabulary import STORED_SITES
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
@@ -42,6 +44,8 @@ PREDICTIONS = pa.schema(
 )
 """Rows (image) of predictions. `logit` is the true class's. `top` are the `MOST_LIKELY` classes with the largest logits, or all classes."""
 MOST_LIKELY = 5
+OUTPUT = "output"
+"""Name of the model's logits [image, class] and the images' class indices [image] in what `recorded` returns."""
 
 
 def columns(depth: int, sites: tuple[str, ...] = STORED_SITES) -> list[str]:
@@ -61,31 +65,23 @@ def states_schema(depth: int, width: int, dtype: str, sites: tuple[str, ...] = S
     return pa.schema(fields, metadata={"dtype": dtype, "D": str(width), "format": hidden_states.STATES_FORMAT})
 
 
-Stored = tuple[Tensor, Tensor | None]
-"""Values of an activation, [row, width], and exponents, int8 [row], or None for float32; on the CPU."""
-
-
 def reads(depth: int, dtype: str, sites: tuple[str, ...] = STORED_SITES) -> dict[str, Callable]:
-    """Return the argument `read` of the `Trace` that `states` needs."""
-    return {name: partial(stored, name=name, dtype=DTYPES[dtype]) for name in columns(depth, sites)}
+    """Return the argument `reads` of `recorded` for hidden states."""
+    return {name: partial(stored, dtype=DTYPES[dtype]) for name in columns(depth, sites)}
 
 
-def stored(activation: Tensor, name: str, dtype: torch.dtype) -> Stored:
+def stored(activation: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
     """Return an activation [..., width] in its stored form: float32 unchanged, float16 with one exponent per row.
 
-    Raises:
-        InputError: the activation has NaN or infinite values.
+    Returns:
+        largest |value| of each row, [row]; values [row, width]; for float16, exponents, int8 [row]. All are on the activation's device.
     """
     rows = activation.reshape(-1, activation.shape[-1]).float()
-    extent = rows.abs().amax(dim=-1)
-    if not extent.isfinite().all():
-        site, block = name.split(".")
-        raise InputError(f"{site} of block {block} is not finite: the model's weights or its input are damaged")
+    extent = torch.linalg.vector_norm(rows, float("inf"), dim=-1)
     if dtype == torch.float32:
-        return rows.to("cpu"), None
+        return extent, rows
     exponent = _exponents(extent)
-    values = (rows * _power_of_two(-exponent)[:, None]).to(dtype)
-    return values.to("cpu"), exponent.to("cpu", torch.int8)
+    return extent, (rows * _power_of_two(-exponent)[:, None]).to(dtype), exponent.to(torch.int8)
 
 
 def _exponents(extent: Tensor) -> Tensor:
@@ -126,10 +122,9 @@ def extract(run: ModelRun, dtype: str, outputs: Outputs) -> None:
     schema = states_schema(card.depth, card.width, dtype)
 
     def work(batch: Batch) -> list[pa.RecordBatch]:
-        with torch.inference_mode(), compute.autocast(), Trace(model, wanted) as trace:
-            logits = model(batch.images)
-        keys = [memories.table(batch.image_ids, memories.keys(model, trace, run.protocol))] if outputs.memory_keys else []
-        return [states(batch, trace, card, schema), predictions(batch, logits.float().cpu()), *keys]
+        found = recorded(model, batch, wanted, compute)
+        keys = [memories.table(batch.image_ids, memories.keys(model, found, run.protocol))] if outputs.memory_keys else []
+        return [states(batch.image_ids, found, card, schema), predictions(batch.image_ids, found), *keys]
 
     with ExitStack() as files:
         writers = [
@@ -139,34 +134,48 @@ def extract(run: ModelRun, dtype: str, outputs: Outputs) -> None:
         if outputs.memory_keys:
             writers.append(files.enter_context(parquet.table_writer(outputs.memory_keys, memory_table.SCHEMA, run.provenance)))
         images = progress(run.batches(compute.batch_for(on_host=bytes_per_image)), len(run.manifest), "hidden states", size=len)
-        out_of_memory.process_batches(images, work, partial(parquet.write_all, writers))
+        write = files.enter_context(writing_beside(compute.device, partial(parquet.write_all, writers)))
+        out_of_memory.process_batches(images, work, write)
 
 
-def states(batch: Batch, trace: Trace, card: Card, schema: pa.Schema) -> pa.RecordBatch:
-    """Return the hidden states of a batch as rows (image, token), and remove them from the trace.
+def recorded(model: ViT, batch: Batch, reads: dict[str, Callable], compute: Compute) -> Recorded:
+    """Run a model on a batch once. Return what `reads` records (`Trace`) and the model's output, on the CPU."""
+    with torch.inference_mode(), compute.autocast(), Trace(model, reads) as trace:
+        logits = model(batch.images)
+    return to_host({**trace.pop_all(), OUTPUT: (logits.float(), batch.classes)})
+
+
+def states(image_ids: list[int], found: Recorded, card: Card, schema: pa.Schema) -> pa.RecordBatch:
+    """Return the hidden states of a batch as rows (image, token), and remove them from `found`.
 
     Args:
-        batch: the images.
-        trace: the trace that has read the hidden states (`reads`).
+        image_ids: [image].
+        found: what `recorded` returns for `reads`.
         card: the model's card.
         schema: from `states_schema`.
+
+    Raises:
+        InputError: an activation has NaN or infinite values.
     """
-    image = torch.tensor(batch.image_ids, dtype=torch.int32).repeat_interleave(card.tokens)
-    token = torch.arange(card.tokens, dtype=torch.int16).repeat(len(batch))
+    image = torch.tensor(image_ids, dtype=torch.int32).repeat_interleave(card.tokens)
+    token = torch.arange(card.tokens, dtype=torch.int16).repeat(len(image_ids))
     arrays = [pa.array(image.numpy()), pa.array(token.numpy())]
     for name in (name for name in schema.names[2:] if not name.endswith(hidden_states.exponent_of(""))):
-        values, exponent = trace.pop(name)
-        arrays += [hidden_states.fixed_binary(values.numpy()), *([] if exponent is None else [pa.array(exponent.numpy())])]
+        extent, values, *exponent = found.pop(name)
+        if not extent.isfinite().all():
+            site, block = name.split(".")
+            raise InputError(f"{site} of block {block} is not finite: the model's weights or its input are damaged")
+        arrays += [hidden_states.fixed_binary(values.numpy()), *(pa.array(part.numpy()) for part in exponent)]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def predictions(batch: Batch, logits: Tensor) -> pa.RecordBatch:
-    """Return the predictions for a batch, rows of `PREDICTIONS`, from the model's logits [image, class]."""
-    classes = batch.classes.cpu()
+def predictions(image_ids: list[int], found: Recorded) -> pa.RecordBatch:
+    """Return the predictions for a batch, rows of `PREDICTIONS`, from what `recorded` returns."""
+    logits, classes = found[OUTPUT]
     best_logits, best = largest(logits, MOST_LIKELY)
     predicted = best[:, 0]
     arrays = [
-        pa.array(batch.image_ids, pa.int32()),
+        pa.array(image_ids, pa.int32()),
         pa.array(classes.numpy(), pa.int32()),
         pa.array(predicted.numpy().astype("int32")),
         pa.array((predicted == classes).numpy()),

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from classlens.analyses.memory_table import ACTIVE, SCHEMA
+from classlens.compute.transfer import Recorded
 from classlens.errors import InputError
 from classlens.protocol import Protocol
 from classlens.trace import Trace, ViT
@@ -48,10 +49,10 @@ def active(coefficients: Tensor) -> Keys:
         coefficients: [image, token, memory].
 
     Returns:
-        int16 and float32 [image, token, `memory_table.ACTIVE`], on the CPU.
+        int16 and float32 [image, token, `memory_table.ACTIVE`].
     """
     top = coefficients.topk(ACTIVE, dim=-1)
-    return top.indices.to("cpu", torch.int16), top.values.to("cpu", torch.float32)
+    return top.indices.to(torch.int16), top.values.float()
 
 
 def reads(model: ViT, protocol: Protocol) -> dict[str, Callable[[Tensor], Keys]]:
@@ -59,16 +60,16 @@ def reads(model: ViT, protocol: Protocol) -> dict[str, Callable[[Tensor], Keys]]
     return {f"{site}.{block}": active for site in sites(model, protocol).values() for block in range(len(model.blocks))}
 
 
-def keys(model: ViT, trace: Trace, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
-    """Return the active memories and their coefficients from a trace that has read them (`reads`), and remove them from the trace.
+def keys(model: ViT, found: Recorded | Trace, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
+    """Return the active memories and their coefficients from what was recorded of them (`reads`), and remove them there.
 
     Returns:
         int16 and float32 [image, token, layer, block, `memory_table.ACTIVE`].
     """
     site_of, blocks = sites(model, protocol), range(len(model.blocks))
-    found = [trace.pop(f"{site_of[layer]}.{block}") for layer in SUBLAYERS for block in blocks]
+    recorded = [found.pop(f"{site_of[layer]}.{block}") for layer in SUBLAYERS for block in blocks]
     memory, coefficient = (
-        torch.stack(parts, dim=2).unflatten(2, (len(SUBLAYERS), len(blocks))).numpy() for parts in zip(*found, strict=True)
+        torch.stack(parts, dim=2).unflatten(2, (len(SUBLAYERS), len(blocks))).numpy() for parts in zip(*recorded, strict=True)
     )
     return memory, coefficient
 

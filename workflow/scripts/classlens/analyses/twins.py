@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 
 from classlens.analyses import extraction, memories, projection
 from classlens.analyses.agreement import MemoryUse
@@ -27,7 +26,7 @@ from classlens.models.card import Card
 from classlens.progress import progress
 from classlens.protocol import Protocol
 from classlens.storage import hidden_states, parquet
-from classlens.trace import Trace, ViT
+from classlens.trace import ViT
 from classlens.vocabulary import SUBLAYER_SITES
 
 KEPT_SITES = ("resid_post",)
@@ -156,12 +155,11 @@ def _sites(twin: Twin) -> tuple[str, ...]:
 def _measured(twin: Twin, batch: Batch, settings: Settings, compute: Compute) -> Outcome:
     card, sites = twin.card, _sites(twin)
     reads = extraction.reads(card.depth, settings.dtype, sites) | (memories.reads(twin.model, settings.protocol) if twin.use else {})
-    with torch.inference_mode(), compute.autocast(), Trace(twin.model, reads) as trace:
-        logits = twin.model(batch.images)
-    predictions = extraction.predictions(batch, logits.float().cpu())
+    recorded = extraction.recorded(twin.model, batch, reads, compute)
+    predictions = extraction.predictions(batch.image_ids, recorded)
     schema = extraction.states_schema(card.depth, card.width, settings.dtype, sites)
-    states = States(batch.image_ids, pa.Table.from_batches([extraction.states(batch, trace, card, schema)]), card.tokens)
-    own = [[index] for index in batch.classes.tolist()]
+    states = States(batch.image_ids, pa.Table.from_batches([extraction.states(batch.image_ids, recorded, card, schema)]), card.tokens)
+    own = [[index] for index in recorded[extraction.OUTPUT][1].tolist()]
     project = Projector(Lens.from_model(twin.model), card, settings.top_k, compute, settings.protocol)
     table = pa.Table.from_batches([predictions])
     of_image = projection.classes_of_interest(table, table, settings.classes)
@@ -170,5 +168,5 @@ def _measured(twin: Twin, batch: Batch, settings: Settings, compute: Compute) ->
     rows = [predictions, projection.rows(found), *([projection.class_rows(found, interest, of_interest)] if twin.class_logits else [])]
     if not twin.use:
         return Outcome(rows, None)
-    active, _ = memories.keys(twin.model, trace, settings.protocol)
+    active, _ = memories.keys(twin.model, recorded, settings.protocol)
     return Outcome(rows, (active, replace(project, top_k=1)(states, own, SUBLAYER_SITES)[0]))

@@ -30,7 +30,7 @@ class Compute:
         device: `cpu`, `cuda`, `cuda:1`...
         batch_size: images per forward pass; None lets `batch_for` choose.
         workers: threads that decode images.
-        precision: `float32`, or `bfloat16` for automatic mixed precision.
+        precision: `float32`, `tf32`, or `bfloat16` for automatic mixed precision.
         mem_mb: RAM of the job, in MiB; None if it is not limited.
     """
 
@@ -61,18 +61,20 @@ class Compute:
             jobs_per_gpu: number of processes that may use a GPU at once.
             batch_size: images per forward pass, or `auto`.
             workers: threads that decode images, or `auto`.
-            precision: `float32` or `bfloat16`.
+            precision: `float32`, `tf32` or `bfloat16`.
             threads: CPU threads.
             mem_mb: RAM of the job, in MiB.
 
         Raises:
-            InputError: the device does not exist.
+            InputError: the device does not exist, or lacks the precision.
         """
         threads = max(1, threads)
         torch.set_num_threads(threads)
         decoding = _workers(threads, mem_mb) if workers == "auto" else int(workers)
         batch = None if batch_size == "auto" else int(batch_size)
-        return cls(_device(device, jobs_per_gpu), batch, decoding, precision, mem_mb)
+        compute = cls(_device(device, jobs_per_gpu), batch, decoding, precision, mem_mb)
+        compute._set_matrix_products()
+        return compute
 
     def batch_for(self, on_device: int = 0, on_host: int = 0) -> int:
         """Return the number of images per batch that fits a share of the RAM and VRAM that are free now, up to the device's limit.
@@ -94,6 +96,14 @@ class Compute:
             return self._on_host()
         return int(SHARE_OF_FREE * torch.cuda.mem_get_info(self.device)[0])
 
+    def _set_matrix_products(self) -> None:
+        """Let a GPU use TF32 if the precision says so, and only then. By default, PyTorch uses it for convolutions alone."""
+        is_tf32 = self.precision == "tf32"
+        if is_tf32 and self.device.type == "cpu":
+            raise InputError("config key `compute.precision` is tf32, which only a GPU has: set it to float32 or bfloat16")
+        torch.set_float32_matmul_precision("high" if is_tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = is_tf32
+
     def place(self, module: Module) -> Module:
         """Return a module, moved to the device.
 
@@ -105,9 +115,7 @@ class Compute:
 
     def autocast(self) -> AbstractContextManager:
         """Return the context in which forward passes run."""
-        if self.precision == "float32":
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return torch.autocast(self.device.type, dtype=torch.bfloat16) if self.precision == "bfloat16" else nullcontext()
 
 
 def _workers(threads: int, mem_mb: int | None) -> int:

@@ -97,8 +97,9 @@ class SeedSetting(Section):
 class PrecisionSetting(Section):
     """The precision of forward passes."""
 
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the forward pass."""
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    """Precision of the forward pass: `float32`; `tf32`, which rounds the factors of matrix products to 10 bits on a GPU; or `bfloat16`,
+    automatic mixed precision."""
 
 
 class DtypeSetting(Section):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from classlens.compute.ordered_map import ordered_map
+from classlens.compute.transfer import to_device
 from classlens.data.images import read_image
 from classlens.data.transforms import Transform
 
@@ -45,7 +46,7 @@ class Batch:
     @cached_property
     def images(self) -> Tensor:
         """The model's input, float32 [image, 3, height, width], on the model's device. The first access computes it."""
-        return self.transform.normalize(self.pixels.to(self.classes.device))
+        return self.transform.normalize(to_device(self.pixels, self.classes.device))
 
 
 def load_pixels(row: dict[str, Any], root: Path, transform: Transform) -> Tensor:
@@ -82,5 +83,5 @@ def batches(manifest: pa.Table, root: Path, transform: Transform, *, size: int, 
 
 
 def _batch(rows: list[dict[str, Any]], pixels: list[Tensor], transform: Transform, device: torch.device) -> Batch:
-    classes = torch.tensor([row["class_index"] for row in rows], device=device)
+    classes = to_device(torch.tensor([row["class_index"] for row in rows]), device)
     return Batch([row["image_id"] for row in rows], classes, torch.stack(pixels), transform)

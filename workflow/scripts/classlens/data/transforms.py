@@ -5,12 +5,14 @@ keep_ratio, crop ([height, width] or None), interpolation, mean and std. `geomet
 """
 
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
+from classlens.compute.transfer import to_device
 from classlens.data.geometry import Geometry
 from classlens.errors import InputError
 from classlens.protocol import Protocol
@@ -30,6 +32,7 @@ class Transform:
         self.mean = torch.tensor(settings["mean"]).view(3, 1, 1)
         self.std = torch.tensor(settings["std"]).view(3, 1, 1)
         self._geometry = Geometry(settings)
+        self._on_device = cache(lambda device: (to_device(self.mean, device), to_device(self.std, device)))
 
     def pixels(self, image: Image.Image) -> torch.Tensor:
         """Return an RGB image after resize and crop, uint8 [3, height, width]. `normalize` does the rest for whole batches."""
@@ -37,7 +40,8 @@ class Transform:
 
     def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return pixels, uint8 [..., 3, height, width], as a model's input, float32, on the device of the pixels."""
-        return pixels.float().div_(255).sub_(self.mean.to(pixels.device)).div_(self.std.to(pixels.device))
+        mean, std = self._on_device(pixels.device)
+        return pixels.float().div_(255).sub_(mean).div_(std)
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
         """Return an RGB image as a model's input, float32 [3, height, width]."""
