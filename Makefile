@@ -12,7 +12,7 @@ PAGE_STAMP := $(PAGE_TOOLS)/node_modules/.installed
 FAULTS := $(addprefix tests/test_,reliability.py fuzz.py security.py adoption.py cluster.py models.py data.py storage.py memory.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo photos check test test-cluster test-snakemake lint chaos bench quirks tutorial filmstrip families reproduction estimate publish adopt adopt-dates docs lock node
+.PHONY: help env demo photos check test test-cluster test-install test-snakemake lint chaos bench quirks tutorial filmstrip families reproduction estimate publish adopt adopt-dates docs lock node
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,7 +57,7 @@ adopt-dates: env  ## Restore the dates of a copied run's files: make adopt-dates
 
 ##@ Check
 check: lint  ## Check style, types and all tests without a workflow run (two minutes)
-	$(BIN)/python -m pytest -m "not cluster and not workflow and not slow" --numprocesses logical --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not cluster and not install and not workflow and not slow" --numprocesses logical --dist loadgroup --no-loadscope-reorder
 
 lint: env $(PAGE_STAMP)  ## Check style, types and rules
 	$(BIN)/ruff check $(CODE)
@@ -81,6 +81,9 @@ test: env  ## Run all tests
 test-cluster: env  ## Test runs on a temporary Slurm cluster (needs root and Slurm)
 	$(BIN)/python -m pytest -m cluster -rs tests/test_cluster.py
 
+test-install: env  ## Test the built package in an empty environment (needs a package index)
+	$(BIN)/python -m pytest -m install -rs tests/test_install.py
+
 # The oldest version that pyproject.toml allows, and the newest one.
 SNAKEMAKES := snakemake==9.20.0 snakemake<10
 test-snakemake: env  ## Test uses of Snakemake's undocumented interfaces, with its oldest and newest version
@@ -90,7 +93,7 @@ test-snakemake: env  ## Test uses of Snakemake's undocumented interfaces, with i
 	done
 
 chaos: env  ## Test faults: 200 killed runs, 10,000 broken inputs per kind, and others; writes docs/reliability.md
-	$(BIN)/python -m pytest -m "cluster or not cluster" -rs $(FAULTS) --kills 200 --inputs 10000 --faults docs/reliability.md
+	$(BIN)/python -m pytest -m "not install" -rs $(FAULTS) --kills 200 --inputs 10000 --faults docs/reliability.md
 
 ##@ Measure and document
 docs: demo  ## Build the documentation in docs/_build/html
@@ -118,7 +121,7 @@ reproduction: env  ## Write the reproduced numbers into docs/reproduction.md
 ##@ Maintain
 lock: COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --upgrade --custom-compile-command "make lock"
 lock: env node  ## Resolve the newest versions of all packages
-	$(COMPILE) pyproject.toml --extra workflow -o envs/workflow.lock
+	$(COMPILE) pyproject.toml --extra slurm --extra s3 --extra photos -o envs/workflow.lock
 	$(COMPILE) --group dev -c envs/workflow.lock -o envs/dev.lock
 	echo uv | $(COMPILE) -c envs/dev.lock - -o envs/installer.lock
 	sh envs/conda.sh < envs/workflow.lock > envs/classlens.yaml

@@ -16,39 +16,41 @@ from classlens.config.reading import resolve
 from classlens.config.steps import RunSettings, flag, flags
 from classlens.errors import InputError
 from classlens.storage.fingerprints import FINGERPRINTS
-from classlens.storage.provenance import code_sha256, sha256, sha256_of
+from classlens.storage.provenance import code_sha256, library_versions, sha256, sha256_of
 
 STARTED = time.time()
-SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
+SCRIPTS = HERE / "workflow" / "scripts"
 # Snakemake's records of earlier runs in this folder, and the workflow's own notes.
 STATE = Path(".snakemake")
 NOTES = STATE.absolute() / "classlens"
 FINGERPRINT_FILE = NOTES / "fingerprints.json"
-LOCK = sha256(Path(workflow.basedir) / "envs" / "workflow.lock")
+LOCK_FILE = HERE / "envs" / "workflow.lock"
+# The libraries that results depend on: by the lock file of a checkout, or by their versions in an installation, which has no lock file.
+LIBRARIES = sha256(LOCK_FILE) if LOCK_FILE.exists() else sha256_of(*map(str, sorted(library_versions().items())))
 
 try:
-    for path in config_files():
+    for path in [] if is_module() else config_files():
         load(path)  # Snakemake silently keeps the last of two equal keys
     run_config = resolve(config)
-    EXPECTED = of_run(Path(workflow.basedir) / "config" / "expected.yaml", run_config.run)
-    results = f"results/{run_config.run}"
+    EXPECTED = of_run(HERE / "config" / "expected.yaml", run_config.run)
+    results = with_prefix(f"results/{run_config.run}")
     run_folder.check(results, run_config)
     plan = Plan(run_config, results, memory=FINGERPRINT_FILE)
+    if plan.published and is_module():
+        raise InputError(f"{results} was published by others: draw it with classlens' own Snakefile, not with a workflow that uses it")
     if plan.published:
         published.check_drawing(results, NOTES)
-    elif is_main_process():
+    elif is_main_process() and not is_module():
         run_record.restore(results, STATE)
 except InputError as error:
     sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
 
+# Jobs get the folder of the programs and the file of fingerprints as environment variables, not as parameters, so that a moved checkout
+# makes nothing stale.
+os.environ["CLASSLENS_SCRIPTS"] = str(SCRIPTS)
+os.environ[FINGERPRINTS] = str(FINGERPRINT_FILE)
 # Without a conda environment or container, jobs use the same Python interpreter as Snakemake, not the first `python` on the PATH.
-python = "" if jobs_have_environments() else f'PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH" '
-# Snakemake sets the number of threads for torch, NumPy and pyarrow's CPU pool. polars and pyarrow's I/O pool read variables of their own.
-pools = 'POLARS_MAX_THREADS="$OMP_NUM_THREADS" ARROW_IO_THREADS="$OMP_NUM_THREADS"'
-# The programs' folder is an environment variable, not a parameter, so that a moved checkout makes nothing stale. `code` has the hash.
-place = f"SCRIPTS={shlex.quote(str(SCRIPTS))} {FINGERPRINTS}={shlex.quote(str(FINGERPRINT_FILE))}"
-# `exec` makes each program a child of Snakemake, so that the program can end when Snakemake ends (cli.STARTED_BY).
-shell.prefix(f"export {python}{pools} {place} CLASSLENS_STARTED_BY={os.getpid()}; exec ".replace("{", "{{").replace("}", "}}"))
+os.environ["CLASSLENS_PYTHON"] = "python" if jobs_have_environments() else sys.executable
 
 
 pathvars:

@@ -21,7 +21,7 @@ def program(script, settings, name="", modules=(), places=None, **further):
         "program": [script, name] if name else script,
         "settings": lambda wildcards: flags(settings(wildcards) if callable(settings) else settings),
         "files": files,
-        "code": [CODE[script, name], LOCK],
+        "code": [CODE[script, name], LIBRARIES],
         **further,
     }
 
@@ -42,6 +42,10 @@ def flags_of(places):
     return [f"{flag(name)}={text}" for name, text in places.items() if text]
 
 
+# The start of a program. `exec` makes it a child of Snakemake, so that it can end when Snakemake ends (cli.STARTED_BY).
+START = 'CLASSLENS_STARTED_BY=$PPID exec "$CLASSLENS_PYTHON" "$CLASSLENS_SCRIPTS"/'
+# Snakemake sets the number of threads for torch, NumPy and pyarrow's CPU pool. polars and pyarrow's I/O pool read variables of their own.
+POOLS = 'POLARS_MAX_THREADS="$OMP_NUM_THREADS" ARROW_IO_THREADS="$OMP_NUM_THREADS" '
 # The shell command of a rule, and that of a rule that runs a model on a device.
-COMMAND = 'python "$SCRIPTS"/{params.program:q} --log {log:q} --threads {threads} {params.settings:q} {params.files}'
+COMMAND = f"{POOLS}{START}{{params.program:q}} --log {{log:q}} --threads {{threads}} {{params.settings:q}} {{params.files}}"
 ON_DEVICE_COMMAND = " ".join([COMMAND, *(f"{flag(name)}={{resources.{name}:q}}" for name in RunSettings.settings())])

@@ -1,14 +1,15 @@
 # The report, `snakemake --report report.zip`: a front page, and a page with caption for each figure and table.
 import run_output
 
+if not is_module():
 
-report: "../workflow/report/summary.rst"
+    report: "../workflow/report/summary.rst"
+
+    # The template of the front page sees only the config.
+    config["report"] = front_page()
 
 
-# The template of the front page sees only the config.
-config["report"] = front_page()
-
-CAPTIONS = Path(workflow.basedir) / "workflow" / "report"
+CAPTIONS = HERE / "workflow" / "report"
 # Requested figures and tables that cannot be made.
 WITHOUT_MASKS = [f"{item.letter} {item.name} of {name} (no masks)" for name, items in plan.without_masks().items() for item in items]
 COMPARISON = steps.ReportPage(
@@ -43,7 +44,7 @@ rule report_pages:
     params:
         **program(
             "report_pages.py",
-            plan.report_step(PAGES, WITHOUT_MASKS, CODE, LOCK),
+            plan.report_step(PAGES, WITHOUT_MASKS, CODE, LIBRARIES),
             places=benchmarks_of_run,
             captions=sha256_of(*(sha256(CAPTIONS / f"{page.caption}.rst") for page in PAGES)),
         ),
@@ -54,7 +55,8 @@ rule report_pages:
 
 
 OUTPUT = run_output.LogHandlerSettings(logs=f"{results}/logs/", targets=rules_without_command)
-replace_output(lambda settings: run_output.LogHandler(settings, OUTPUT))
+if not is_module():
+    replace_output(lambda settings: run_output.LogHandler(settings, OUTPUT))
 
 
 onsuccess:
@@ -73,7 +75,7 @@ onsuccess:
         arguments=config_arguments(),
     )
     summary_flags = [*flags(summary), *flags_of(tables_of_findings())]
-    shell("python {SCRIPTS:q}/summary.py --results {results:q} {summary_flags:q}")
+    shell(START + "summary.py --results {results:q} {summary_flags:q}")
 
 
 onerror:

@@ -1,5 +1,28 @@
 # All uses of Snakemake's undocumented interfaces. `tests/test_snakemake_adapter.py` tests each of them.
 from snakemake.logging import logger
+from snakemake.path_modifier import PathModifier
+
+
+def is_module():
+    """Return whether another workflow uses this one as a module."""
+    return not workflow.modifier.is_main_snakefile()
+
+
+def with_prefix(path):
+    """Return a path with the prefix that another workflow sets for this module. Snakemake then adds no prefix to paths of rules.
+
+    Programs get some paths as parameters, which Snakemake leaves as they are.
+    """
+    modifier = workflow.modifier
+    path = modifier.path_modifier.replace_prefix(path)
+    modifier.path_modifier = PathModifier(None, None, workflow)
+    return path
+
+
+def own_rule(name):
+    """Return a rule of this workflow by its name here, or None if another workflow uses this one without the rule."""
+    name = workflow.modifier.avail_rulename(name)
+    return name and workflow.get_rule(name)
 
 
 def config_files():
@@ -74,27 +97,30 @@ def replace_output(make_handler):
 
 def remove_benchmarks_of_cached_rules():
     """Remove the benchmarks of rules with cached results, because Snakemake caches no rule that has a benchmark."""
-    for item in workflow.rules:
+    for item in workflow.modifier.rules:
         if item.cache and item.cache.output:
             item._benchmark = None
 
 
 def describe(rule_name, text):
     """Set the description of a rule that is defined in a loop, for `snakemake --list`."""
-    workflow.get_rule(rule_name).docstring = text
+    if made := own_rule(rule_name):
+        made.docstring = text
 
 
 def description(rule_name):
     """Return the description of a rule."""
-    return workflow.get_rule(rule_name).docstring
+    made = own_rule(rule_name)
+    return made and made.docstring
 
 
 def follow_profile(rule_name, name):
     """Apply the threads and resources that a profile sets under `name` to a rule that is defined in a loop."""
-    made, profile = workflow.get_rule(rule_name), workflow.resource_settings
-    if name in profile._parsed_overwrite_threads:
+    made, profile = own_rule(rule_name), workflow.resource_settings
+    if made and name in profile._parsed_overwrite_threads:
         made.resources["_cores"] = profile._parsed_overwrite_threads[name]
-    made.resources.update(profile._parsed_overwrite_resources.get(name, {}))
+    if made:
+        made.resources.update(profile._parsed_overwrite_resources.get(name, {}))
 
 
 class UnhashedArguments(str):

@@ -196,12 +196,13 @@ def test_programs_go_on_with_smaller_batches_and_the_same_results(finished: Fini
     (tmp_path / "too_small.py").write_text(TOO_SMALL, encoding="utf-8")
     output = run.complete("--dry-run", "--forceall", "--printshellcmds", "--configfile", run.folder / "my config.yaml")
     written = [f"results/small/{name}.parquet" for name in TABLES[program]]
-    command = re.search(rf"python (\S+/{program}\.py --log (\S+) .*{written[0]}.*)", output)
+    command = re.search(rf"\$CLASSLENS_PYTHON\" (\S+/{program}\.py --log (\S+) .*{written[0]}.*)", output)
     assert command
     for path in written:
         (again.folder / path).unlink()
     line = f"{shlex.quote(sys.executable)} {shlex.quote(str(tmp_path / 'too_small.py'))} {command[1]}"
-    subprocess.run(line, shell=True, check=True, cwd=again.folder, env={**os.environ, "PYTHONPATH": str(SCRIPTS), "SCRIPTS": str(SCRIPTS)})
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS), "CLASSLENS_SCRIPTS": str(SCRIPTS)}
+    subprocess.run(line, shell=True, check=True, cwd=again.folder, env=environment)
     assert "images at once: continuing with 3" in (again.folder / command[2]).read_text(encoding="utf-8")
     for path in written:
         expected, found = (table_of(folder / path, in_order=program in ("extract", "project")) for folder in (run.folder, again.folder))

@@ -94,6 +94,51 @@ onsuccess:
     Path("outputs.json").write_text(json.dumps(sorted(outputs_of_run())))
 """
 
+PART = f"""
+import json
+from pathlib import Path
+
+
+include: {str(ADAPTER)!r}
+
+
+results = with_prefix("results")
+
+
+rule made:
+    output:
+        f"{{results}}/made.txt",
+    shell:
+        "touch {{output}}"
+
+
+rule left_out:
+    output:
+        "left_out.txt",
+
+
+describe("made", "the first")
+describe("left_out", "nothing")
+rules_here = [item and item.name for item in (own_rule("made"), own_rule("left_out"))]
+Path("facts.json").write_text(json.dumps([is_module(), results, *rules_here, description("left_out")]))
+"""
+WHOLE = """
+module part:
+    snakefile:
+        "part.smk"
+    prefix:
+        "below"
+
+
+use rule * from part exclude left_out as my_*
+
+
+rule all:
+    default_target: True
+    input:
+        rules.my_made.output,
+"""
+
 LOGGER = """
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 
@@ -107,8 +152,8 @@ class LogHandler(LogHandlerBase):
 """
 
 
-def run(folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> str:
-    (folder / "Snakefile").write_text(WORKFLOW, encoding="utf-8")
+def run(folder: Path, *arguments: str, environment: dict[str, str] | None = None, text: str = WORKFLOW) -> str:
+    (folder / "Snakefile").write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "--directory", str(folder), "--snakefile", str(folder / "Snakefile")]
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
@@ -152,6 +197,20 @@ def test_outputs_of_a_run_are_those_that_its_targets_need(tmp_path: Path) -> Non
     assert json.loads(outputs.read_text(encoding="utf-8")) == ["a.txt", "b.txt"]
     run(tmp_path, "c.copy")
     assert json.loads(outputs.read_text(encoding="utf-8")) == ["c.copy"]
+
+
+def test_a_module_has_its_prefix_and_the_names_that_the_whole_gives_to_its_rules(tmp_path: Path) -> None:
+    (tmp_path / "part.smk").write_text(PART, encoding="utf-8")
+    printed = run(tmp_path, text=WHOLE)
+    assert json.loads((tmp_path / "facts.json").read_text()) == [True, "below/results", "my_made", None, None]
+    assert (tmp_path / "below" / "results" / "made.txt").exists()
+    assert "below/below" not in printed
+    assert "the first" in run(tmp_path, "--list", text=WHOLE)
+
+
+def test_a_workflow_by_itself_has_no_prefix(tmp_path: Path) -> None:
+    run(tmp_path, "--list", text=PART)
+    assert json.loads((tmp_path / "facts.json").read_text()) == [False, "results", "made", "left_out", "nothing"]
 
 
 @pytest.mark.parametrize("cached", [True, False])

@@ -1,4 +1,4 @@
-"""Show where class information arises inside Vision Transformers. The workflow makes the results: snakemake --configfile CONFIG."""
+"""Show where class information arises inside Vision Transformers."""
 
 import argparse
 import importlib
@@ -6,7 +6,12 @@ import sys
 
 import cli
 
-COMMANDS = {"check": "check a config before its run, or write one for a checkpoint and an image folder"}
+COMMANDS = {
+    "init": "copy the configs and profiles of the workflow, to edit them",
+    "check": "check a config before its run, or write one for a checkpoint and an image folder",
+    "run": "run the workflow with a config",
+    "explore": "open the explorer of a run in the browser",
+}
 """What each command does. A command is a program of this folder."""
 
 

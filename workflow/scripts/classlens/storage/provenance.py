@@ -6,7 +6,6 @@ This module imports only the standard library, because the workflow computes the
 import ast
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -14,7 +13,8 @@ from pathlib import Path
 
 from classlens.errors import InputError
 
-SCRIPTS = Path(__file__).resolve().parents[2]
+PACKAGE = Path(__file__).resolve().parents[1]
+"""Folder of the library. In a checkout it lies beside the programs, in an installation it does not."""
 UNHASHED_PACKAGE = "classlens.config"
 """Package that reads the settings of programs. Its code makes no result stale, because rules have the settings as parameters."""
 ASSETS = (".html", ".css", ".js", ".mplstyle")
@@ -56,25 +56,31 @@ def code_sha256(script: Path | str, *modules: str) -> str:
         script: the program.
         modules: dotted names of further modules that it runs, such as the module of a figure.
     """
-    files = {os.path.relpath(file, SCRIPTS): sha256(file) for file in _imported_files(Path(script), *modules)}
+    programs = Path(script).resolve().parent
+    files = {_name(file, programs): sha256(file) for file in _imported_files(Path(script).resolve(), *modules)}
     return sha256_of(*(part for item in sorted(files.items()) for part in item))
+
+
+def _name(file: Path, programs: Path) -> str:
+    """Return the path of a file from the folder that it is imported from, which is the same in a checkout and in an installation."""
+    return str(file.relative_to(PACKAGE.parent if file.is_relative_to(PACKAGE) else programs))
 
 
 def _imported_files(script: Path, *modules: str) -> set[Path]:
     seen: set[Path] = set()
-    open_files = [script.resolve(), *(file for name in modules for file in _module_files(name))]
+    open_files = [script, *(file for name in modules for file in _module_files(name, script.parent))]
     while open_files:
         file = open_files.pop()
         if file not in seen:
             seen.add(file)
-            open_files.extend(_direct_imports(file) if file.suffix == ".py" else ())
+            open_files.extend(_direct_imports(file, script.parent) if file.suffix == ".py" else ())
     return seen
 
 
 @cache
-def _direct_imports(file: Path) -> tuple[Path, ...]:
+def _direct_imports(file: Path, programs: Path) -> tuple[Path, ...]:
     tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
-    return tuple(path for name in _imported_names(tree) for path in _module_files(name))
+    return tuple(path for name in _imported_names(tree) for path in _module_files(name, programs))
 
 
 def _imported_names(tree: ast.AST) -> Iterator[str]:
@@ -94,11 +100,11 @@ def _statements(tree: ast.AST) -> Iterator[ast.stmt]:
             yield from _statements(node)
 
 
-def _module_files(name: str) -> Iterator[Path]:
-    """Yield the files in the folder of programs that importing `name` executes. `name` may end in an attribute of a module."""
+def _module_files(name: str, programs: Path) -> Iterator[Path]:
+    """Yield the files of the library and the programs that importing `name` executes. `name` may end in an attribute of a module."""
     if f"{name}.".startswith(f"{UNHASHED_PACKAGE}."):
         return
-    folder = SCRIPTS
+    folder = PACKAGE.parent if name.split(".")[0] == PACKAGE.name else programs
     for part in name.split("."):
         if (folder / f"{part}.py").is_file():
             yield folder / f"{part}.py"
