@@ -17,7 +17,8 @@ from classlens.vocabulary import Method
 class Section(BaseModel):
     """A group of settings. Unknown keys and wrong types are refused; the docstring under a setting is its help text."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+    # `defer_build`: a program validates one step, and need not wait for the validators of all others.
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True, defer_build=True)
 
     @classmethod
     def settings(cls) -> dict[str, FieldInfo]:
