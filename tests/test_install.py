@@ -125,16 +125,16 @@ def test_a_second_run_has_nothing_to_do(installed: Environment) -> None:
 
 
 def test_the_command_says_what_it_calls(installed: Environment) -> None:
-    printed = installed.run("classlens", "run", "small.yaml", "F2", "--dry-run")
-    assert re.match(r"snakemake F2 --dry-run --cores all --snakefile \S+/classlens_workflow/Snakefile --configfile small.yaml\n", printed)
-    assert "--cores all" not in installed.run("classlens", "run", "small.yaml", "F2", "--dry-run", "--cores=1").splitlines()[0]
+    called = r"^snakemake F2 --dry-run{} --snakefile .+/classlens_workflow/Snakefile.? --configfile small.yaml$"
+    for given, cores in ((["--dry-run"], " --cores all"), (["--dry-run", "--cores=1"], " --cores=1")):
+        assert re.search(called.format(cores), installed.run("classlens", "run", "small.yaml", "F2", *given), re.MULTILINE)
 
 
 def test_configs_and_profiles_are_copied_once(installed: Environment) -> None:
     assert "classlens run mine/config/config.yaml" in installed.run("classlens", "init", "mine")
     for name in ("config/config.yaml", "config/paper.yaml", "profiles/slurm/config.yaml"):
         assert (installed.folder / "mine" / name).read_bytes() == (REPOSITORY / name).read_bytes()
-    assert "94 of 94" not in installed.run("classlens", "run", "mine/config/config.yaml", "--dry-run", "--quiet")
+    assert re.search(r"^total +\d+$", installed.run("classlens", "run", "mine/config/config.yaml", "--dry-run"), re.MULTILINE)
     refused = installed.tried("classlens", "init", "mine")
     assert (refused.returncode, refused.stderr) == (1, "error: mine/config exists: choose another folder\n")
 
