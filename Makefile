@@ -9,10 +9,11 @@ SMK := Snakefile rules
 PAGE := workflow/scripts/classlens/explorer/page
 PAGE_TOOLS := envs/page
 PAGE_STAMP := $(PAGE_TOOLS)/node_modules/.installed
+QUICK := "not cluster and not install and not container and not workflow and not slow"
 FAULTS := $(addprefix tests/test_,reliability.py fuzz.py security.py adoption.py cluster.py models.py data.py storage.py memory.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo photos check test test-cluster test-install test-snakemake lint chaos bench quirks tutorial filmstrip families reproduction estimate publish adopt adopt-dates docs lock node
+.PHONY: help env demo photos check test test-cluster test-install test-container test-snakemake test-newest test-oldest lint chaos bench quirks tutorial filmstrip families reproduction estimate publish adopt adopt-dates docs lock release node
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,7 +58,7 @@ adopt-dates: env  ## Restore the dates of a copied run's files: make adopt-dates
 
 ##@ Check
 check: lint  ## Check style, types and all tests without a workflow run (two minutes)
-	$(BIN)/python -m pytest -m "not cluster and not install and not workflow and not slow" --numprocesses logical --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -m $(QUICK) --numprocesses logical --dist loadgroup --no-loadscope-reorder
 
 lint: env $(PAGE_STAMP)  ## Check style, types and rules
 	$(BIN)/ruff check $(CODE)
@@ -84,6 +85,9 @@ test-cluster: env  ## Test runs on a temporary Slurm cluster (needs root and Slu
 test-install: env  ## Test the built package in an empty environment (needs a package index)
 	$(BIN)/python -m pytest -m install -rs tests/test_install.py
 
+test-container: env  ## Test the images' environment in a new Debian system (needs root and debootstrap)
+	$(BIN)/python -m pytest -m container -rs tests/test_container.py
+
 # The oldest version that pyproject.toml allows, and the newest one.
 SNAKEMAKES := snakemake==9.20.0 snakemake<10
 test-snakemake: env  ## Test uses of Snakemake's undocumented interfaces, with its oldest and newest version
@@ -92,8 +96,25 @@ test-snakemake: env  ## Test uses of Snakemake's undocumented interfaces, with i
 	        python -m pytest --noconftest tests/test_snakemake_adapter.py || exit 1; \
 	done
 
+test-newest: RESOLUTION := highest
+test-newest: env  ## Run quick tests with the newest packages that pyproject.toml allows
+	$(test-resolution)
+
+test-oldest: RESOLUTION := lowest-direct
+test-oldest: env  ## Run quick tests with the oldest packages that pyproject.toml allows
+	$(test-resolution)
+
+# The development tools are the newest that fit, because pyproject.toml gives no oldest ones.
+define test-resolution
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && export UV_PYTHON=$(BIN)/python && \
+	$(BIN)/uv pip compile --quiet --resolution $(RESOLUTION) --no-annotate pyproject.toml --all-extras -o "$$folder/packages.txt" && \
+	$(BIN)/uv venv --quiet "$$folder/venv" && \
+	$(BIN)/uv pip install --quiet --python "$$folder/venv/bin/python" -r "$$folder/packages.txt" --group dev && \
+	"$$folder/venv/bin/python" -m pytest -m $(QUICK) --numprocesses logical --dist loadgroup --no-loadscope-reorder
+endef
+
 chaos: env  ## Test faults: 200 killed runs, 10,000 broken inputs per kind, and others; writes docs/reliability.md
-	$(BIN)/python -m pytest -m "not install" -rs $(FAULTS) --kills 200 --inputs 10000 --faults docs/reliability.md
+	$(BIN)/python -m pytest -m "not install and not container" -rs $(FAULTS) --kills 200 --inputs 10000 --faults docs/reliability.md
 
 ##@ Measure and document
 docs: demo  ## Build the documentation in docs/_build/html
@@ -119,6 +140,9 @@ reproduction: env  ## Write the reproduced numbers into docs/reproduction.md
 	$(BIN)/python workflow/scripts/reproduction_page.py --expected config/expected.yaml --results results --page docs/reproduction.md
 
 ##@ Maintain
+release: env  ## Check that the checkout can be released, and build sdist and wheel (publishes nothing)
+	$(BIN)/python tools/release.py
+
 lock: COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --upgrade --custom-compile-command "make lock"
 lock: env node  ## Resolve the newest versions of all packages
 	$(COMPILE) pyproject.toml --extra slurm --extra s3 --extra photos -o envs/workflow.lock

@@ -18,6 +18,7 @@ from playwright.sync_api import Browser
 from test_staleness import planned
 
 from classlens.protocol import CORRECTED
+from classlens.storage.provenance import sha256
 
 FIGURE = "results/demo/figures/mean_evolution.svg"
 
@@ -56,7 +57,18 @@ def of_publisher(run: Run) -> list[str]:
 
 
 def test_the_same_results_give_the_same_bytes(demo: Run, archive: Path, tmp_path: Path) -> None:
-    assert publish(demo, tmp_path / "again").read_bytes() == archive.read_bytes()
+    again = publish(demo, tmp_path / "again")
+    assert again.read_bytes() == archive.read_bytes()
+    assert again.with_suffix(".zenodo.json").read_bytes() == archive.with_suffix(".zenodo.json").read_bytes()
+
+
+def test_the_metadata_for_zenodo_describe_the_archive(demo: Run, archive: Path) -> None:
+    text = archive.with_suffix(".zenodo.json").read_text(encoding="utf-8")
+    described = json.loads(text)["metadata"]
+    assert described["title"].endswith("results of the classlens run demo")
+    assert f"({archive.stat().st_size} bytes, sha256 {sha256(archive)})" in described["description"]
+    assert "Models (2, and 10 random twins)" in described["description"]
+    assert str(demo.folder.parent) not in text
 
 
 def test_neither_images_nor_weights_nor_hidden_states_nor_paths_travel(archive: Path, demo: Run) -> None:

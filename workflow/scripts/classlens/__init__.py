@@ -16,6 +16,8 @@ NeurIPS 2023. Names are imported on first use, so that programs that only plan o
 
 from importlib import import_module
 
+__version__ = "0.1.0"
+
 _HOME = {
     "InputError": "errors",
     "Protocol": "protocol",
