@@ -310,7 +310,7 @@ ELSEWHERE = {
     " --storage-s3-endpoint-url https://s3.example.org": ("test_s3.py", "--storage-s3-endpoint-url"),
     "apptainer build envs/classlens.sif envs/classlens.def": ("test_environments.py", "classlens.def"),
     "snakemake --cores all --configfile my.yaml --software-deployment-method apptainer": ("test_environments.py", "apptainer"),
-    'snakemake --cores all --configfile my.yaml --software-deployment-method apptainer --apptainer-args "--nv --bind /data"': (
+    'snakemake --cores all --configfile my.yaml --software-deployment-method apptainer --apptainer-args="--nv --bind /data"': (
         "test_environments.py",
         "--apptainer-args",
     ),
