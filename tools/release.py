@@ -50,7 +50,7 @@ def build(folder: Path, version: str) -> list[Path]:
     shutil.rmtree(target, ignore_errors=True)
     subprocess.run([uv, "build", "--quiet", "--out-dir", target], cwd=folder, check=True)
     made = [target / f"classlens-{version}.tar.gz", target / f"classlens-{version}-py3-none-any.whl"]
-    found = sorted(target.glob("*.*"))
+    found = sorted(target.glob("*-*"))
     if found != sorted(made):
         sys.exit(f"error: uv has built {', '.join(path.name for path in found)}, not {' and '.join(path.name for path in made)}")
     subprocess.run([uv, "tool", "run", "--quiet", "twine", "check", "--strict", *made], check=True)
