@@ -104,12 +104,15 @@ test-oldest: RESOLUTION := lowest-direct
 test-oldest: env  ## Run quick tests with the oldest packages that pyproject.toml allows
 	$(test-resolution)
 
-# The development tools are the newest that fit, because pyproject.toml gives no oldest ones.
+# Only packages that pyproject.toml names are that old, and no development tools: it gives no bounds for others.
 define test-resolution
-	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && export UV_PYTHON=$(BIN)/python && \
-	$(BIN)/uv pip compile --quiet --resolution $(RESOLUTION) --no-annotate pyproject.toml --all-extras -o "$$folder/packages.txt" && \
-	$(BIN)/uv venv --quiet "$$folder/venv" && \
-	$(BIN)/uv pip install --quiet --python "$$folder/venv/bin/python" -r "$$folder/packages.txt" --group dev && \
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	$(BIN)/uv pip compile --quiet --resolution $(RESOLUTION) --python $(BIN)/python --annotation-style line --no-header --all-extras \
+	    pyproject.toml -o "$$folder/all.txt" > /dev/null && \
+	grep 'via .*classlens' "$$folder/all.txt" > "$$folder/named.txt" && cat "$$folder/named.txt" && \
+	$(BIN)/uv venv --quiet --python $(BIN)/python "$$folder/venv" && \
+	$(BIN)/uv pip install --quiet --python "$$folder/venv/bin/python" --requirements pyproject.toml --all-extras --group dev \
+	    --constraints "$$folder/named.txt" && \
 	"$$folder/venv/bin/python" -m pytest -m $(QUICK) --numprocesses logical --dist loadgroup --no-loadscope-reorder
 endef
 

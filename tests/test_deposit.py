@@ -44,7 +44,7 @@ def test_the_description_says_what_the_archive_is(tmp_path: Path) -> None:
     archive = tmp_path / "small.tar"
     names = publication.files(Plan(archives.resolved(), str(tmp_path / "small")))
     assert f"small.tar ({archive.stat().st_size} bytes, sha256 {hashlib.sha256(archive.read_bytes()).hexdigest()})" in text
-    assert f"contains {len(names)} tables" in text
+    assert f"contains {len(names)} files" in text
     assert "Models (1, and 0 random twins)" in text
     assert "<li>m: vit_tiny_patch16_224, weights random</li>" in text
     assert "<li>d (shapes): 10 images of the split validation, 10 images of the split test</li>" in " ".join(text.split())

@@ -142,7 +142,7 @@ class Events:
     def __init__(self, capsys: pytest.CaptureFixture[str]):
         self._capsys = capsys
         self._handler = LogHandler(OutputSettings(), LogHandlerSettings("results/x/logs/", lambda: frozenset({"all"})))
-        self._handler.setFormatter(DefaultFormatter())
+        self._handler.setFormatter(DefaultFormatter(quiet=None))
 
     def __call__(self, event: LogEvent | None, message: str | None = None, level: int = logging.INFO, **facts: Any) -> str:
         """Send an event and return what is printed."""
@@ -178,7 +178,7 @@ def test_errors_are_those_of_snakemake(events: Events) -> None:
     events(LogEvent.RUN_INFO, stats={"train": 1, "total": 1})
     events.job(1)
     printed = events(LogEvent.JOB_ERROR, "Error in rule train", logging.ERROR, **ERROR)
-    expected = DefaultFormatter().format(logging.makeLogRecord({"msg": "Error", "event": LogEvent.JOB_ERROR, **ERROR}))
+    expected = DefaultFormatter(quiet=None).format(logging.makeLogRecord({"msg": "Error", "event": LogEvent.JOB_ERROR, **ERROR}))
     assert printed.splitlines()[1:] == expected.splitlines()[1:]  # the first line is the date
     assert "log: m.log (check log file(s) for error details)" in printed
     assert events(None, "Trying to restart job 1.") == "Trying to restart job 1.\n"

@@ -28,7 +28,7 @@ onto their class embedding. Protocol: {{ config.protocol }}. Seed: {{ config.see
 {{ count }} images of the split {{ split }}{{ "" if loop.last else ", " }}{% endfor %}</li>
 {% endfor %}
 </ul>
-<p>The file {{ archive.name }} ({{ archive.stat().st_size }} bytes, sha256 {{ digest }}) contains {{ names | length }} tables with their
+<p>The file {{ archive.name }} ({{ archive.stat().st_size }} bytes, sha256 {{ digest }}) contains {{ names | length }} files with their
 checksums, and no weights or hidden states. classlens draws all figures from it, without data sets, models and a GPU:
 <code>make adopt FILE={{ archive.name }}</code>.</p>
 {% if shown %}
