@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from fault_page import Fault, page
+from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 from warm_python import interpreter
 
@@ -23,6 +24,8 @@ COPIED = ("Snakefile", "rules", "workflow", "config", "profiles", "envs")
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the network for anything
 for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):  # `make test` must not tell the make of a test that it runs inside another make
     os.environ.pop(name, None)
+settings.register_profile("no deadline", deadline=None)  # a busy machine is slow, which is no fault
+settings.load_profile("no deadline")
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 if WORKERS > 1:  # tests side by side share the cores; threads that spin while they wait would take them from each other
     os.environ |= {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // WORKERS)), "OMP_WAIT_POLICY": "passive"}

@@ -57,9 +57,7 @@ VALUES = st.recursive(
 
 def many(pytestconfig: pytest.Config) -> settings:
     checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
-    return settings(
-        max_examples=pytestconfig.getoption("inputs"), deadline=None, database=None, derandomize=True, suppress_health_check=checks
-    )
+    return settings(max_examples=pytestconfig.getoption("inputs"), database=None, derandomize=True, suppress_health_check=checks)
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

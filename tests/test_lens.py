@@ -14,7 +14,7 @@ from classlens.trace import Trace
 
 
 @given(st.integers(1, 4), st.integers(1, 3), st.integers(2, 9), st.integers(0, 2**16))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_rank_counts_larger_logits_and_equal_ones_of_smaller_index(images: int, tokens: int, classes: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     logits = rng.integers(-2, 3, (images, tokens, classes)).astype(np.float32)  # few values, so that ties are common
@@ -29,7 +29,7 @@ def test_rank_counts_larger_logits_and_equal_ones_of_smaller_index(images: int, 
 
 
 @given(st.integers(1, 9), st.integers(1, 12), st.integers(0, 2**16))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_largest_logits_are_those_of_a_stable_sort(classes: int, count: int, seed: int) -> None:
     logits = torch.from_numpy(np.random.default_rng(seed).integers(-2, 3, (3, 4, classes)).astype(np.float32))
     values, indices = largest(logits, count)

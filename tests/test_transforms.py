@@ -48,7 +48,7 @@ def test_there_are_several_published_transforms() -> None:
 
 
 @given(st.sampled_from([*PUBLISHED, ("center", 1.3, "lanczos"), ("squash", 0.7, "nearest")]), SIZES, IMAGES, st.integers(0, 99))
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=300, derandomize=True, database=None)
 def test_images_are_timms(published: tuple[str, float, str], size: tuple[int, int], shape: tuple[int, int], seed: int) -> None:
     config, image = data_config(*published, size), picture(*shape, seed)
     ours, theirs = Transform(own_transform(config))(image), timm.data.create_transform(**config)(image)
@@ -57,7 +57,7 @@ def test_images_are_timms(published: tuple[str, float, str], size: tuple[int, in
 
 
 @given(st.sampled_from(PUBLISHED), SIZES, IMAGES, st.integers(0, 99))
-@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@settings(max_examples=100, derandomize=True, database=None)
 def test_masks_follow(published: tuple[str, float, str], size: tuple[int, int], shape: tuple[int, int], seed: int) -> None:
     """A mask is resized to its nearest pixels: it is what the image would be, were it resized in the same way."""
     mode, share, _ = published
