@@ -24,11 +24,14 @@ SCRIPTS = HERE / "workflow" / "scripts"
 STATE = Path(".snakemake")
 NOTES = STATE.absolute() / "classlens"
 FINGERPRINT_FILE = NOTES / "fingerprints.json"
+IMAGE = HERE / "envs" / "classlens.sif"
 LOCK_FILE = HERE / "envs" / "workflow.lock"
 # The libraries that results depend on: by the lock file of a checkout, or by their versions in an installation, which has no lock file.
 LIBRARIES = sha256(LOCK_FILE) if LOCK_FILE.exists() else sha256_of(*map(str, sorted(library_versions().items())))
 
 try:
+    if jobs_have_containers() and not IMAGE.is_file():
+        raise InputError(f"there is no image {IMAGE}: make it with apptainer build envs/classlens.sif envs/classlens.def")
     for path in [] if is_module() else config_files():
         load(path)  # Snakemake silently keeps the last of two equal keys
     run_config = resolve(config)
@@ -44,6 +47,12 @@ try:
         run_record.restore(results, STATE)
 except InputError as error:
     sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
+
+# Snakemake refuses images whose path has a space, even if no job runs in them.
+if jobs_have_containers():
+
+    container: str(IMAGE)
+
 
 # Jobs get the folder of the programs and the file of fingerprints as environment variables, not as parameters, so that a moved checkout
 # makes nothing stale.

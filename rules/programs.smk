@@ -42,7 +42,8 @@ def flags_of(places):
     return [f"{flag(name)}={text}" for name, text in places.items() if text]
 
 
-# The start of a program. `exec` makes it a child of Snakemake, so that it can end when Snakemake ends (cli.STARTED_BY).
+# The start of a program. `exec` makes it a child of Snakemake (in a container: of apptainer), so that it can end with this parent
+# (cli.STARTED_BY).
 START = 'CLASSLENS_STARTED_BY=$PPID exec "$CLASSLENS_PYTHON" "$CLASSLENS_SCRIPTS"/'
 # Snakemake sets the number of threads for torch, NumPy and pyarrow's CPU pool. polars and pyarrow's I/O pool read variables of their own.
 POOLS = 'POLARS_MAX_THREADS="$OMP_NUM_THREADS" ARROW_IO_THREADS="$OMP_NUM_THREADS" '

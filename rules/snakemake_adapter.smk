@@ -1,6 +1,7 @@
 # All uses of Snakemake's undocumented interfaces. `tests/test_snakemake_adapter.py` tests each of them.
 from snakemake.logging import logger
 from snakemake.path_modifier import PathModifier
+from snakemake.settings.types import DeploymentMethod
 
 
 def is_module():
@@ -43,6 +44,11 @@ def is_main_process():
 def jobs_have_environments():
     """Return whether jobs run in conda environments or containers."""
     return bool(workflow.deployment_settings.deployment_method)
+
+
+def jobs_have_containers():
+    """Return whether jobs run in containers."""
+    return DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
 
 
 def shares_results():

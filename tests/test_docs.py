@@ -309,12 +309,12 @@ ELSEWHERE = {
     "snakemake --cores all --configfile my.yaml --default-storage-provider s3 --default-storage-prefix s3://lab"
     " --storage-s3-endpoint-url https://s3.example.org": ("test_s3.py", "--storage-s3-endpoint-url"),
     "apptainer build envs/classlens.sif envs/classlens.def": ("test_environments.py", "classlens.def"),
-    "snakemake --cores all --configfile my.yaml --software-deployment-method apptainer": ("test_environments.py", "classlens.def"),
+    "snakemake --cores all --configfile my.yaml --software-deployment-method apptainer": ("test_deployment.py", "apptainer"),
     'snakemake --cores all --configfile my.yaml --software-deployment-method apptainer --apptainer-args="--nv --bind /data"': (
-        "test_environments.py",
-        "classlens.def",
+        "test_deployment.py",
+        "--apptainer-args",
     ),
-    "snakemake --cores all --configfile my.yaml --software-deployment-method conda": ("test_environments.py", "classlens.yaml"),
+    "snakemake --cores all --configfile my.yaml --software-deployment-method conda": ("test_deployment.py", "conda"),
     "docker build --tag classlens --file envs/Dockerfile .": ("test_container.py", '"Dockerfile"'),
     'docker run --rm --user "$(id -u):$(id -g)" --volume "$PWD:/work" classlens --cores all --configfile my.yaml': (
         "test_container.py",

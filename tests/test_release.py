@@ -44,7 +44,7 @@ def test_the_readme_cites_the_same_paper() -> None:
 def ready(tmp_path: Path) -> Path:
     """A checkout that can be released."""
     for name, text in {
-        "workflow/scripts/classlens/__init__.py": '__version__ = "2.0.1"\n',
+        "workflow/scripts/classlens/version.py": '__version__ = "2.0.1"\n',
         "CITATION.cff": "cff-version: 1.2.0\nversion: 2.0.1\n",
         "CHANGELOG.md": "# Changelog\n\n## 2.0.1 (2027-01-31)\n\n- New.\n\n## 2.0.0 (2027-01-01)\n",
     }.items():
@@ -75,7 +75,7 @@ def test_a_clean_dated_version_can_be_released(ready: Path) -> None:
         ("CITATION.cff", "\nversion: 2.0.1", "", "the versions differ: .*none in CITATION.cff"),
         ("CHANGELOG.md", "2.0.1", "2.1.0", "the versions differ: .*2.1.0 in CHANGELOG.md"),
         ("CHANGELOG.md", "2027-01-31", "unreleased", r"CHANGELOG.md gives 2.0.1 no date: write it as ## 2.0.1 \(YYYY-MM-DD\)"),
-        ("workflow/scripts/classlens/__init__.py", "2.0.1", "2.0.2", "the versions differ: 2.0.2 in workflow"),
+        ("workflow/scripts/classlens/version.py", "2.0.1", "2.0.2", "the versions differ: 2.0.2 in workflow"),
     ],
 )
 def test_what_is_not_ready_is_said(ready: Path, name: str, old: str, new: str, message: str) -> None:

@@ -38,6 +38,7 @@ facts = {{
     "arguments": config_arguments(),
     "main": is_main_process(),
     "environments": jobs_have_environments(),
+    "containers": jobs_have_containers(),
     "shared": shares_results(),
     "cores": all_cores(),
     "here": runs_here(),
@@ -171,6 +172,7 @@ def test_what_is_known_of_a_run(tmp_path: Path) -> None:
     found = facts(tmp_path)
     assert found["files"] == [str(config)]
     assert found["arguments"] == f"--configfile '{config}'"
+    assert found["containers"] is False
     assert (found["main"], found["environments"], found["shared"], found["cores"], found["here"]) == (True, False, False, 2, True)
     assert (found["offered"], found["offered again"]) == (3, 3)
 

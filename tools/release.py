@@ -12,7 +12,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 VERSIONS = {
-    "workflow/scripts/classlens/__init__.py": r'^__version__ = "(.+)"$',
+    "workflow/scripts/classlens/version.py": r'^__version__ = "(.+)"$',
     "CITATION.cff": r"^version: (.+)$",
     "CHANGELOG.md": r"^## (\S+)",
 }

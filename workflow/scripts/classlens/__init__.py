@@ -16,9 +16,8 @@ NeurIPS 2023. Names are imported on first use, so that programs that only plan o
 
 from importlib import import_module
 
-__version__ = "0.1.0"
-
 _HOME = {
+    "__version__": "version",
     "InputError": "errors",
     "Protocol": "protocol",
     "Trace": "trace",
@@ -28,7 +27,7 @@ _HOME = {
     "load_model": "models.loading",
     "read_states": "storage.hidden_states",
 }
-__all__ = list(_HOME)
+__all__ = [name for name in _HOME if not name.startswith("_")]
 
 
 def __getattr__(name: str) -> object:
