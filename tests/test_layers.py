@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "workflow" / "scripts" / "classlens"
 ORDER = (
     ("__init__",),
-    ("errors", "vocabulary", "progress", "protocol"),
+    ("version", "errors", "vocabulary", "progress", "protocol"),
     ("statistics",),
     ("storage", "compute"),
     ("trace", "lens"),
