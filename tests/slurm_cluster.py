@@ -1,25 +1,21 @@
-"""A Slurm cluster that lives in private namespaces of this machine: a controller and two nodes with pretended GPUs.
+"""A Slurm cluster in private namespaces: a controller, two nodes with pretended GPUs, and accounting if it is wanted.
 
-Processes, mounts and the network are the cluster's own, so that nothing listens outside it and nothing outlives it: it ends with the
-first process in it, and that one with whoever started it. A node is a namespace of processes again, which one signal ends as a power cut
-would.
+A node is a namespace of processes again, which one signal ends as a power cut would.
 """
 
-import os
 import shutil
 import socket
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-import psutil
+import namespaces
+from namespaces import Namespaces, kill, until
 
 NODES = ("node0", "node1")
 GPUS_PER_NODE = 2
-PROGRAMS = ("slurmctld", "slurmd", "srun", "unshare", "nsenter", "ip")
+ACCOUNTING = all(map(shutil.which, ("slurmdbd", "mariadbd", "mariadb-install-db")))
+"""Whether this machine has the programs of accounting, which sacct asks (Debian: slurmdbd, mariadb-server-core)."""
 
 CONTROLLER = """
 ClusterName=test
@@ -34,7 +30,7 @@ TaskPlugin=task/none
 SwitchType=switch/none
 MpiDefault=none
 JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/none
+{accounting}
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 GresTypes=gpu
@@ -58,45 +54,45 @@ PartitionName=all Nodes=ALL Default=YES MaxTime=UNLIMITED State=UP
 NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=8 RealMemory=65536 Gres=gpu:{gpus}\n"
 
 
+DATABASE_DAEMON = """
+DbdHost=localhost
+SlurmUser=root
+AuthType=auth/none
+StorageType=accounting_storage/mysql
+StorageHost=127.0.0.1
+StorageUser=root
+PidFile={folder}/slurmdbd.pid
+LogFile={folder}/slurmdbd.log
+"""
+
+
 def missing() -> str | None:
     """Why no cluster can be started on this machine."""
-    if os.geteuid() != 0:
-        return "a throw-away Slurm cluster needs root"
-    absent = [name for name in PROGRAMS if not shutil.which(name)]
-    return f"a throw-away Slurm cluster needs {', '.join(absent)} (Debian: slurm-wlm, iproute2)" if absent else None
+    return namespaces.missing("Slurm", ("slurmctld", "slurmd", "srun"), "slurm-wlm")
 
 
-class Cluster:
+class Cluster(Namespaces):
     """A cluster that runs while the context lasts.
 
     Args:
         folder: for its settings, state and logs.
+        accounting: whether it keeps accounts.
     """
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, accounting: bool = False):
+        self.folder, self.accounting = folder, accounting
         self.nodes: dict[str, subprocess.Popen[Any]] = {}
 
-    def __enter__(self) -> Self:
+    def begin(self) -> None:
         self._configure()
-        isolated = ["unshare", "--fork", "--kill-child=KILL", "--pid", "--mount-proc", "--mount", "--net"]
-        # The first process reaps what others leave behind, and ends when its input closes: with the process that started it.
-        self._first = subprocess.Popen([*isolated, "bash", "-c", "read -r"], stdin=subprocess.PIPE)
-        outside = psutil.Process(self._first.pid)
-        until(lambda: [child.name() for child in outside.children()] == ["bash"], "the cluster's namespaces")
-        (self._inside,) = outside.children()
-        self.run("ip", "link", "set", "lo", "up")
-        self.run("ip", "address", "add", "192.0.2.1/32", "dev", "lo")  # Slurm takes no loopback address for a node's own
-        self.run("mount", "--bind", str(self.folder), "/etc/slurm")
-        self._daemon("slurmctld", "-D", "-c", "-i")
+        self.run("mount", "--bind", self.folder, "/etc/slurm")
+        if self.accounting:
+            self._account()
+        self.daemon("slurmctld", "-D", "-c", "-i")
         for name in NODES:
             self.boot(name)
+        until(lambda: self.succeeds("scontrol", "ping"), "the controller")
         until(lambda: self.run("sinfo", "--noheader", "--Node", "--format=%T").split() == ["idle"] * len(NODES), "idle nodes")
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._first.kill()
-        self._first.wait()
 
     def _configure(self) -> None:
         host = socket.gethostname().split(".")[0]  # as Slurm calls it
@@ -105,29 +101,28 @@ class Cluster:
         for device in devices:
             subprocess.run(["mknod", device, "c", "1", "3"], check=True)  # as /dev/null
         nodes = (NODE.format(name=name, host=host, port=17000 + index, gpus=GPUS_PER_NODE) for index, name in enumerate(NODES))
-        (self.folder / "slurm.conf").write_text(CONTROLLER.format(host=host, folder=self.folder) + "".join(nodes), encoding="utf-8")
+        accounting = "AccountingStorageType=accounting_storage/slurmdbd\nAccountingStorageHost=127.0.0.1" if self.accounting else ""
+        controller = CONTROLLER.format(host=host, folder=self.folder, accounting=accounting)
+        (self.folder / "slurm.conf").write_text(controller + "".join(nodes), encoding="utf-8")
+        (self.folder / "slurmdbd.conf").write_text(DATABASE_DAEMON.format(folder=self.folder), encoding="utf-8")
+        (self.folder / "slurmdbd.conf").chmod(0o600)
         gpus = "".join(f"Name=gpu File={device}\n" for device in devices)
         (self.folder / "gres.conf").write_text(f"AutoDetect=off\n{gpus}", encoding="utf-8")
 
-    def start(self, *command: str | Path, **options: Any) -> subprocess.Popen[Any]:
-        """Start a command inside, in this process's working directory; the options are those of Popen."""
-        namespaces = ["nsenter", "--target", str(self._inside.pid), "--pid", "--mount", "--net", f"--wdns={os.getcwd()}"]
-        return subprocess.Popen([*namespaces, "--", *map(str, command)], **options)
-
-    def run(self, *command: str | Path) -> str:
-        """What a command prints inside, which must succeed."""
-        with self.start(*command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-            output, _ = process.communicate()
-        assert process.returncode == 0, f"{command}: {output}"
-        return str(output)
-
-    def _daemon(self, *command: str) -> subprocess.Popen[Any]:
-        return self.start(*command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # each has its log file
+    def _account(self) -> None:
+        """Start the accounting: a database, which lets everybody in, and Slurm's daemon in front of it."""
+        options = ["--no-defaults", "--user=root", f"--datadir={self.folder}/database"]
+        self.run("mariadb-install-db", *options, "--skip-test-db", "--auth-root-authentication-method=normal")
+        connections = [f"--socket={self.folder}/socket", "--bind-address=127.0.0.1", "--skip-grant-tables"]
+        self.daemon("mariadbd", *options, *connections, f"--log-error={self.folder}/database.log")
+        until((self.folder / "socket").exists, "the database")
+        self.daemon("slurmdbd", "-D")
+        until(lambda: self.succeeds("sacctmgr", "--immediate", "add", "cluster", "test"), "the accounting")
 
     def boot(self, name: str) -> None:
         """Switch a node on."""
         machine = ["unshare", "--fork", "--kill-child=KILL", "--pid", "--mount-proc"]
-        self.nodes[name] = self._daemon(*machine, "slurmd", "-D", "-c", "-N", name)
+        self.nodes[name] = self.daemon(*machine, "slurmd", "-D", "-c", "-N", name)
 
     def cut_power(self, name: str) -> None:
         """End a node and everything on it, without a word to anybody."""
@@ -142,19 +137,3 @@ class Cluster:
         columns = {"id": "%i", "state": "%T", "node": "%N", "comment": "%k", "cores": "%C", "memory": "%m"}
         lines = self.run("squeue", "--noheader", "--sort=i", f"--format={'|'.join(columns.values())}", *(filters or ["--states=all"]))
         return [dict(zip(columns, line.split("|"), strict=True)) for line in lines.splitlines()]
-
-
-def kill(entered: subprocess.Popen[Any]) -> None:
-    """Kill a command that was started inside, at once, and nothing but it."""
-    (command,) = psutil.Process(entered.pid).children()
-    command.kill()
-    entered.wait()
-
-
-def until(holds: Callable[[], Any], what: str, seconds: float = 60) -> None:
-    """Wait until something holds, and say what is missing if it never does."""
-    for _ in range(int(seconds * 10)):
-        if holds():
-            return
-        time.sleep(0.1)
-    raise TimeoutError(f"{what}: not within {seconds:.0f} s")
