@@ -10,6 +10,8 @@ from conftest import Run, small_config
 from pseudo_terminal import Terminal
 from warm_python import interpreter
 
+from run_output import causes
+
 MANIFEST = "results/small/data/d/validation/manifest.parquet"
 PLAIN = re.compile(r"\[(\d) of (\d), (\d:\d\d)\] (.*) took \d:\d\d")
 
@@ -80,3 +82,10 @@ def test_an_interrupted_run_leaves_the_terminal_usable(run: Run, sent: signal.Si
     if sent == signal.SIGINT:
         assert " running," not in "\n".join(terminal.rows)
     assert run.complete(MANIFEST, "--configfile", run.folder / "my config.yaml")
+
+
+def test_an_error_in_a_group_of_jobs_names_why_slurm_ended_it(tmp_path: Path) -> None:
+    ended = "slurmstepd-node0: error: *** JOB 7 ON node0 CANCELLED AT 2026-11-28T00:19:08 DUE TO TIME LIMIT ***"
+    lines = ["Building DAG of jobs...", ended, ended.replace("JOB 7", "STEP 7.0"), "srun: error: node0: task 0: Exited with exit code 1"]
+    (tmp_path / "7.log").write_text("\n".join(lines))
+    assert list(causes([str(tmp_path / "7.log"), str(tmp_path / "8.log")])) == [ended]

@@ -94,6 +94,8 @@ class LogHandler(LogHandlerBase):
                 self._run.fail(facts["jobid"])
             if text := self.format(record):
                 yield text
+            if event == LogEvent.GROUP_ERROR:
+                yield from causes(facts["aux_logs"])
 
     def _print(self, text: str, level: int) -> None:
         if not self._screen.is_open:
@@ -101,6 +103,13 @@ class LogHandler(LogHandlerBase):
             return
         plain = self.common_settings.nocolor or level not in COLOURS
         self._screen.write(text if plain else f"\033[{COLOURS[level]}m{text}\033[0m")
+
+
+def causes(logs: list[str]) -> Iterator[str]:
+    """Yield the lines in which Slurm says why it ended a group of jobs, such as its time limit. Snakemake does not print them."""
+    for log in filter(os.path.exists, logs):
+        lines = Path(log).read_text(encoding="utf-8", errors="replace").splitlines()
+        yield from (printable(line) for line in lines if line.startswith("slurmstepd") and "*** STEP" not in line)
 
 
 def _draws() -> bool:
