@@ -33,6 +33,12 @@ def test_steps_of_several_models_and_data_sets_share_jobs(tmp_path: Path) -> Non
         assert f"Group job {group} " in planned
 
 
+def test_snakemake_can_read_the_grid_engine_profile() -> None:
+    settings = yaml.safe_load((SLURM.parent / "sge" / "config.yaml").read_text(encoding="utf-8"))
+    # Snakemake asks whether each value is the name of a file, which fails if a part of the name is too long.
+    assert not [name for name, value in settings.items() for part in str(value).split("/") if len(part.encode()) > 255]
+
+
 def test_a_file_system_without_locks_is_no_obstacle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
