@@ -10,7 +10,8 @@ PAGE := workflow/scripts/classlens/explorer/page
 PAGE_TOOLS := envs/page
 PAGE_STAMP := $(PAGE_TOOLS)/node_modules/.installed
 QUICK := "not cluster and not install and not container and not workflow and not slow"
-FAULTS := $(addprefix tests/test_,reliability.py fuzz.py security.py adoption.py cluster.py models.py data.py storage.py memory.py)
+CLUSTERS := $(addprefix tests/test_,cluster.py small_cluster.py grid_engine.py)
+FAULTS := $(addprefix tests/test_,reliability.py fuzz.py security.py adoption.py cluster.py small_cluster.py models.py data.py storage.py memory.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo photos check test test-cluster test-install test-container test-snakemake test-newest test-oldest lint chaos bench quirks tutorial filmstrip families reproduction estimate publish adopt adopt-dates docs lock release node
@@ -79,8 +80,8 @@ node:
 test: env  ## Run all tests
 	$(BIN)/python -m pytest -rs --numprocesses logical --dist loadgroup --no-loadscope-reorder
 
-test-cluster: env  ## Test runs on a temporary Slurm cluster (needs root and Slurm)
-	$(BIN)/python -m pytest -m cluster -rs tests/test_cluster.py
+test-cluster: env  ## Test runs on temporary clusters of Slurm and Grid Engine (needs root and their programs)
+	$(BIN)/python -m pytest -m cluster -rs --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(CLUSTERS)
 
 test-install: env  ## Test the built package in an empty environment (needs a package index)
 	$(BIN)/python -m pytest -m install -rs tests/test_install.py
