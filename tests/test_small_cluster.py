@@ -74,6 +74,4 @@ def test_a_group_that_exceeds_its_time_is_tried_again_on_a_node_that_does_not_dr
     assert ended == {"extract.py": 1, "project.py": 1}
     assert late.node not in {item.node for item in login.events("end")}
     assert login.results() == whole.results()
-    note_fault(
-        "Slurm: a group of jobs exceeds its time limit", f"{late.program} ... status is: 'TIMEOUT'; it is tried again", again="1 group"
-    )
+    note_fault("Slurm: a group of jobs exceeds its time limit", "*** JOB ... DUE TO TIME LIMIT ***; it is tried again", again="2 jobs")
