@@ -14,7 +14,7 @@ from typing import Any
 
 from classlens.config import published, steps
 from classlens.config.catalogue import CATEGORIES, FIGURES, TABLES, Item
-from classlens.config.planned_dataset import PlannedDataset
+from classlens.config.planned_dataset import Known, PlannedDataset
 from classlens.config.reading import dataset_of, own_twins
 from classlens.config.settings import (
     ANALYSES,
@@ -32,6 +32,7 @@ from classlens.errors import InputError, printable
 from classlens.models import transformers_config
 from classlens.protocol import Protocol
 from classlens.storage.fingerprints import Fingerprints
+from classlens.storage.folders import Searches
 from classlens.storage.provenance import sha256_of, wrong_sha256
 from classlens.vocabulary import METHODS, Method
 
@@ -83,7 +84,8 @@ class Plan:
     Args:
         config: from `reading.resolve`.
         results: folder of the run's results.
-        memory: file with the fingerprints of files outside the workflow (`fingerprints.Fingerprints`).
+        memory: file with the fingerprints of files outside the workflow (`fingerprints.Fingerprints`). The results of searches in folders
+            (`folders.Searches`) lie beside it.
 
     Raises:
         InputError: data sets, mask folders or checkpoints are missing. The message has one line for each problem.
@@ -97,8 +99,9 @@ class Plan:
         self.published = published.facts(results)
         if self.published:
             published.check(config, self.published)
-        known = self.published.datasets if self.published else {}
-        self.datasets = {name: PlannedDataset(name, config, results, self.fingerprints, known.get(name)) for name in config.datasets}
+        known = Known(self.fingerprints, Searches(memory and memory.with_name("folders.json")))
+        facts = self.published.datasets if self.published else {}
+        self.datasets = {name: PlannedDataset(name, config, results, known, facts.get(name)) for name in config.datasets}
         checks = [self._style, *(self._published_checks() if self.published else self._checks())]
         problems = [printable(str(problem)) for check in checks if (problem := _problem(check))]
         if problems:

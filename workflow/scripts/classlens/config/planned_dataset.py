@@ -1,11 +1,10 @@
 """The plan of a data set before its files are read: folders, splits, shards, and everything that its tables depend on."""
 
-import os
-from collections import Counter
-from dataclasses import replace
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from classlens.config.published import DatasetFacts
 from classlens.config.reading import dataset_of
@@ -19,10 +18,26 @@ from classlens.data.tables import Columns, Tables
 from classlens.errors import InputError
 from classlens.protocol import Protocol
 from classlens.storage.fingerprints import Fingerprints
-from classlens.storage.provenance import sha256_of
+from classlens.storage.folders import Searches
+from classlens.storage.provenance import code_sha256, sha256_of
+
+Found = TypeVar("Found")
 
 FEWEST_TO_FIT = 2
 """Images per class for fitting a head: one is held out to choose the strength of its regularisation."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What earlier plans have found out about files outside the workflow.
+
+    Attributes:
+        fingerprints: hashes of files.
+        searches: results of searches in folders.
+    """
+
+    fingerprints: Fingerprints
+    searches: Searches
 
 
 class PlannedDataset:
@@ -32,15 +47,16 @@ class PlannedDataset:
         name: its name in the config.
         config: from `reading.resolve`.
         results: folder of the run's results.
-        fingerprints: hashes of files outside the workflow.
+        known: what is remembered of files and folders outside the workflow.
         facts: facts from published results (`published`); None for a data set whose files are on this machine.
     """
 
-    def __init__(self, name: str, config: Config, results: str, fingerprints: Fingerprints, facts: DatasetFacts | None):
+    def __init__(self, name: str, config: Config, results: str, known: Known, facts: DatasetFacts | None):
         self.name, self.settings = name, config.datasets[name]
-        self._run, self._results, self._fingerprints, self._facts = config, results, fingerprints, facts
+        self._run, self._results, self._facts = config, results, facts
+        self._fingerprints, self._searches = known.fingerprints, known.searches
         self._models = [model for model in config.models.values() if dataset_of(model, config) == name]
-        self._images: dict[str, list[Image]] = {}
+        self._counts: dict[str, dict[str, int]] = {}
 
     @cached_property
     def eval_split(self) -> str:
@@ -231,7 +247,8 @@ class PlannedDataset:
     def check_masks(self) -> None:
         """Raise an InputError if a split has a mask folder and some of its images have no mask."""
         for split in () if self.is_made or self.settings.kind == "table" else self.splits:
-            mask_files.check(self.layout, split, self._listed(split))
+            per_class = self.images_per_class()[split]
+            self._searched(split, "masks", partial(mask_files.check, self.layout, split, per_class))
 
     @property
     def splits(self) -> list[str]:
@@ -277,7 +294,7 @@ class PlannedDataset:
         if archive := self.archive:
             self._check_archive(archive)
             return archive.count(split, per_class)
-        return len(self._listed(split))
+        return sum(self._counted(split).values())
 
     def check_fit(self, model: str, split: str) -> None:
         """Check that the class embedding of a model can be fitted on a split.
@@ -294,11 +311,12 @@ class PlannedDataset:
         self.image_count(split)
         if self.is_made:
             return
-        counts = Counter(image.class_id for image in self._listed(split))
+        counts = self._counted(split)
         named = self.is_found and self.classes != "imagenet"  # others are known by number only
-        few = next((name for name in (self._class_ids if named else counts) if counts[name] < FEWEST_TO_FIT), None)
+        few = next((name for name in (self._class_ids if named else counts) if counts.get(name, 0) < FEWEST_TO_FIT), None)
         if few or len(counts) < self.num_classes:
-            found = f"has {counts[few]} of the images of class {few}" if few else f"has {len(counts)} of the {self.num_classes} classes"
+            lacks = f"has {len(counts)} of the {self.num_classes} classes"
+            found = f"has {counts.get(few, 0)} of the images of class {few}" if few else lacks
             raise InputError(
                 f"data set {self.name}: split {split} {found}, but a head is fitted on at least {FEWEST_TO_FIT} images of each class: add "
                 "some, or set another `split` of the model's `class_embedding`"
@@ -310,11 +328,39 @@ class PlannedDataset:
             raise InputError(f"config key `datasets.{self.name}.kind` is photos, which has no images to train on: choose another data set")
         return photos.images(split)
 
-    def _listed(self, split: str) -> list[Image]:
-        """Return the images of a split in order, for a data set on this machine."""
-        if split not in self._images:
-            self._images[split] = self.layout.images(split, self.images_per_class()[split])
-        return self._images[split]
+    def _counted(self, split: str) -> dict[str, int]:
+        """Return the number of images of each class of a split, for a data set on this machine."""
+        if split not in self._counts:
+            per_class = self.images_per_class()[split]
+            self._counts[split] = self._searched(split, "images", partial(self.layout.counts, split, per_class))
+        return self._counts[split]
+
+    def _searched(self, split: str, what: str, search: Callable[[], Found]) -> Found:
+        """Return the result of a search in a split's folders, which is repeated only if they, the layout or the code have changed."""
+        if self.layout.kind != "imagefolder":  # other kinds also depend on tables and lists
+            return search()
+        layout = repr((self.layout, self.layout.mask_folder(split), self.images_per_class()[split]))
+        return self._searches.result(self._search_name(split, what), sha256_of(layout, code_sha256(mask_files.__file__)), search)
+
+    def _search_name(self, split: str, what: str) -> str:
+        return f"{self.root}: {what} of {split}"
+
+    def _files(self, split: str) -> Iterator[str]:
+        """Yield the paths of a split's images and masks.
+
+        Raises:
+            InputError: the number of images differs from the planned one, because folders have just changed, or the file system does not
+                date them.
+        """
+        count = 0
+        for images in self.layout.parts(split, self.images_per_class()[split]):
+            count += len(images)
+            yield from files_of(images)
+        if count != self.image_count(split):
+            self._searches.forget(self._search_name(split, "images"))
+            raise InputError(
+                f"{self.layout.folder(split)} has {count} images, and had {self.image_count(split)} before: run the workflow again"
+            )
 
     def _check_archive(self, archive: Archive) -> None:
         root = self.settings.root
@@ -408,13 +454,13 @@ class PlannedDataset:
     def _content(self, split: str) -> str | None:
         if self.made_by not in (None, "unpack"):
             return None  # a folder that the workflow creates is an input of the rule instead
-        layout, images = self.layout, self._listed(split)
-        rows = [part for image in images for part in (image.path, image.class_id, str(image.boxes))] if layout.kind == "table" else []
-        names = [] if self.is_made else files_of(images)
-        digests = self._fingerprints.of(os.path.join(layout.root, name) for name in names)
-        found = [part for name, digest in zip(names, digests, strict=True) if digest for part in (name, digest)]
+        layout, per_class = self.layout, self.images_per_class()[split]
+        listed = layout.images(split, per_class) if layout.kind == "table" else []
+        rows = [part for image in listed for part in (image.path, image.class_id, str(image.boxes))]
+        files = () if self.is_made else self._files(split)
+        found = self._fingerprints.of_many(layout.root, f"{split}, {per_class or 'all'} images per class", files)
         lists = map(str, self._fingerprints.of(layout.class_files()))
-        return sha256_of(*found, *rows, *lists, *layout.class_folders(split), *(self._class_ids if self.class_splits else ()))
+        return sha256_of(found, *rows, *lists, *layout.class_folders(split), *(self._class_ids if self.class_splits else ()))
 
     def unpack_step(self, split: str) -> UnpackStep:
         """Return the settings for unpacking the images that tables store."""

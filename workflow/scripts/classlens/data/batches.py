@@ -72,13 +72,12 @@ def batches(manifest: pa.Table, root: Path, transform: Transform, *, size: int, 
     Raises:
         InputError: an image cannot be read.
     """
-    rows = manifest.to_pylist()
 
     def start(pool: ThreadPoolExecutor, group: list[dict[str, Any]]) -> Callable[[], Batch]:
         futures = [pool.submit(load_pixels, row, root, transform) for row in group]
         return lambda: _batch(group, [future.result() for future in futures], transform, device)
 
-    groups = (rows[first : first + size] for first in range(0, len(rows), size))
+    groups = (manifest.slice(first, size).to_pylist() for first in range(0, manifest.num_rows, size))  # not all rows at once
     return ordered_map(start, groups, workers, BATCHES_AHEAD[device.type])
 
 

@@ -14,7 +14,8 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,7 +34,7 @@ MERGED_CLASSES = frozenset(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Image:
     """An image of a split: its class folder's name or label, the paths of image and mask relative to the data set's root, and its boxes."""
 
@@ -124,28 +125,38 @@ class Dataset:
         Raises:
             InputError: the split or its classes are missing, a class has too few images, or two images would share a mask.
         """
+        return [image for part in self.parts(split, per_class) for image in part]
+
+    def counts(self, split: str, per_class: int | None) -> dict[str, int]:
+        """Return the number of images of each class, with the same arguments and errors as `images`."""
+        return dict(Counter(image.class_id for part in self.parts(split, per_class) for image in part))
+
+    def parts(self, split: str, per_class: int | None) -> Iterator[list[Image]]:
+        """Yield the same images as `images` class by class, so that not all are in RAM at once; a list of images is one part."""
         folder = self.folder(split)
         if not os.path.isdir(folder):  # Path.is_dir would raise an error if permissions are missing
             raise InputError(self._no_folder(folder))
-        rows = self._rows(split)
-        names: dict[str, list[str]] = {}
-        for class_id, name in rows:
-            if self.kind != "imagenet_s" or class_id not in MERGED_CLASSES:
-                names.setdefault(class_id, []).append(name)
-        if not names:
+        masks = self.mask_folder(split)
+        places = os.path.relpath(folder, self.root), os.path.relpath(masks, self.root) if masks else None
+        is_empty = True
+        for rows in self._rows(split):
+            names: dict[str, list[str]] = {}
+            for class_id, name in rows:
+                if self.kind != "imagenet_s" or class_id not in MERGED_CLASSES:
+                    names.setdefault(class_id, []).append(name)
+            if self.is_nested and "images" in names and len(self.class_folders(split)) == 1:  # Tiny ImageNet
+                raise InputError(
+                    f"{folder} has images in one folder, and no class folders: use kind: table with the file that lists the classes"
+                )
+            chosen = {class_id: set(self._chosen(folder / class_id, images, per_class)) for class_id, images in names.items()}
+            if masks:
+                _check_stems(folder, names)
+            is_empty = is_empty and not names
+            yield [_image(*places, class_id, name) for class_id, name in rows if name in chosen.get(class_id, ())]
+        if is_empty:
             raise InputError(
                 f"data set folder {folder} has no class folders with images: expected {folder}/CLASS/IMAGE.jpg{self._what_it_has(split)}"
             )
-        if self.is_nested and set(names) == {"images"}:  # Tiny ImageNet
-            raise InputError(
-                f"{folder} has images in one folder, and no class folders: use kind: table with the file that lists the classes"
-            )
-        chosen = {class_id: set(self._chosen(folder / class_id, images, per_class)) for class_id, images in names.items()}
-        masks = self.mask_folder(split)
-        if masks:
-            _check_stems(folder, names)
-        places = os.path.relpath(folder, self.root), os.path.relpath(masks, self.root) if masks else None
-        return [_image(*places, class_id, name) for class_id, name in rows if name in chosen.get(class_id, ())]
 
     def _what_it_has(self, split: str) -> str:
         left_out = self.left_out(split)
@@ -169,18 +180,24 @@ class Dataset:
         file = self.home / f"{split}_stim_info.csv"
         return file if self.kind == "imagenet_s" and file.is_file() else None
 
-    def _rows(self, split: str) -> list[tuple[str, str]]:
-        """Return (class folder, path in it) of every image."""
+    def _rows(self, split: str) -> Iterator[list[tuple[str, str]]]:
+        """Yield (class folder, path in it) of the images of each class, or of all images if a file lists them."""
         if file := self._list_of(split):
-            return _listed_rows(file, self.folder(split))
-        found = {class_id: self._found(split, class_id) for class_id in self.class_folders(split)}
-        empty = [class_id for class_id, names in found.items() if not names]
-        if empty and len(empty) < len(found) and not self._skips_small_classes:
+            yield _listed_rows(file, self.folder(split))
+            return
+        empty, filled = [], False
+        for class_id in self.class_folders(split):
+            names = self._found(split, class_id)
+            filled = filled or bool(names)
+            if names:
+                yield [(class_id, name) for name in names]
+            else:
+                empty.append(class_id)
+        if empty and filled and not self._skips_small_classes:
             raise InputError(
                 f"class folder {self.folder(split) / empty[0]} has no images: add some, remove it, or set on_bad_image: skip to leave such "
                 "classes out"
             )
-        return [(class_id, name) for class_id, names in found.items() for name in names]
 
     def _found(self, split: str, class_id: str) -> list[str]:
         """Return the paths of the images in a class folder, in order."""

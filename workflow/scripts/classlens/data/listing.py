@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from classlens.errors import InputError
+from classlens.storage import folders
 
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp", ".avif"))
 IMAGE_SUFFIXES |= {".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx"}
@@ -76,6 +77,7 @@ def beside_class_folders(folder: Path) -> list[tuple[str, str]]:
 def regular_files(folder: Path, nested: bool) -> set[str]:
     """Return the relative paths of the regular files in a folder and, if `nested`, below it; empty if the folder does not exist."""
     if not os.path.isdir(folder):
+        folders.reads(folder.parent)
         return set()
     return {path for path, why in _walk(folder, nested) if why not in FAULTS}
 
@@ -115,6 +117,7 @@ def _identity(folder: Path, above: Iterable[tuple[int, int]]) -> tuple[int, int]
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    folders.reads(folder)
     try:
         with os.scandir(folder) as entries:
             return list(entries)
@@ -151,6 +154,8 @@ def _why_not(name: str, fault: str | None) -> str | None:
 
 def _fault(entry: os.DirEntry[str]) -> str | None:
     """Return which of `FAULTS` an entry has, or None for a regular file or a folder with a name in UTF-8."""
+    if entry.is_symlink() and not os.path.isdir(entry.path):
+        folders.depends_on_more()  # the target may come and go
     try:
         if not (entry.is_file() or entry.is_dir()):
             return LOST_LINK if entry.is_symlink() and not os.path.exists(entry.path) else NO_FILE

@@ -7,12 +7,14 @@ metadata record the source of the class indices, and the files that are not imag
 """
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from typing import Any
 
 import pyarrow as pa
 
+from classlens.compute.ordered_map import ordered_map
 from classlens.data.class_names import class_names
 from classlens.data.class_order import normal
 from classlens.data.dataset_classes import class_ids, order_of
@@ -40,6 +42,11 @@ SCHEMA = pa.schema(
         ("mask_sha256", pa.string()),
     ]
 )
+
+IMAGES_AHEAD = 4
+"""Number of images per thread that are checked ahead."""
+ROWS_AT_ONCE = 10_000
+"""Number of rows that are Python objects at a time, which need ten times as much RAM as a table."""
 
 
 def build(dataset: Dataset, split: str, per_class: int | None, shard_size: int, threads: int) -> pa.Table:
@@ -70,24 +77,32 @@ def of_images(dataset: Dataset, split: str, images: list[Image], shard_size: int
     classes = class_table(dataset, split)
     indices = {normal(class_id): index for index, (class_id, _) in enumerate(classes)}
     mask_ids = _mask_ids(dataset, split)
-    rows = []
-    with ThreadPoolExecutor(threads) as pool:
-        checked = pool.map(lambda image: _checked(image, dataset, mask_ids), images)
-        for image_id, facts in enumerate(progress(checked, len(images), f"checking {split}")):
-            if isinstance(facts, InputError):
-                leave_out(facts, dataset.skip)
-                continue
-            class_id = images[image_id].class_id
-            index = _index(class_id, indices, dataset, split)
-            shard = f"{image_id // shard_size:05d}"
-            named = {"image_id": image_id, "class_index": index, "class_id": class_id, "class_name": classes[index][1], "shard": shard}
-            rows.append({**named, **facts})
-    if not rows:
+    parts, rows, used = [SCHEMA.empty_table()], [], set[str]()
+
+    def start(pool: ThreadPoolExecutor, image: Image) -> Callable[[], dict[str, Any] | InputError]:
+        return pool.submit(_checked, image, dataset, mask_ids).result
+
+    checked = ordered_map(start, images, threads, IMAGES_AHEAD * threads)
+    for image_id, facts in enumerate(progress(checked, len(images), f"checking {split}")):
+        if isinstance(facts, InputError):
+            leave_out(facts, dataset.skip)
+            continue
+        class_id = images[image_id].class_id
+        index = _index(class_id, indices, dataset, split)
+        shard = f"{image_id // shard_size:05d}"
+        named = {"image_id": image_id, "class_index": index, "class_id": class_id, "class_name": classes[index][1], "shard": shard}
+        rows.append({**named, **facts})
+        used.add(class_id)
+        if len(rows) == ROWS_AT_ONCE:
+            parts.append(pa.Table.from_pylist(rows, SCHEMA))
+            rows = []
+    table = pa.concat_tables([*parts, pa.Table.from_pylist(rows, SCHEMA)])
+    if not table.num_rows:
         raise InputError(f"{dataset.folder(split)}: no image can be used; the log says why for each")
     order = order_of(dataset, split, [class_id for class_id, _ in classes])
-    left_out = len(images) - len(rows)
+    left_out = len(images) - table.num_rows
     log.info("split %s: %s", split, printable(str(dataset.folder(split))))
-    log.info("%d images of %d classes, %d left out", len(rows), len({row["class_id"] for row in rows}), left_out)
+    log.info("%d images of %d classes, %d left out", table.num_rows, len(used), left_out)
     metadata = {
         "masks": "binary" if dataset.binary_masks else "imagenet_s",
         "classes": json.dumps(classes),
@@ -95,7 +110,7 @@ def of_images(dataset: Dataset, split: str, images: list[Image], shard_size: int
         "images_left_out": str(left_out),
         "left_out": json.dumps(no_images),
     }
-    return pa.Table.from_pylist(rows, SCHEMA.with_metadata(metadata))
+    return table.replace_schema_metadata(metadata)
 
 
 def _say(table: pa.Table) -> None:

@@ -51,13 +51,13 @@ class TableDataset(Dataset):
         """Return (number of rows, reason, first row) of the rows that are left out of a split."""
         return listing.counted(self._usable(split)[1])
 
-    def images(self, split: str, per_class: int | None) -> list[Image]:
-        """Return the first `per_class` images (None: all) of each class of a split, in the order of the table.
+    def parts(self, split: str, per_class: int | None) -> Iterator[list[Image]]:
+        """Yield the first `per_class` images (None: all) of each class of a split, in the order of the table, in one part.
 
         Raises:
             InputError: the table cannot be used, or a class has too few images.
         """
-        return [image for image, _ in self.chosen(split, per_class)]
+        yield [image for image, _ in self.chosen(split, per_class)]
 
     def chosen(self, split: str, per_class: int | None) -> list[tuple[Image, Row]]:
         """Return the same as `images`, with the row of each image."""

@@ -1,16 +1,16 @@
 """Fingerprints: the sha256 of files outside of the results, which are read again only when they have changed."""
 
 import hashlib
-import json
 import os
 import stat
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from classlens.storage.atomic_write import atomic_write
-from classlens.storage.provenance import sha256
+from classlens.storage import notes
+from classlens.storage.provenance import sha256, sha256_of
 
 FINGERPRINTS = "CLASSLENS_FINGERPRINTS"
 """Environment variable with the path of the fingerprint cache. It is unset if a program is run by hand."""
@@ -29,10 +29,9 @@ class Fingerprints:
 
     def __init__(self, memory: Path | None = None):
         self.memory = memory
-        self.known: dict[str, list] = {}
-        if memory and memory.is_file():
-            with suppress(ValueError):  # a crash cut the file short: start with an empty cache
-                self.known = json.loads(memory.read_text(encoding="utf-8"))
+        known = notes.read(memory)
+        self.files: dict[str, list] = known.get("files", {})
+        self.groups: dict[str, dict[str, str]] = known.get("groups", {})
 
     def of(self, paths: Iterable[Path | str]) -> list[str | None]:
         """Return the hexadecimal sha256 of each file, in order; None for a path that is not a regular file."""
@@ -41,29 +40,78 @@ class Fingerprints:
         stale = [
             path for path, stamp in stamps.items() if stamp and (self._known(path) != stamp or (forgotten and _mark(path) in forgotten))
         ]
-        with ThreadPoolExecutor() as pool:
-            for path, digest in zip(stale, pool.map(sha256, stale), strict=True):
-                self.known[path] = [*(stamps[path] or ()), digest]
+        for path, digest in zip(stale, _read(stale), strict=True):
+            self.files[path] = [*(stamps[path] or ()), digest]
         if stale:
-            self._remember()
-        for path in stale if forgotten else []:
-            if marker := forgotten.get(_mark(path)):
-                marker.unlink(missing_ok=True)
-        return [self.known[path][-1] if stamp else None for path, stamp in stamps.items()]
+            self._remember(forgotten, stale)
+        return [self.files[path][-1] if stamp else None for path, stamp in stamps.items()]
+
+    def of_many(self, root: Path, name: str, paths: Iterable[str]) -> str:
+        """Return a hash of the paths and contents of any number of files; a path that is not a regular file has no content.
+
+        RAM and the cache file grow only by a line for each thousand files: files are read and remembered in groups, and a changed file has
+        its group read again.
+
+        Args:
+            root: folder that the paths are relative to.
+            name: name of the files, by which the cache file knows them.
+            paths: the files in order.
+        """
+        place = f"{root}: {name}"
+        known, forgotten = self.groups.get(place, {}), self._forgotten()
+        found: dict[str, str] = {}
+        reread = []
+        for group in _groups(paths):
+            full = [os.path.join(root, path) for path in group]
+            stamps = [_stamp(path) for path in full]
+            state = sha256_of(*group, *map(str, stamps))
+            digest = known.get(state)
+            if digest is None or (forgotten and any(_mark(path) in forgotten for path in full)):
+                digests = iter(_read([path for path, stamp in zip(full, stamps, strict=True) if stamp]))
+                digest = sha256_of(*group, *(next(digests) if stamp else "" for stamp in stamps))
+                reread += full if forgotten else []
+            found[state] = digest
+        if found != known or reread:
+            self.groups[place] = found
+            self._remember(forgotten, reread)
+        return sha256_of(*found.values())
 
     def _known(self, path: str) -> list[int] | None:
-        return self.known[path][:-1] if path in self.known else None
+        return self.files[path][:-1] if path in self.files else None
 
     def _forgotten(self) -> dict[str, Path]:
         """Return the marks of files that jobs found changed, by the mark's name."""
         folder = _marks(self.memory) if self.memory else None
         return {path.name: path for path in folder.iterdir()} if folder and folder.is_dir() else {}
 
-    def _remember(self) -> None:
-        if self.memory is None:
-            return
-        with suppress(OSError), atomic_write(self.memory) as draft:  # without the cache, planning is slower but still correct
-            draft.write_text(json.dumps(self.known), encoding="utf-8")
+    def _remember(self, forgotten: dict[str, Path], read: list[str]) -> None:
+        """Write the cache file, and remove the marks of files that were read again."""
+        notes.write(self.memory, {"files": self.files, "groups": self.groups})
+        for path in read if forgotten else []:
+            if marker := forgotten.get(_mark(path)):
+                marker.unlink(missing_ok=True)
+
+
+def _read(paths: list[str]) -> list[str]:
+    """Return the sha256 of files."""
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(sha256, paths))
+
+
+GROUP = 1000
+"""Average number of files in a group."""
+
+
+def _groups(paths: Iterable[str]) -> Iterator[list[str]]:
+    """Yield paths in groups. The path alone decides whether a group ends with it, so that a new file changes only one group."""
+    group = []
+    for path in paths:
+        group.append(path)
+        if zlib.crc32(os.fsencode(path)) % GROUP == 0:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def _stamp(path: Path | str) -> list[int] | None:
