@@ -1,5 +1,5 @@
 # Hidden states, memory keys and predictions, from one forward pass per image and model. Only the analysed split gets memory keys.
-ruleorder: extract_with_memory_keys > extract
+WITH_MEMORY_KEYS = one_of_analysed(plan.models_with("memories"))
 
 
 rule extract:
@@ -15,6 +15,8 @@ rule extract:
         "<logs>/extract/{model}/{dataset}/{split}/{shard}.log",
     benchmark:
         "<benchmarks>/extract/{model}/{dataset}/{split}/{shard}.tsv"
+    wildcard_constraints:
+        model=f"(?!{WITH_MEMORY_KEYS})({one_of(plan.measured_alone)})",  # Snakemake would make a job for each rule that matches
     cache: shares_results()
     conda:
         "../envs/classlens.yaml"
@@ -42,7 +44,7 @@ use rule extract as extract_with_memory_keys with:
         predictions="<results>/predictions/{model}/{dataset}/{split}/{shard}.parquet",
         memory_keys="<results>/memory_keys/{model}/{dataset}/{split}/{shard}.parquet",
     wildcard_constraints:
-        model=one_of_analysed(plan.models_with("memories")),
+        model=WITH_MEMORY_KEYS,
     cache: shares_results()
 
 

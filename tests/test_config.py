@@ -26,7 +26,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 
 def test_everything_but_data_sets_and_models_has_a_default() -> None:
     config = resolve(SMALLEST)
-    assert config.hidden_states.model_dump() == {"dtype": "float16", "shard_size": 512, "keep": True}
+    assert config.hidden_states.model_dump() == {"dtype": "float16", "shard_size": "auto", "keep": True}
     assert config.protocol == "corrected"
     assert dataset_of(config.models["m"], config) == "d"
     assert list(Plan(config, "results/demo").models["m"].analyses) == config.analyses

@@ -11,7 +11,7 @@ from classlens.config.files import check_plain, load
 from classlens.config.paths import escaped, expanded
 from classlens.config.plan import Plan
 from classlens.config.reading import resolve
-from classlens.data.layouts import shard_names
+from classlens.data.layouts import shard_names, usual_shard_size
 from classlens.errors import InputError
 
 SMALLEST = "datasets: {d: {kind: shapes}}\nmodels:\n  m: {arch: vit_tiny_patch16_224, weights: random}\n"
@@ -154,6 +154,16 @@ def test_paths_begin_at_home_and_hold_variables(monkeypatch: pytest.MonkeyPatch,
     assert (made.models["m"].weights, made.models["m"].class_embedding.file) == ("/home/me/w.pt", "/data/e.safetensors")
     assert (made.hub.cache, made.figures.style) == ("/home/me/hub", "/home/me/x.mplstyle")
     assert (made.models["n"].label, made.models["n"].kwargs) == ("$HOME ~", {"a": "$HOME"})  # no paths
+
+
+def test_large_splits_have_larger_shards_by_default(tmp_path: Path) -> None:
+    sizes = {images: usual_shard_size(images) for images in (1, 512, 10_240, 10_260, 50_000, 100_000, 10**6)}
+    assert sizes == {1: 512, 512: 512, 10_240: 512, 10_260: 513, 50_000: 2500, 100_000: 5000, 10**6: 5000}
+    data = {"kind": "shapes", "num_classes": 10, "images_per_class": 2000, "probe_images_per_class": 1}
+    for setting, size, shards in (("auto", 1000, 20), (512, 512, 40)):
+        planned = Plan(resolve(small_config(datasets={"d": data}, hidden_states={"shard_size": setting})), "results/small").datasets["d"]
+        assert len(planned.shards("validation")) == shards
+        assert planned.manifest_step("validation").shard_size == size
 
 
 def test_shards_have_five_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

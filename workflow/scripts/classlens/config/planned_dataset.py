@@ -12,7 +12,7 @@ from classlens.config.settings import FOUND, ON_PROBE_SPLIT, SPLITS, ClassEmbedd
 from classlens.config.steps import ArchiveStep, ClassListStep, ManifestStep, MaskStep, ShapesStep, Step, UnpackStep
 from classlens.data import dataset_classes, mask_files, photos, splits
 from classlens.data.cifar_layout import ARCHIVES, Archive
-from classlens.data.layouts import Dataset, Image, files_of, shard_names
+from classlens.data.layouts import Dataset, Image, files_of, shard_names, usual_shard_size
 from classlens.data.table_layout import TableDataset
 from classlens.data.tables import Columns, Tables
 from classlens.errors import InputError
@@ -378,9 +378,13 @@ class PlannedDataset:
         """
         images = self.image_count(split)
         try:
-            return shard_names(images, self._run.hidden_states.shard_size)
+            return shard_names(images, self._shard_size(split))
         except InputError as error:
             raise InputError(f"data set {self.name}, split {split}: {error}") from None
+
+    def _shard_size(self, split: str) -> int:
+        size = self._run.hidden_states.shard_size
+        return usual_shard_size(self.image_count(split)) if size == "auto" else size
 
     @property
     def num_classes(self) -> int:
@@ -433,7 +437,7 @@ class PlannedDataset:
 
     def manifest_step(self, split: str) -> ManifestStep:
         """Return the settings of a split's manifest."""
-        return self._images_step(ManifestStep, split, shard_size=self._run.hidden_states.shard_size)
+        return self._images_step(ManifestStep, split, shard_size=self._shard_size(split))
 
     def manifest_content(self, split: str) -> list[str | None]:
         """Return what a manifest depends on besides settings: the source of its classes, and a hash of its images and masks.

@@ -111,7 +111,7 @@ class DtypeSetting(Section):
 
 
 class ShardSetting(Section):
-    """The size of shards."""
+    """The size of a split's shards."""
 
     shard_size: Count = 512
     """Number of images per shard."""
@@ -412,8 +412,11 @@ class ModelSettings(BuildSettings, CheckpointSettings):
     """How a model with `weights: trained` is trained."""
 
 
-class HiddenStateSettings(DtypeSetting, ShardSetting):
+class HiddenStateSettings(DtypeSetting):
     """How hidden states are stored."""
+
+    shard_size: Count | Literal["auto"] = "auto"
+    """Number of images per shard; a job treats one shard. `auto`: 512, or a twentieth of a larger split, but at most 5,000."""
 
     keep: bool = True
     """Keep hidden states on disk; `false` deletes them as soon as no job needs them."""

@@ -342,6 +342,18 @@ def _listed_rows(info: Path, folder: Path) -> list[tuple[str, str]]:
     return rows
 
 
+SMALL_SHARD, LARGE_SHARD, USUAL_SHARDS = 512, 5000, 20
+
+
+def usual_shard_size(images: int) -> int:
+    """Return the default number of images per shard of a split.
+
+    A job treats one shard, and loads its libraries first. Larger shards of large splits therefore save time, also in planning; 20 shards
+    are enough for jobs in parallel, and a job of 5,000 images does not lose too much if it is killed.
+    """
+    return min(max(SMALL_SHARD, -(-images // USUAL_SHARDS)), LARGE_SHARD)
+
+
 MOST_SHARDS = 99_999
 
 

@@ -57,13 +57,16 @@ def code_sha256(script: Path | str, *modules: str) -> str:
         modules: dotted names of further modules that it runs, such as the module of a figure.
     """
     programs = Path(script).resolve().parent
-    files = {_name(file, programs): sha256(file) for file in _imported_files(Path(script).resolve(), *modules)}
+    files = {_name(file, programs): _digest(file) for file in _imported_files(Path(script).resolve(), *modules)}
     return sha256_of(*(part for item in sorted(files.items()) for part in item))
 
 
 def _name(file: Path, programs: Path) -> str:
     """Return the path of a file from the folder that it is imported from, which is the same in a checkout and in an installation."""
     return str(file.relative_to(PACKAGE.parent if file.is_relative_to(PACKAGE) else programs))
+
+
+_digest = cache(sha256)  # the programs share most modules
 
 
 def _imported_files(script: Path, *modules: str) -> set[Path]:
