@@ -52,7 +52,7 @@ nitpicky = True
 # Sphinx cannot link these: types of other libraries, type variables, and texts that it mistakes for types.
 OTHERS = "torch|np|numpy|pa|pyarrow|pl|polars|matplotlib|PIL|argparse|pathlib|collections|concurrent|contextlib|tarfile|typing"
 OTHERS += "|pydantic|annotated_types|markupsafe"
-VARIABLES = r"[\w.]+\.(Ranks|Result|Item|Part|Module|Step|Settings|_\w+)"
+VARIABLES = r"[\w.]+\.(Ranks|Result|Item|Found|Part|Module|Step|Settings|_\w+)"
 LIMITS = "NoneType|FieldInfo|Ge|Gt|Le|MinLen|MaxLen|PathMark|BeforeValidator|AfterValidator|StringConstraints"
 NO_TYPES = r"(dict|tuple)\[str|list\[~typing\..*|object_both|rest_both|types\.Annotated.*"
 nitpick_ignore_regex = [("py:.*", rf"({OTHERS})\..*|classlens\.({VARIABLES})|{LIMITS}|{NO_TYPES}")]

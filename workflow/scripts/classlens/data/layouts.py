@@ -137,7 +137,7 @@ class Dataset:
         if not os.path.isdir(folder):  # Path.is_dir would raise an error if permissions are missing
             raise InputError(self._no_folder(folder))
         masks = self.mask_folder(split)
-        places = os.path.relpath(folder, self.root), os.path.relpath(masks, self.root) if masks else None
+        place, mask_place = os.path.relpath(folder, self.root), os.path.relpath(masks, self.root) if masks else None
         is_empty = True
         for rows in self._rows(split):
             names: dict[str, list[str]] = {}
@@ -152,7 +152,13 @@ class Dataset:
             if masks:
                 _check_stems(folder, names)
             is_empty = is_empty and not names
-            yield [_image(*places, class_id, name) for class_id, name in rows if name in chosen.get(class_id, ())]
+            homes = {class_id: _home(place, class_id) for class_id in names}
+            mask_homes = {class_id: _home(mask_place, class_id) for class_id in names} if mask_place else {}
+            yield [
+                _image(class_id, name, homes[class_id], mask_homes.get(class_id))
+                for class_id, name in rows
+                if name in chosen.get(class_id, ())
+            ]
         if is_empty:
             raise InputError(
                 f"data set folder {folder} has no class folders with images: expected {folder}/CLASS/IMAGE.jpg{self._what_it_has(split)}"
@@ -295,9 +301,14 @@ class Dataset:
         return ids
 
 
-def _image(folder: str, masks: str | None, class_id: str, name: str) -> Image:
-    mask = os.path.normpath(f"{masks}/{class_id}/{os.path.splitext(name)[0]}.png") if masks else None
-    return Image(class_id, os.path.normpath(f"{folder}/{class_id}/{name}"), mask)
+def _home(place: str, class_id: str) -> str:
+    """Return the start of the paths of a class's images or masks."""
+    home = os.path.normpath(os.path.join(place, class_id))
+    return f"{home}/"
+
+
+def _image(class_id: str, name: str, home: str, mask_home: str | None) -> Image:
+    return Image(class_id, home + name, f"{mask_home}{os.path.splitext(name)[0]}.png" if mask_home else None)
 
 
 def _check_stems(folder: Path, names: dict[str, list[str]]) -> None:

@@ -89,6 +89,9 @@ def _walk(folder: Path, nested: bool) -> Iterator[tuple[str, str | None]]:
         inside, above = open_folders.pop()
         above |= {_identity(folder / inside, above)}
         for entry in _entries(folder / inside):
+            if _is_plainly_image(entry):
+                yield inside + entry.name, None
+                continue
             path, fault = inside + entry.name, _fault(entry)
             if _is_hidden(entry):
                 yield from [(path, why) for why in _why_hidden(entry)]
@@ -98,6 +101,13 @@ def _walk(folder: Path, nested: bool) -> Iterator[tuple[str, str | None]]:
                 open_folders.append((f"{path}/", above))
             else:
                 yield path, fault or "a folder"
+
+
+def _is_plainly_image(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is an image by the usual name and type. It decides nothing else, but quickly: there may be a million."""
+    name = entry.name
+    suffix = name[name.rfind(".") :].lower()
+    return suffix in IMAGE_SUFFIXES and name[0] != "." and name.isascii() and entry.is_file(follow_symlinks=False)
 
 
 def _identity(folder: Path, above: Iterable[tuple[int, int]]) -> tuple[int, int]:

@@ -57,14 +57,14 @@ class Fingerprints:
             name: name of the files, by which the cache file knows them.
             paths: the files in order.
         """
-        place = f"{root}: {name}"
+        home, place = str(root), f"{root}: {name}"
         known, forgotten = self.groups.get(place, {}), self._forgotten()
         found: dict[str, str] = {}
         reread = []
         for group in _groups(paths):
-            full = [os.path.join(root, path) for path in group]
+            full = [os.path.join(home, path) for path in group]
             stamps = [_stamp(path) for path in full]
-            state = sha256_of(*group, *map(str, stamps))
+            state = sha256_of(*group, repr(stamps))
             digest = known.get(state)
             if digest is None or (forgotten and any(_mark(path) in forgotten for path in full)):
                 digests = iter(_read([path for path, stamp in zip(full, stamps, strict=True) if stamp]))
@@ -107,7 +107,7 @@ def _groups(paths: Iterable[str]) -> Iterator[list[str]]:
     group = []
     for path in paths:
         group.append(path)
-        if zlib.crc32(os.fsencode(path)) % GROUP == 0:
+        if zlib.crc32(path.encode(errors="surrogateescape")) % GROUP == 0:
             yield group
             group = []
     if group:
