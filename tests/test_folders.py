@@ -231,6 +231,21 @@ def test_only_groups_with_a_changed_file_are_read_again(tmp_path: Path, monkeypa
     assert digest([*names, "none.png"]) != changed
 
 
+def test_a_group_with_a_changed_file_that_a_job_finds_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a file system that keeps no change time, where the stamp of the changed file is that of the old one."""
+    memory, file = tmp_path / "memory.json", tmp_path / "0.png"
+    monkeypatch.setenv("CLASSLENS_FINGERPRINTS", str(memory))
+    monkeypatch.setattr(fingerprints, "_stamp", lambda path: [1, 1, 1, 1])
+    photo(file)
+    before = Fingerprints(memory).of_many(tmp_path, "x", ["0.png"])
+    file.write_bytes(b"changed")
+    assert Fingerprints(memory).of_many(tmp_path, "x", ["0.png"]) == before
+    fingerprints.forget(file)
+    for _ in range(2):
+        assert Fingerprints(memory).of_many(tmp_path, "x", ["0.png"]) != before
+    assert not list(memory.with_suffix(".forgotten").iterdir())
+
+
 def test_the_content_of_images_does_not_depend_on_what_is_remembered(tmp_path: Path, groups_of_two: None) -> None:
     root, memory = tree(tmp_path / "images"), tmp_path / "memory.json"
     contents = [plan(root, memory).manifest_content("validation") for _ in range(2)]

@@ -22,8 +22,9 @@ from chaos import Chaos, digests
 from conftest import REPOSITORY, Run
 from PIL import Image
 
+from classlens.config.plan import Plan
+from classlens.config.reading import resolve
 from classlens.storage import parquet
-from classlens.storage.fingerprints import Fingerprints
 
 LIBRARY = REPOSITORY / "workflow" / "scripts"
 
@@ -92,13 +93,14 @@ class Victim:
         """A file of the run or, where it begins with a split, of the images."""
         return (self.images if name.startswith(("validation", "masks")) else self.run.folder) / name
 
-    def overlook(self, path: Path) -> None:
-        """Have the workflow take a file for the one that it knows, as it does where a file system keeps no change time."""
+    def overlook_images(self) -> None:
+        """Have the workflow take the images for those that it knows, as it does where a file system keeps no change time."""
         memory = self.run.folder / ".snakemake" / "classlens" / "fingerprints.json"
         known = json.loads(memory.read_text(encoding="utf-8"))
-        now = Fingerprints()
-        now.of([path])
-        known[str(path)] = [*now.known[str(path)][:-1], known[str(path)][-1]]
+        plan = Plan(resolve(self.config), "results/mine")
+        plan.datasets["d"].manifest_content("validation")
+        for place, groups in plan.fingerprints.groups.items():
+            known["groups"][place] = dict(zip(groups, known["groups"][place].values(), strict=True))
         memory.write_text(json.dumps(known), encoding="utf-8")
 
     def go(self, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
@@ -186,7 +188,7 @@ def test_damage_is_found_by_name_and_mended(victim: Victim, note_fault: Callable
     victim.file(wanted).unlink()
     spoil(path)
     if what == UNSEEN:
-        victim.overlook(path)
+        victim.overlook_images()
     victim.targets = (wanted,)
     seen = victim.refusal()
     assert re.search(message, seen), seen

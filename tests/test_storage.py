@@ -311,7 +311,7 @@ def test_a_changed_file_that_a_job_finds_is_read_again(tmp_path: Path, monkeypat
     file.write_bytes(b"two")
     Fingerprints(memory).of([file])
     known = json.loads(memory.read_text())
-    known[str(file)][-1] = hashlib.sha256(b"one").hexdigest()
+    known["files"][str(file)][-1] = hashlib.sha256(b"one").hexdigest()
     memory.write_text(json.dumps(known))
     assert Fingerprints(memory).of([file]) == [hashlib.sha256(b"one").hexdigest()]
     with pytest.raises(InputError, match="run the workflow again"):
