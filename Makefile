@@ -149,7 +149,7 @@ release: env  ## Check that the checkout can be released, and build sdist and wh
 
 lock: COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --upgrade --custom-compile-command "make lock"
 lock: env node  ## Resolve the newest versions of all packages
-	$(COMPILE) pyproject.toml --extra slurm --extra s3 --extra photos -o envs/workflow.lock
+	$(COMPILE) pyproject.toml --extra slurm --extra sge --extra s3 --extra photos -o envs/workflow.lock
 	$(COMPILE) --group dev -c envs/workflow.lock -o envs/dev.lock
 	echo uv | $(COMPILE) -c envs/dev.lock - -o envs/installer.lock
 	sh envs/conda.sh < envs/workflow.lock > envs/classlens.yaml

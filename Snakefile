@@ -10,14 +10,10 @@ from snakemake.utils import min_version
 min_version("9.20")
 
 HERE = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
-if not (HERE / "workflow").is_dir():
-    sys.exit("error: classlens needs all of its files: clone it or install it, and give the path of its Snakefile on this machine")
+sys.path.insert(0, str(HERE / "workflow" / "scripts"))
 if "models" not in config:
 
     configfile: HERE / "config" / "config.yaml"
-
-
-sys.path.insert(0, str(HERE / "workflow" / "scripts"))
 
 
 include: "rules/snakemake_adapter.smk"

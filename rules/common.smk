@@ -6,6 +6,9 @@ import sys
 import time
 from pathlib import Path
 
+if not (HERE / "workflow").is_dir():
+    sys.exit("error: classlens needs all of its files: clone it or install it, and give the path of its Snakefile on this machine")
+
 from classlens.compute import gpus
 from classlens.config import published, run_folder, run_record, settings, steps
 from classlens.config.catalogue import CATEGORIES, EVOLUTION, RATES
@@ -56,10 +59,9 @@ if jobs_have_containers():
 
 # Jobs get the folder of the programs and the file of fingerprints as environment variables, not as parameters, so that a moved checkout
 # makes nothing stale.
-os.environ["CLASSLENS_SCRIPTS"] = str(SCRIPTS)
-os.environ[FINGERPRINTS] = str(FINGERPRINT_FILE)
+os.environ.update({"CLASSLENS_SCRIPTS": str(SCRIPTS), FINGERPRINTS: str(FINGERPRINT_FILE)})
 # Without a conda environment or container, jobs use the same Python interpreter as Snakemake, not the first `python` on the PATH.
-os.environ["CLASSLENS_PYTHON"] = "python" if jobs_have_environments() else sys.executable
+os.environ.update(CLASSLENS_PYTHON="python" if jobs_have_environments() else sys.executable)
 
 
 pathvars:

@@ -75,7 +75,7 @@ onsuccess:
         arguments=config_arguments(),
     )
     summary_flags = [*flags(summary), *flags_of(tables_of_findings())]
-    shell("CLASSLENS_PYTHON={sys.executable:q}; " + START + "summary.py --results {results:q} {summary_flags:q}")
+    shell(f"CLASSLENS_PYTHON={{sys.executable:q}}; {START}summary.py --results {{results:q}} {{summary_flags:q}}")
 
 
 onerror:

@@ -302,7 +302,6 @@ ELSEWHERE = {
     "nohup snakemake --profile profiles/slurm --configfile my.yaml > run.txt 2>&1 &": ("test_cluster.py", "profiles"),
     'sinfo --format="%P %l %c %m %G"': ("slurm_cluster.py", "sinfo"),
     "sacctmgr show associations user=$USER format=account,partition": ("slurm_cluster.py", "sacctmgr"),
-    'uv pip install "snakemake-executor-plugin-cluster-generic>=1.0.9"': ("grid_engine.py", "snakemake-executor-plugin-cluster-generic"),
     "snakemake --profile profiles/slurm --profile profiles/sge --configfile my.yaml --dry-run": ("test_grid_engine.py", "profiles"),
     "nohup snakemake --profile profiles/slurm --profile profiles/sge --configfile my.yaml > run.txt 2>&1 &": (
         "test_grid_engine.py",
@@ -335,6 +334,10 @@ ELSEWHERE = {
         "test_container.py",
         '"classlens", "check"',
     ),
+    "pip install .": ("test_install.py", '"install"'),
+    "classlens init": ("test_install.py", '"classlens", "init"'),
+    "classlens run config/config.yaml": ("test_install.py", '"classlens", "run", "mine/config/config.yaml"'),
+    "classlens explore results/demo": ("test_install.py", '"classlens", "explore"'),
     "export SNAKEMAKE_OUTPUT_CACHE=/shared/classlens-cache": ("test_caching.py", "SNAKEMAKE_OUTPUT_CACHE"),
     "snakemake --cores all --configfile my.yaml --cache": ("test_caching.py", "--cache"),
 }

@@ -1,5 +1,6 @@
 """The workflow as a module of another workflow, with a prefix for its results and a config of its own."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -100,8 +101,10 @@ def test_errors_of_the_config_name_the_key(tmp_path: Path) -> None:
 
 
 def test_a_snakefile_without_its_files_says_what_is_missing(tmp_path: Path) -> None:
+    """As if it came from a server: with its rules, and without its programs."""
     run = Run(tmp_path / "alone", tmp_path / "alone")
-    (run.folder / "Snakefile").write_text((REPOSITORY / "Snakefile").read_text(encoding="utf-8"), encoding="utf-8")
-    done = run.snakemake("--dry-run")
+    shutil.copy2(REPOSITORY / "Snakefile", run.folder)
+    shutil.copytree(REPOSITORY / "rules", run.folder / "rules")
+    done = run.snakemake("--dry-run", "--configfile", run.configure(small_config()))
     assert done.returncode == 1
     assert "error: classlens needs all of its files" in done.stdout + done.stderr
