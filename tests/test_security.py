@@ -70,19 +70,19 @@ HARMFUL = [
 
 
 def commands() -> dict[str, str]:
-    """The commands that rules share, by name."""
+    """The commands that rules share, and their parts, by name."""
     code = (REPOSITORY / "rules" / "programs.smk").read_text(encoding="utf-8")
-    lines = [line for line in code.splitlines() if re.match(r"[A-Z_]*COMMAND = ", line)]
+    lines = [line for line in code.splitlines() if re.match(r"(START|POOLS|[A-Z_]*COMMAND) = ", line)]
     known: dict[str, Any] = {"RunSettings": RunSettings, "flag": flag}
     exec("\n".join(lines), known)
-    return {name: value for name, value in known.items() if name.endswith("COMMAND")}
+    return {name: value for name, value in known.items() if isinstance(value, str)}
 
 
 COMMANDS = commands()
 
 
 def shell_texts(file: Path) -> Iterator[str]:
-    """Every text that a file of rules gives to a shell: of rules, of `shell(...)` calls and of the prefix of all commands."""
+    """Every text that a file of rules gives to a shell: of rules and of `shell(...)` calls."""
     workflow = SimpleNamespace(sourcecache=SimpleNamespace(open=lambda _: io.StringIO(file.read_text(encoding="utf-8"))))
     code, _ = parse(LocalSourceFile(str(file)), workflow, {})
     for call in (node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)):
