@@ -208,7 +208,7 @@ def explanations(model: Any, card: Card, batch: Batch) -> list[Stage]:
         Stage("AttnLRP", lambda: attnlrp(*explained), count, 4.0),
         Stage("Grad-CAM", lambda: grad_cam(*explained), count, 1.6),
         Stage("integrated gradients, a step", lambda: integrated_gradients(*of_few, baseline), FEW, 3.0, STEPS),
-        Stage("SaCo, a group of tokens", lambda: faithfulness.drops(model, lens, few, orders[:, :FEW], places), FEW, 1.1, len(places)),
+        Stage("SaCo, a group of tokens", lambda: faithfulness.drops(model, lens, few, orders[:, :FEW], places), FEW, None, len(places)),
         Stage("a step of a deletion curve", lambda: delete(batch), count, 0.6, len(removed)),
         Stage("a step of a deletion curve, image by image", lambda: delete(one), 1, None, len(removed)),
     ]
@@ -387,7 +387,8 @@ def report(measured: dict[str, Any]) -> str:
         f"## Stages: {ARCH}, random weights, {IMAGES} JPEG images of 500 x 375, batches of {BATCH}",
         "",
         "Extraction includes reading, decoding, resizing and writing; projection includes reading and writing. The stages below them start",
-        "with decoded images. For comparison, rows with `image by image` show the time of a simple script.",
+        f"with decoded images; integrated gradients and SaCo have {FEW} of them. For comparison, rows with `image by image` show the time of a",
+        "simple script.",
         "",
         "| stage | s per 1,000 images | ratio to bare forward | at most |",
         "|---|---|---|---|",
