@@ -142,7 +142,9 @@ def test_a_head_by_touch(browser: Browser, results: Path) -> None:
         values, error = tokens_of(results, "cls", 0, "9.4")
         assert shown_tokens(page) == pytest.approx(values, abs=error)
         assert page.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        expect(page.page.locator(".head-picture canvas")).to_be_visible()  # the patches themselves are above the screen
         component(page, "9.4").tap()
+        expect(page.page.locator(".head-picture canvas")).to_have_count(0)
         expect(page.page.locator(".patches .legend")).to_contain_text("identifiability")
 
 

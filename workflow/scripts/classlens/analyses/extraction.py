@@ -74,7 +74,7 @@ def stored(activation: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
     """Return an activation [..., width] in its stored form: float32 unchanged, float16 with one exponent per row.
 
     Returns:
-        largest absolute value of each row, [row]; values [row, width]; for float16, exponents, int8 [row]. All are on the activation's device.
+        largest absolute value of each row, [row]; values [row, width]; for float16, exponents, int8 [row]; on the activation's device.
     """
     rows = activation.reshape(-1, activation.shape[-1]).float()
     extent = torch.linalg.vector_norm(rows, float("inf"), dim=-1)

@@ -283,7 +283,8 @@ function sourcesOf(model, terms, place, component) {
  * @param {Model} model
  */
 function pictureOf(head, model) {
-  return head ? [pixelMap(head.values.slice(model.prefix).map((value) => ({ colour: diverging(value / (head.largest || 1)) })), model)] : [];
+  const colours = head?.values.slice(model.prefix).map((value) => ({ colour: diverging(value / (head.largest || 1)) }));
+  return colours ? [pixelMap(colours, model)] : [];
 }
 
 /**
