@@ -28,7 +28,6 @@ def jobs_of(snakefile: Path, config: Path) -> Jobs:
     """The jobs of a config."""
     from snakemake.api import SnakemakeApi
     from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
-    from snakemake.shell import shell
 
     with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
         settings = ConfigSettings(configfiles=[config])
@@ -36,7 +35,7 @@ def jobs_of(snakefile: Path, config: Path) -> Jobs:
         with redirect_stdout(sys.stderr):
             workflow.dag(DAGSettings(forceall=True)).printrulegraph()
         return [
-            {"rule": job.rule.name, "outputs": list(map(str, job.output)), "command": f"{shell._process_prefix} {job.shellcmd}"}
+            {"rule": job.rule.name, "outputs": list(map(str, job.output)), "command": job.shellcmd}
             for job in workflow._workflow.dag.jobs
             if job.shellcmd
         ]

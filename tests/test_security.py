@@ -8,7 +8,6 @@ import re
 import shlex
 import string
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -269,11 +268,11 @@ def test_commands_hand_programs_each_value_as_it_is(tmp_path: Path, note_fault: 
         user_files(home, name)
         files.append(Run(home).configure(harmful_config(name)))
     run = 0
+    environment = {"OMP_NUM_THREADS": "1", "CLASSLENS_PYTHON": str(stub), "CLASSLENS_SCRIPTS": f"{checkout}/workflow/scripts"}
     for name, file, jobs in zip(names, files, planned_jobs(checkout / "Snakefile", files), strict=True):
         arrived = set()
         for job in jobs:
-            command = job["command"].replace(shlex.quote(str(Path(sys.executable).parent)), shlex.quote(str(stub.parent)), 1)
-            subprocess.run(["bash", "-c", command], cwd=file.parent, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+            subprocess.run(["bash", "-c", job["command"]], cwd=file.parent, check=True, env={**os.environ, **environment})
             arguments = (tmp_path / "arguments").read_text(encoding="utf-8").split("\0")
             assert arguments[0] == f"{checkout}/workflow/scripts/{Path(arguments[0]).name}"
             arrived |= {*arguments, *(value for argument in arguments if (value := argument.partition("=")[2]))}
