@@ -42,9 +42,9 @@ try:
     results = with_prefix(f"results/{run_config.run}")
     run_folder.check(results, run_config)
     plan = Plan(run_config, results, memory=FINGERPRINT_FILE)
-    if plan.published and is_module():
-        raise InputError(f"{results} was published by others: draw it with classlens' own Snakefile, not with a workflow that uses it")
     if plan.published:
+        if is_module():
+            raise InputError(f"{results} was published by others: draw it with classlens' own Snakefile, not with a workflow that uses it")
         published.check_drawing(results, NOTES)
     elif is_main_process() and not is_module():
         run_record.restore(results, STATE)
@@ -57,11 +57,15 @@ if jobs_have_containers():
     container: str(IMAGE)
 
 
-# Jobs get the folder of the programs and the file of fingerprints as environment variables, not as parameters, so that a moved checkout
-# makes nothing stale.
-os.environ.update({"CLASSLENS_SCRIPTS": str(SCRIPTS), FINGERPRINTS: str(FINGERPRINT_FILE)})
-# Without a conda environment or container, jobs use the same Python interpreter as Snakemake, not the first `python` on the PATH.
-os.environ.update(CLASSLENS_PYTHON="python" if jobs_have_environments() else sys.executable)
+# Jobs get these as environment variables, not as parameters, so that a moved checkout makes nothing stale. Without a conda environment or
+# container, they use the same Python interpreter as Snakemake, not the first `python` on the PATH.
+os.environ.update(
+    {
+        "CLASSLENS_PYTHON": "python" if jobs_have_environments() else sys.executable,
+        "CLASSLENS_SCRIPTS": str(SCRIPTS),
+        FINGERPRINTS: str(FINGERPRINT_FILE),
+    }
+)
 
 
 pathvars:

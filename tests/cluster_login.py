@@ -94,14 +94,14 @@ class Login:
             return self.cluster.start(*command, env=environment, stdout=printed, stderr=subprocess.STDOUT)
 
     def printed(self) -> str:
-        """What Snakemake has printed."""
+        """Return what Snakemake has printed."""
         return (self.run.folder / "printed").read_text(encoding="utf-8")
 
     def ends_well(self, snakemake: subprocess.Popen[Any]) -> None:
         assert snakemake.wait() == 0, self.printed()
 
     def events(self, event: str, program: str = "") -> list[Event]:
-        """What was witnessed: all starts or ends, of all programs or one."""
+        """Return what was witnessed: all starts or ends, of all programs or one."""
         file = self.witness / "events"
         lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
         events = [Event(**json.loads(line)) for line in lines]

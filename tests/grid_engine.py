@@ -113,7 +113,7 @@ class GridEngine(Namespaces):
         self.run("qconf", change, self._write("changed", changed(self.run("qconf", show), values)))
 
     def requested(self, job: str) -> str:
-        """What an ended job had requested, as options of qsub."""
+        """Return what an ended job had requested, as options of qsub."""
         (line,) = (line for line in self.run("qacct", "-j", job).splitlines() if line.startswith("category"))
         return line.removeprefix("category").strip()
 

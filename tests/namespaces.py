@@ -63,14 +63,14 @@ class Namespaces:
         return subprocess.Popen([*namespaces, "--", *map(str, command)], **options)
 
     def run(self, *command: str | Path, **options: Any) -> str:
-        """What a command prints inside, which must succeed."""
+        """Run a command inside, which must succeed, and return what it prints."""
         with self.start(*command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options) as process:
             output, _ = process.communicate()
         assert process.returncode == 0, f"{command}: {output}"
         return str(output)
 
     def succeeds(self, *command: str | Path) -> bool:
-        """Whether a command ends well inside."""
+        """Run a command inside, and return whether it ends well."""
         return self.daemon(*command).wait() == 0
 
     def daemon(self, *command: str | Path, **options: Any) -> subprocess.Popen[Any]:

@@ -119,7 +119,7 @@ def test_each_change_of_folders_is_found(tmp_path: Path, what: str, later: None)
 
 
 @given(st.lists(st.sampled_from(sorted(CHANGES)), min_size=1, max_size=6))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_changes_one_after_another_are_found(tmp_path_factory: pytest.TempPathFactory, later: None, changes: list[str]) -> None:
     home = tmp_path_factory.mktemp("changes")
     root, memory = tree(home / "images"), home / "memory.json"

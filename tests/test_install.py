@@ -18,7 +18,6 @@ from conftest import REPOSITORY, Run, small_config
 
 pytestmark = pytest.mark.install
 
-LIBRARY = REPOSITORY / "workflow" / "scripts"
 LARGEST = 2_000_000  # bytes of the wheel
 PARENT = """
 import classlens_workflow

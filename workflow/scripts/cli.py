@@ -25,6 +25,8 @@ from classlens.progress import log
 from classlens.storage.parquet import reading
 from classlens.storage.provenance import code_sha256, library_versions
 
+HOME = Path(__file__).resolve().parents[2]
+"""Folder of the Snakefile, the configs and the profiles, in a checkout or an installation."""
 STARTED_BY = "CLASSLENS_STARTED_BY"
 """Environment variable with the process id of the Snakemake that started a program. It is not set if a person started the program."""
 if STARTED_BY in os.environ:

@@ -7,7 +7,6 @@ from pathlib import Path
 import cli
 from classlens.errors import InputError
 
-HOME = Path(__file__).resolve().parents[2]
 COPIED = ("config", "profiles")
 NEXT = """\
 {folder}/config has the configs of the demo and of the paper, {folder}/profiles the settings of Snakemake. Then:
@@ -26,7 +25,7 @@ def main(args: Namespace, _: cli.NoSettings) -> None:
         if (args.folder / name).exists():
             raise InputError(f"{args.folder / name} exists: choose another folder")
     for name in COPIED:
-        shutil.copytree(HOME / name, args.folder / name)
+        shutil.copytree(cli.HOME / name, args.folder / name)
     print(NEXT.format(folder=args.folder))
 
 

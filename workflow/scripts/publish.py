@@ -13,8 +13,6 @@ from classlens.config.plan import Plan
 from classlens.config.reading import read
 from classlens.storage.atomic_write import atomic_write
 
-CITATION = Path(__file__).resolve().parents[2] / "CITATION.cff"
-
 
 def arguments() -> cli.Parser:
     parser = cli.Parser(__doc__).one(configfile="config of the run")
@@ -30,7 +28,9 @@ def main(args: Namespace, _: cli.NoSettings) -> None:
     digest = publication.publish(folder, plan, archive)
     described = archive.with_suffix(".zenodo.json")
     with atomic_write(described) as draft:
-        draft.write_text(json.dumps(deposit.metadata(plan, archive, digest, CITATION), indent=1, ensure_ascii=False), encoding="utf-8")
+        draft.write_text(
+            json.dumps(deposit.metadata(plan, archive, digest, cli.HOME / "CITATION.cff"), indent=1, ensure_ascii=False), encoding="utf-8"
+        )
     print(f"{archive} ({archive.stat().st_size / 1e6:.1f} MB), sha256 {digest}")
     print(f"{described}: its metadata for Zenodo")
     print(f"Others unpack it with: make adopt FILE={archive.name}")

@@ -9,7 +9,6 @@ from pathlib import Path
 import cli
 from classlens.errors import InputError
 
-SNAKEFILE = Path(__file__).resolve().parents[2] / "Snakefile"
 SETS_CORES = ("--cores", "-c", "--jobs", "-j", "--profile", "--executor", "-e")
 
 
@@ -23,7 +22,15 @@ def arguments() -> cli.Parser:
 def main(args: Namespace, _: cli.NoSettings) -> None:
     if not args.config.is_file():
         raise InputError(f"{args.config} does not exist: `classlens init` copies the demo's config, `classlens check --fix` writes yours")
-    command = ["snakemake", *args.further, *cores(args.further), "--snakefile", str(SNAKEFILE), "--configfile", str(args.config)]
+    command = [
+        "snakemake",
+        *args.further,
+        *cores(args.further),
+        "--snakefile",
+        str(cli.HOME / "Snakefile"),
+        "--configfile",
+        str(args.config),
+    ]
     print(shlex.join(command), file=sys.stderr, flush=True)
     os.execv(sys.executable, [sys.executable, "-m", *command])
 

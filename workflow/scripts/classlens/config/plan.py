@@ -554,7 +554,7 @@ class Plan:
             pages: pages of the report.
             without_masks: requested figures and tables that are left out because masks are missing.
             code: sha256 of each program.
-            lock: sha256 of the environment's lock file.
+            lock: sha256 of the environment's lock file, or of the library versions of an installation.
         """
         return self.step(
             steps.ReportStep,
