@@ -172,7 +172,7 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Run:
         "protocol": "paper",
         "hidden_states": {"dtype": "float32", "shard_size": 100},
         "figures": {"formats": ["svg"]},
-        "relevance": {"images": {NAMED_IMAGE: ["n07753275", "tench", 2]}},
+        "relevance": {"methods": ["ours", "chefer"], "images": {NAMED_IMAGE: ["n07753275", "tench", 2]}},  # what was published
         "datasets": {"golden": {"kind": "imagenet_s", "root": str(GOLDEN / "data")}},
         "models": models,
     }

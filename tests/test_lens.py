@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import timm
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -126,3 +127,22 @@ def test_models_of_other_kinds_are_refused_in_one_line() -> None:
     for site in ("attn_out.0", "attn_heads.0"):
         with pytest.raises(InputError, match="model EfficientNet has no site"):
             Trace(model, [site])
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"global_pool": "avg", "fc_norm": True}])
+def test_logits_of_a_difference_follow_from_those_of_both_states(kwargs: dict[str, object]) -> None:
+    lens = Lens.from_model(timm.create_model("vit_tiny_patch16_224", embed_dim=24, num_heads=2, depth=1, num_classes=9, **kwargs)).double()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in lens.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+        a, b = torch.randn(2, 4, 5, 24, generator=generator, dtype=torch.float64) * 3 + 1
+        assert lens.is_linear_but_for_scale
+        torch.testing.assert_close(lens.of_difference(a, b, lens(a), lens(b)), lens(a - b), rtol=1e-9, atol=1e-9)
+
+
+def test_a_head_that_is_not_linear_or_two_norms_have_no_such_shortcut() -> None:
+    norm, head = torch.nn.LayerNorm(4), torch.nn.Linear(4, 3)
+    assert Lens(norm, torch.nn.Identity(), head, prefix_tokens=1, pooled=False).is_linear_but_for_scale
+    for parts in ((norm, norm, head), (torch.nn.Identity(), torch.nn.RMSNorm(4), head), (norm, torch.nn.Identity(), torch.nn.Identity())):
+        assert not Lens(*parts, prefix_tokens=1, pooled=False).is_linear_but_for_scale

@@ -74,6 +74,34 @@ class Lens(nn.Module):
         """Return logits [..., class] of hidden states [..., width], for each token separately."""
         return self.head(self.fc_norm(self.norm(states)))
 
+    @property
+    def is_linear_but_for_scale(self) -> bool:
+        """Whether the division by each state's standard deviation is all that makes the lens non-linear (`of_difference`)."""
+        norms = [norm for norm in (self.norm, self.fc_norm) if not isinstance(norm, nn.Identity)]
+        return isinstance(self.head, nn.Linear) and len(norms) == 1 and isinstance(norms[0], nn.LayerNorm)
+
+    def of_difference(self, minuend: Tensor, subtrahend: Tensor, logits_of_minuend: Tensor, logits_of_subtrahend: Tensor) -> Tensor:
+        """Return the logits of `minuend - subtrahend` from the logits of both, without a further product with the class embedding.
+
+        With a standard deviation `s(x)` and the logits `c` of a state of zeros, `s(x) (lens(x) - c)` is linear in x. So
+        `lens(a - b) = c + (s(a) (lens(a) - c) - s(b) (lens(b) - c)) / s(a - b)`.
+
+        Args:
+            minuend: hidden states a, [..., width].
+            subtrahend: hidden states b, of the same shape.
+            logits_of_minuend: `lens(a)`, [..., class].
+            logits_of_subtrahend: `lens(b)`, [..., class].
+        """
+        inverse = self._inverse_deviation(minuend - subtrahend)
+        first, second = (inverse / self._inverse_deviation(states) for states in (minuend, subtrahend))
+        of_zeros = self(minuend.new_zeros(minuend.shape[-1]))
+        return (logits_of_minuend * first).addcmul_(logits_of_subtrahend, -second).addcmul_(of_zeros, 1 - first + second)
+
+    def _inverse_deviation(self, states: Tensor) -> Tensor:
+        """Return the factor by which the norm multiplies each state, [..., 1]: with its eps, 1 / standard deviation."""
+        norm = self.fc_norm if isinstance(self.norm, nn.Identity) else self.norm
+        return torch.native_layer_norm(states, norm.normalized_shape, None, None, norm.eps)[2]
+
     def output(self, states: Tensor, real: Tensor | None = None) -> Tensor:
         """Return the model's output [image, class] from the last block's hidden states [image, token, width].
 
@@ -154,8 +182,8 @@ def rank(logits: Tensor, classes: Tensor, ties_rank_first: bool = False) -> Tens
         InputError: a logit is NaN.
     """
     _refuse_nan(logits)
-    index = classes.view(-1, *(1,) * (logits.dim() - 1)).expand(*logits.shape[:-1], 1)
-    own = logits.gather(-1, index)
+    index = classes.view(-1, *(1,) * (logits.dim() - 1))
+    own = logits.gather(-1, index.expand(*logits.shape[:-1], 1))
     ahead = logits > own
     if not ties_rank_first:
         ahead |= (logits == own) & (torch.arange(logits.shape[-1], device=logits.device) < index)

@@ -77,11 +77,12 @@ def stored(activation: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
         largest absolute value of each row, [row]; values [row, width]; for float16, exponents, int8 [row]; on the activation's device.
     """
     rows = activation.reshape(-1, activation.shape[-1]).float()
-    extent = torch.linalg.vector_norm(rows, float("inf"), dim=-1)
+    extent = torch.maximum(rows.amax(dim=-1), -rows.amin(dim=-1))  # much faster on a CPU than the infinity norm
     if dtype == torch.float32:
         return extent, rows
     exponent = _exponents(extent)
-    return extent, (rows * _power_of_two(-exponent)[:, None]).to(dtype), exponent.to(torch.int8)
+    values = torch.mul(rows, _power_of_two(-exponent)[:, None], out=torch.empty_like(rows, dtype=dtype))
+    return extent, values, exponent.to(torch.int8)
 
 
 def _exponents(extent: Tensor) -> Tensor:
