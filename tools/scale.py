@@ -59,17 +59,18 @@ def image_folder(root: Path) -> dict[str, Any]:
 
 
 def planning_of_many_jobs(folder: Path) -> None:
-    """Plan 40 models, half of them on 50,000 images."""
+    """Plan 40 models, half of them on 50,000 images, with small shards and with shards of the default size."""
     counts = {"large": (1000, 50_000), "small": (10, 50), "other": (10, 50)}
     for name, (classes, count) in counts.items():
         files(folder / name, classes, count)
     names = ["large"] * 20 + ["small"] * 10 + ["other"] * 10
     models = {f"model_{number:02}": {**TINY, "dataset": name} for number, name in enumerate(names)}
-    configure(folder, {name: image_folder(folder / name) for name in counts}, models)
-    for _ in range(REPETITIONS):
-        used, printed = snakemake(folder, "--dry-run")
-        jobs = re.search(r"^total +(\d+)", printed, re.MULTILINE)
-        print(f"{jobs[1] if jobs else '?':>6} jobs: {used}")
+    for size in (512, "auto"):
+        configure(folder, {name: image_folder(folder / name) for name in counts}, models, hidden_states={"shard_size": size})
+        for _ in range(REPETITIONS):
+            used, printed = snakemake(folder, "--dry-run")
+            jobs = re.search(r"^total +(\d+)", printed, re.MULTILINE)
+            print(f"{jobs[1] if jobs else '?':>6} jobs: {used}")
 
 
 def planning_of_many_images(folder: Path) -> None:
