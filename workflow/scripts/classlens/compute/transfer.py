@@ -7,10 +7,13 @@ Source: PyTorch's notes on CUDA semantics, "Use pinned memory buffers".
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+from classlens.storage.hidden_states import StoredStates
 
 Result = TypeVar("Result")
 Recorded = dict[str, tuple[Tensor, ...]]
@@ -18,8 +21,27 @@ Recorded = dict[str, tuple[Tensor, ...]]
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Return a tensor of the CPU on a device, without waiting for the copy to a GPU."""
-    return tensor.to(device) if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
+    """Return a tensor of the CPU on a device, without waiting for the copy to a GPU. A tensor that is there already is not copied."""
+    return tensor.to(device) if device in (torch.device("cpu"), tensor.device) else _pinned(tensor).to(device, non_blocking=True)
+
+
+def _pinned(tensor: Tensor) -> Tensor:
+    return tensor.pin_memory()
+
+
+def states_to_device(states: StoredStates, device: torch.device, part: slice = slice(None)) -> Tensor:
+    """Return stored hidden states on a device, float32 [..., width]. A GPU converts float16 itself, so that half the bytes are copied.
+
+    Args:
+        states: the states.
+        device: the device.
+        part: rows of the first axis to return.
+    """
+    if states.scale is None or device.type == "cpu":
+        return to_device(torch.from_numpy(states[part]), device)
+    # Arrow's memory is read-only, and torch warns of arrays that it must not change.
+    values, scale = (to_device(torch.from_numpy(array[part].copy()), device) for array in (states.values, states.scale))
+    return values.float() * scale[..., None]
 
 
 def to_host(found: Mapping[str, tuple[Tensor, ...]]) -> Recorded:
@@ -33,7 +55,45 @@ def to_host(found: Mapping[str, tuple[Tensor, ...]]) -> Recorded:
 def _copy_to_host(tensor: Tensor) -> Tensor:
     if tensor.device.type == "cpu":
         return tensor
-    return torch.empty_like(tensor, device="cpu", pin_memory=True).copy_(tensor, non_blocking=True)
+    return _pinned_like(tensor).copy_(tensor, non_blocking=True)
+
+
+def _pinned_like(tensor: Tensor) -> Tensor:
+    # A copy into another order of dimensions would go through pageable memory, and the CPU would wait.
+    return torch.empty_like(tensor, device="cpu", pin_memory=True, memory_format=torch.contiguous_format)
+
+
+_noted: ContextVar[list[Tensor] | None] = ContextVar("noted", default=None)
+_NOTED = "conditions"
+
+
+def rarely(condition: Tensor) -> bool:
+    """Return a condition, bool [], that is rarely true. Inside `waiting_once`, the CPU does not wait for it (see there)."""
+    noted = _noted.get()
+    if noted is None or condition.device.type == "cpu":
+        return bool(condition)
+    noted.append(condition)
+    return False
+
+
+def waiting_once(run: Callable[[], Mapping[str, tuple[Tensor, ...]]]) -> Recorded:
+    """Return the tensors that `run` computes, on the CPU, which waits for a GPU once.
+
+    On a GPU, each condition that `run` gives to `rarely` first counts as false, and all are read together with the tensors. If one is true,
+    `run` runs again and waits for each of them, so that it raises its error.
+    """
+    noted: list[Tensor] = []
+    before = _noted.set(noted)
+    try:
+        found = run()
+    finally:
+        _noted.reset(before)
+    host = to_host({**found, _NOTED: (torch.stack(noted).any(),) if noted else ()})
+    return to_host(run()) if any(map(_is_true, host.pop(_NOTED))) else host
+
+
+def _is_true(condition: Tensor) -> bool:
+    return bool(condition)
 
 
 @contextmanager
