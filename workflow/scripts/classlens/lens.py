@@ -7,6 +7,7 @@ import torch
 from timm.layers import DiffAttention
 from torch import Tensor, nn
 
+from classlens.compute.transfer import rarely
 from classlens.errors import InputError
 from classlens.trace import ViT
 
@@ -205,6 +206,8 @@ def largest(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """
     _refuse_nan(logits)
     count = min(count, logits.shape[-1])
+    if logits.device.type != "cpu" and logits.element_size() <= 4:
+        return _largest_by_keys(logits, count)
     values, classes = logits.topk(min(count + 1, logits.shape[-1]), dim=-1)  # one more, to detect ties at the end
     tied = (values[..., 1:] == values[..., :-1]).any(dim=-1)
     if tied.any():  # rare; the order of ties in `topk` is undefined
@@ -213,7 +216,20 @@ def largest(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return values[..., :count], classes[..., :count]
 
 
+def _largest_by_keys(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the largest logits and their classes on a GPU, where the CPU would have to wait to see whether there are ties.
+
+    The bits of each logit, in the order of the logits, and its class make one integer. No two of these are equal.
+    """
+    bits = (logits.float() + 0.0).view(torch.int32)  # -0.0, which equals 0.0, becomes 0.0
+    ascending = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # of negative numbers, the larger bits are the smaller number
+    last = logits.shape[-1] - 1
+    keys = (ascending.long() << 32) + torch.arange(last, -1, -1, device=logits.device)
+    classes = last - (keys.topk(count, dim=-1).values & 0xFFFFFFFF)
+    return logits.gather(-1, classes), classes
+
+
 def _refuse_nan(logits: Tensor) -> None:
     """Raise an InputError if a logit is NaN, which would rank first because no comparison with NaN is true."""
-    if logits.numel() and logits.amax().isnan():
+    if logits.numel() and rarely(logits.amax().isnan()):
         raise InputError("a logit is NaN: the model's weights or the hidden states are damaged")
