@@ -19,6 +19,7 @@ import torch
 from classlens.analyses.projection_table import Projections, class_schema, schema
 from classlens.compute import out_of_memory
 from classlens.compute.device import Compute
+from classlens.compute.transfer import Recorded, states_to_device, to_device, waiting_once, writing_beside
 from classlens.lens import Lens, largest, rank
 from classlens.models.card import Card
 from classlens.progress import progress
@@ -116,9 +117,10 @@ class Projector:
         with (
             parquet.table_writer(outputs.projections, schema(min(self.top_k, card.classes)), provenance) as first,
             parquet.table_writer(outputs.class_logits, class_schema(card.tokens), provenance) as last,
+            writing_beside(self.compute.device, partial(parquet.write_all, (first, last))) as write,
         ):
             groups = progress(_groups(path, card), len(interest), "projections", size=len)
-            out_of_memory.process_batches(groups, work, partial(parquet.write_all, (first, last)), most)
+            out_of_memory.process_batches(groups, work, write, most)
 
     def __call__(
         self, states: States, interest: list[list[int]], sites: tuple[str, ...] = PROJECTED_SITES
@@ -134,24 +136,28 @@ class Projector:
             the projections, and logits [image, token, site, block, class]. The last axis is as long as the longest list of `interest`.
             Shorter lists are filled up with their first class.
         """
-        card, top_k = self.card, min(self.top_k, self.card.classes)
+        found = waiting_once(partial(self._projected, states, interest, sites))["projections"]
+        ranks, of_interest, top, top_logit = (part.numpy() for part in found)
+        return Projections(states.image_ids, ranks, of_interest[..., 0], top, top_logit, sites), of_interest
+
+    @torch.inference_mode()
+    def _projected(self, states: States, interest: list[list[int]], sites: tuple[str, ...]) -> Recorded:
+        """Return ranks, logits of the classes of interest, the classes with the largest logits, and these logits, on the device."""
+        card, device, top_k = self.card, self.compute.device, min(self.top_k, self.card.classes)
         shape = (len(states), card.tokens, len(sites), card.depth)
         most = max(map(len, interest))
-        ranks, of_interest = np.empty(shape, np.int32), np.empty((*shape, most), np.float32)
-        top, top_logit = np.empty((*shape, top_k), np.int32), np.empty((*shape, top_k), np.float32)
-        filled = [[*classes, *classes[:1] * (most - len(classes))] for classes in interest]
-        wanted = torch.tensor(filled, device=self.compute.device)
+        ranks, of_interest = torch.empty(shape, dtype=torch.int32, device=device), torch.empty((*shape, most), device=device)
+        top = torch.empty((*shape, top_k), dtype=torch.int32, device=device)
+        top_logit = torch.empty((*shape, top_k), device=device)
+        wanted = to_device(torch.tensor([[*classes, *classes[:1] * (most - len(classes))] for classes in interest]), device)
         for place, block in product(range(len(sites)), range(card.depth)):
             at = np.s_[:, :, place, block]
-            with torch.inference_mode():
-                of_site = torch.from_numpy(states_of_site(states.columns, sites[place], block, card.tokens))
-                of_site = of_site.to(self.compute.device)
-                logits = self.lens(self.translate(of_site, block, states.image_ids) if self.translate else of_site)
-                best_logits, best = largest(logits, top_k)
-                of_interest[at] = logits.gather(-1, wanted[:, None].expand(-1, card.tokens, -1)).cpu()
-                ranks[at] = rank(logits, wanted[:, 0], self.protocol.ties_rank_first).cpu()
-                top[at], top_logit[at] = best.cpu(), best_logits.cpu()
-        return Projections(states.image_ids, ranks, of_interest[..., 0], top, top_logit, sites), of_interest
+            of_site = states_of_site(states.columns, sites[place], block, card.tokens, device)
+            logits = self.lens(self.translate(of_site, block, states.image_ids) if self.translate else of_site)
+            top_logit[at], top[at] = largest(logits, top_k)
+            of_interest[at] = logits.gather(-1, wanted[:, None].expand(-1, card.tokens, -1))
+            ranks[at] = rank(logits, wanted[:, 0], self.protocol.ties_rank_first)
+        return {"projections": (ranks, of_interest, top, top_logit)}
 
 
 def classes_of_interest(manifest: pa.Table, predictions: pa.Table, further: list[int]) -> dict[int, list[int]]:
@@ -167,12 +173,12 @@ def _groups(path: Path, card: Card) -> Iterator[States]:
         yield States(group["image_id"].to_numpy()[:: card.tokens].tolist(), group, card.tokens)
 
 
-def states_of_site(group: pa.Table, site: str, block: int, tokens: int) -> np.ndarray:
-    """Return stored hidden states of a site and block as float32 [image, token, width]. `resid_mid` is `resid_post - mlp_out`."""
+def states_of_site(group: pa.Table, site: str, block: int, tokens: int, device: torch.device) -> torch.Tensor:
+    """Return stored hidden states of a site and block on a device, [image, token, width]. `resid_mid` is `resid_post - mlp_out`."""
     if site == "resid_mid":
-        return states_of_site(group, "resid_post", block, tokens) - states_of_site(group, "mlp_out", block, tokens)
-    states = hidden_states.states_of(group, f"{site}.{block}")
-    return states.reshape(-1, tokens, states.shape[1])
+        post, mlp = (states_of_site(group, part, block, tokens, device) for part in ("resid_post", "mlp_out"))
+        return post - mlp
+    return states_to_device(hidden_states.stored_states_of(group, f"{site}.{block}").reshape(-1, tokens), device)
 
 
 def rows(found: Projections) -> pa.RecordBatch:
