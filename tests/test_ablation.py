@@ -6,7 +6,7 @@ from small_families import centred, images, named
 from torch import Tensor
 
 from classlens.analyses import ablation
-from classlens.analyses.ablation import Ablated, Means
+from classlens.analyses.ablation import Ablated, Effects, Means
 from classlens.analyses.attribution import Attribution, attribution
 from classlens.lens import Lens
 from classlens.trace import Trace, ViT, starting_at
@@ -97,6 +97,7 @@ def test_means_of_the_images_themselves_change_nothing() -> None:
 
 def test_rows() -> None:
     ablated = Ablated("direct", "head", 1, 0, torch.tensor([[1.0, -1.0], [0.5, -0.5]]))
-    rows = ablated.rows([7, 8], torch.tensor([0, 1])).to_pylist()
+    (found,) = Effects.of([ablated], torch.tensor([0, 1])).rows([7, 8])
+    rows = found.to_pylist()
     assert rows[1] == {"kind": "direct", "part": "head", "block": 1, "head": 0, "image_id": 8, "logit": -0.5, "correct": False}
     assert rows[0]["correct"] and rows[0]["logit"] == 1

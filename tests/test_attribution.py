@@ -45,7 +45,7 @@ def test_rows_by_token() -> None:
     table = pa.Table.from_batches([found])
     assert table["image_id"].unique().to_pylist() == [4, 5, 9]
     assert table["class_index"].to_numpy()[:: logits.shape[2]].tolist() == classes.flatten().tolist()
-    own = attribution_table.own_logits(attribution(model, lens, seen), classes[:, 0])
+    own = attribution_table.own_logits(attribution(model, lens, seen), classes[:, 0]).numpy()
     np.testing.assert_array_equal(table["logit"].to_numpy().reshape(logits.shape)[:, 0], own)
     for row in table.to_pylist():
         assert (row["tokens"] is None) == (row["component"] != "head")

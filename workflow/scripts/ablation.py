@@ -9,6 +9,8 @@ import torch
 import cli
 import model_cli
 from classlens.analyses import ablation, attribution_table
+from classlens.analyses.ablation import Effects
+from classlens.compute.transfer import to_device
 from classlens.config.steps import AblationStep
 from classlens.data.batches import Batch
 from classlens.models.card import Card
@@ -33,11 +35,12 @@ def main(args: Namespace, settings: AblationStep) -> None:
         for group in progress(stored.groups(), len(run.manifest), "direct effects", size=len):
             ids = group["image_id"].to_pylist()
             own = torch.tensor([classes[image] for image in ids])
-            for ablated in ablation.direct(attribution_table.read_vectors(group, means, card), of_vectors):
-                write(ablated.rows(ids, own))
+            for rows in Effects.of(ablation.direct(attribution_table.read_vectors(group, means, card), of_vectors), own).rows(ids):
+                write(rows)
+        placed = {name: to_device(mean, run.compute.device) for name, mean in means.items()}
 
         def work(batch: Batch) -> list[pa.RecordBatch]:
-            return [ablated.rows(batch.image_ids, batch.classes) for ablated in ablation.total(run.model, batch.images, means)]
+            return list(Effects.of(ablation.total(run.model, batch.images, placed), batch.classes).rows(batch.image_ids))
 
         def write_all(parts: list[pa.RecordBatch]) -> None:
             for part in parts:

@@ -1,15 +1,12 @@
 """Measure what each attention head and each MLP writes directly into the logit of the true class."""
 
 from argparse import Namespace
-from functools import partial
-
-import pyarrow as pa
-from torch import Tensor
 
 import cli
 import model_cli
 from classlens.analyses import attribution_table
-from classlens.analyses.attribution import Attribution, attribution, vector_width
+from classlens.analyses.attribution import vector_width
+from classlens.analyses.attribution_table import Measured
 from classlens.config.steps import AttributionStep
 from classlens.data.batches import Batch
 from classlens.storage import parquet
@@ -25,10 +22,8 @@ def main(args: Namespace, settings: AttributionStep) -> None:
     run = model_cli.model_run(args)
     card, sums = run.card, attribution_table.Sums()
 
-    def work(batch: Batch) -> tuple[pa.RecordBatch, Attribution, dict[str, Tensor], list[int]]:
-        found, states = attribution_table.summed(partial(attribution, run.model, run.lens, batch.images))
-        logits = attribution_table.own_logits(found, batch.classes)
-        return attribution_table.rows(batch.image_ids, batch.classes.cpu().numpy(), logits, card), found, states, batch.image_ids
+    def work(batch: Batch) -> tuple[list[int], Measured]:
+        return batch.image_ids, attribution_table.measured(run.model, run.lens, batch.images, batch.classes)
 
     vectors = attribution_table.vector_schema(card, vector_width(run.lens))
     read = card.image_tokens if card.pooling == "mean" else card.prefix_tokens
@@ -38,11 +33,11 @@ def main(args: Namespace, settings: AttributionStep) -> None:
         parquet.table_writer(args.vectors, vectors, run.metadata) as write_vectors,
     ):
 
-        def write(result: tuple[pa.RecordBatch, Attribution, dict[str, Tensor], list[int]]) -> None:
-            rows, found, states, image_ids = result
-            write_terms(rows)
-            write_vectors(attribution_table.vector_rows(image_ids, found, vectors))
-            sums.add(found, states)
+        def write(result: tuple[list[int], Measured]) -> None:
+            image_ids, batch = result
+            write_terms(attribution_table.rows(image_ids, batch.classes.numpy(), batch.logits.numpy(), card))
+            write_vectors(attribution_table.vector_rows(image_ids, batch.found, vectors))
+            sums.add(batch)
 
         run.each("attribution", bytes_per_image, work, write)
     write_tensors(args.means, sums.means(), run.metadata)

@@ -11,6 +11,7 @@ import cli
 import guide_cli
 import model_cli
 from classlens.analyses import attribution_tokens
+from classlens.compute.transfer import to_device
 from classlens.config.steps import AttributionTokensStep
 from classlens.data.batches import Batch
 from classlens.explorer.choice import predictions_of
@@ -30,7 +31,7 @@ def main(args: Namespace, settings: AttributionTokensStep) -> None:
 
     def work(batch: Batch) -> pa.RecordBatch:
         classes = np.array([attribution_tokens.own_and_rival(predictions[image]) for image in batch.image_ids])
-        wanted = torch.from_numpy(classes).to(batch.classes.device)
+        wanted = to_device(torch.from_numpy(classes), batch.classes.device)
         return attribution_tokens.rows(batch.image_ids, classes, *attribution_tokens.terms(run.model, run.lens, batch.images, wanted), card)
 
     read = card.image_tokens if card.pooling == "mean" else card.prefix_tokens

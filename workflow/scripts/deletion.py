@@ -31,7 +31,7 @@ def main(args: Namespace, settings: DeletionStep) -> None:
     def work(batch: Batch) -> pa.RecordBatch:
         of_batch = {method: values[np.searchsorted(ids, batch.image_ids)] for method, (ids, values) in maps.items()}
         curves = deletion.curves(of_batch, batch.image_ids, tied, settings.seed, run.protocol)
-        orders = torch.from_numpy(np.stack([curve.removal for curve in curves])).to(run.compute.device)
+        orders = torch.from_numpy(np.stack([curve.removal for curve in curves]))
         after = deletion.after_removal(run.model, run.lens, batch, orders, removed)
         return deletion.table(curves, batch.image_ids, after)
 

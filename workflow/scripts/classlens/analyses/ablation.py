@@ -8,7 +8,7 @@ Source: Gandelsman, Efros & Steinhardt, ICLR 2024 (direct); Wang et al., ICLR 20
 See docs/analyses/ablation.md.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from classlens.analyses.attribution import Attribution
 from classlens.analyses.attribution_table import NOWHERE
+from classlens.compute.transfer import to_host
 from classlens.trace import Edit, Trace, ViT, starting_at
 
 KINDS = ("none", "direct", "cumulative", "total")
@@ -54,18 +55,42 @@ class Ablated:
     head: int
     logits: Tensor
 
-    def rows(self, image_ids: list[int], classes: Tensor) -> pa.RecordBatch:
-        """Return rows (part, image) with the logit of the image's class, and whether the class has the largest logit."""
+
+@dataclass(frozen=True)
+class Effects:
+    """What several ablations do to the classes of some images, on the CPU.
+
+    Attributes:
+        ablated: kind, part, block and head of each (`Ablated`).
+        logit: logit of each image's class, [image] each.
+        correct: whether this class has the largest logit, bool [image] each.
+    """
+
+    ablated: list[tuple[str, str, int, int]]
+    logit: tuple[Tensor, ...]
+    correct: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, found: Iterable[Ablated], classes: Tensor) -> "Effects":
+        """Return the effects on images with these classes, [image], which are on the device of the logits."""
+        ablated, logit, correct = [], [], []
+        for one in found:
+            ablated.append((one.kind, one.part, one.block, one.head))
+            logit.append(one.logits.gather(1, classes[:, None])[:, 0].float())
+            correct.append(one.logits.argmax(dim=1) == classes)
+        return cls(ablated, **to_host({"logit": tuple(logit), "correct": tuple(correct)}))
+
+    def rows(self, image_ids: list[int]) -> Iterator[pa.RecordBatch]:
+        """Yield rows (part, image) for each ablation."""
         count = len(image_ids)
-        own = self.logits.gather(1, classes[:, None].to(self.logits.device))[:, 0]
-        correct = self.logits.argmax(dim=1).cpu() == classes.cpu()
-        named = [
-            pa.DictionaryArray.from_arrays(pa.array(np.full(count, names.index(name), np.int8)), pa.array(names))
-            for name, names in ((self.kind, KINDS), (self.part, PARTS))
-        ]
-        places = [pa.array(np.full(count, place, np.int16)) for place in (self.block, self.head)]
-        values = [pa.array(image_ids, pa.int32()), pa.array(own.float().cpu().numpy()), pa.array(correct.numpy())]
-        return pa.RecordBatch.from_arrays([*named, *places, *values], schema=SCHEMA)
+        for (kind, part, block, head), logit, correct in zip(self.ablated, self.logit, self.correct, strict=True):
+            named = [
+                pa.DictionaryArray.from_arrays(pa.array(np.full(count, names.index(name), np.int8)), pa.array(names))
+                for name, names in ((kind, KINDS), (part, PARTS))
+            ]
+            places = [pa.array(np.full(count, place, np.int16)) for place in (block, head)]
+            values = [pa.array(image_ids, pa.int32()), pa.array(logit.numpy()), pa.array(correct.numpy())]
+            yield pa.RecordBatch.from_arrays([*named, *places, *values], schema=SCHEMA)
 
 
 @dataclass(frozen=True)
@@ -104,7 +129,7 @@ def total(model: ViT, images: Tensor, means: dict[str, Tensor]) -> Iterator[Abla
     Args:
         model: an accepted model in evaluation mode.
         images: [image, 3, height, width].
-        means: means over images of `attn_heads.{block}` and `mlp_out.{block}`, [token, width].
+        means: means over images of `attn_heads.{block}` and `mlp_out.{block}`, [token, width], on the model's device.
     """
     depth = len(model.blocks)
     with Trace(model, [f"resid_pre.{block}" for block in range(depth)]) as trace:

@@ -1,15 +1,18 @@
 """The tables of attribution: what each component adds to the logit of the true class, and the vectors that ablation reads."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
 
-from classlens.analyses.attribution import Attribution
+from classlens.analyses.attribution import Attribution, attribution
+from classlens.compute.transfer import Recorded, waiting_once
+from classlens.lens import Lens
 from classlens.models.card import Card
 from classlens.storage.hidden_states import NUMPY_DTYPES, binary_rows, fixed_binary
+from classlens.trace import ViT
 
 COMPONENTS = ("embedding", "head", "mlp", "biases")
 """Kinds of components."""
@@ -39,13 +42,48 @@ def places(card: Card) -> dict[str, np.ndarray]:
     }
 
 
-def own_logits(found: Attribution, classes: Tensor) -> np.ndarray:
+def own_logits(found: Attribution, classes: Tensor) -> Tensor:
     """Return what each component adds to the logit of each image's class, minus the mean over classes, [image, component]."""
     directions = found.classes[classes]
     parts = [found.embedding[:, None], found.heads.flatten(1, 2), found.mlps, found.biases[:, None]]
     terms = [(part * directions[:, None]).sum(dim=-1) for part in parts]
     terms[-1] = terms[-1] + found.bias[classes][:, None]
-    return np.concatenate([term.float().cpu().numpy() for term in terms], axis=1)
+    return torch.cat([term.float() for term in terms], dim=1)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is written of a batch of images, on the CPU.
+
+    Attributes:
+        found: the vectors of all components.
+        logits: what each component adds to the logit of each image's class (`own_logits`), [image, component].
+        states: sums over images of the states of `attn_heads` and `mlp_out` by name, float64 [token, width].
+        classes: class of each image, [image].
+    """
+
+    found: Attribution
+    logits: Tensor
+    states: dict[str, Tensor]
+    classes: Tensor
+
+
+def measured(model: ViT, lens: Lens, images: Tensor, classes: Tensor) -> Measured:
+    """Return the attribution of a batch of images, from one forward pass.
+
+    Raises:
+        InputError: attention has a gate, or a norm is of an unknown kind.
+    """
+
+    def run() -> Recorded:
+        sums: dict[str, Tensor] = {}
+        found = attribution(model, lens, images, lambda name, states: sums.__setitem__(name, states.sum(dim=0, dtype=torch.float64)))
+        results = {"vectors": tuple(vars(found).values()), "classes": (own_logits(found, classes), classes)}
+        return {**results, **{name: (values,) for name, values in sums.items()}}
+
+    host = waiting_once(run)
+    found, (logits, own) = Attribution(*host.pop("vectors")), host.pop("classes")
+    return Measured(found, logits, {name: values for name, (values,) in host.items()}, own)
 
 
 class Sums:
@@ -56,12 +94,13 @@ class Sums:
         self._sums: dict[str, Tensor] = {}
         self._classes: dict[str, Tensor] = {}
 
-    def add(self, found: Attribution, states: dict[str, Tensor]) -> None:
-        """Add the vectors of some images, and the sums of their states by name."""
+    def add(self, batch: Measured) -> None:
+        """Add some images."""
+        found = batch.found
         self._count += len(found.embedding)
-        self._classes = {"classes": found.classes.float().cpu(), "bias": found.bias.float().cpu()}
-        vectors = {name: getattr(found, name).sum(dim=0, dtype=torch.float64).cpu() for name in ("heads", "mlps")}
-        for name, values in (states | vectors).items():
+        self._classes = {"classes": found.classes.float(), "bias": found.bias.float()}
+        vectors = {name: getattr(found, name).sum(dim=0, dtype=torch.float64) for name in ("heads", "mlps")}
+        for name, values in (batch.states | vectors).items():
             self._sums[name] = self._sums.get(name, torch.zeros((), dtype=torch.float64)) + values
 
     def means(self) -> dict[str, Tensor]:
@@ -71,13 +110,6 @@ class Sums:
         width], those of states; `classes` [class, width] and `bias` [class] are as in `Attribution`.
         """
         return {name: (values / self._count).float() for name, values in self._sums.items()} | self._classes
-
-
-def summed(model_pass: Callable[..., Attribution]) -> tuple[Attribution, dict[str, Tensor]]:
-    """Return an attribution, and the sums over images of the states that it calls `seen` with, by name."""
-    sums: dict[str, Tensor] = {}
-    found = model_pass(seen=lambda name, states: sums.__setitem__(name, states.sum(dim=0, dtype=torch.float64).cpu()))
-    return found, sums
 
 
 def vector_schema(card: Card, width: int) -> pa.Schema:
@@ -92,7 +124,7 @@ def vector_schema(card: Card, width: int) -> pa.Schema:
 
 def vector_rows(image_ids: list[int], found: Attribution, schema: pa.Schema) -> pa.RecordBatch:
     """Return the vectors of some images, a row per image, with the schema from `vector_schema`."""
-    columns = {name: fixed_binary(part.flatten(1).float().cpu().numpy()) for name, part in _columns(found).items()}
+    columns = {name: fixed_binary(part.flatten(1).float().numpy()) for name, part in _columns(found).items()}
     return pa.RecordBatch.from_arrays([pa.array(image_ids, pa.int32()), *columns.values()], schema=schema)
 
 

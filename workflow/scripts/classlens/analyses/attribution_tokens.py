@@ -10,6 +10,7 @@ from torch import Tensor
 
 from classlens.analyses import attribution_table
 from classlens.analyses.attribution import attribution, by_token
+from classlens.compute.transfer import Recorded, waiting_once
 from classlens.lens import Lens
 from classlens.models.card import Card
 from classlens.trace import ViT
@@ -37,9 +38,15 @@ def terms(model: ViT, lens: Lens, images: Tensor, classes: Tensor) -> tuple[np.n
     Raises:
         InputError: attention has a gate, or a norm is of an unknown kind.
     """
-    found, each = attribution(model, lens, images), list(classes.T)
-    logits = np.stack([attribution_table.own_logits(found, of_image) for of_image in each], axis=1)
-    return logits, torch.movedim(by_token(model, lens, images, each), 0, 1).float().cpu().numpy()
+    each = list(classes.T)
+
+    def run() -> Recorded:
+        found = attribution(model, lens, images)
+        logits = torch.stack([attribution_table.own_logits(found, of_image) for of_image in each], dim=1)
+        return {"terms": (logits, torch.movedim(by_token(model, lens, images, each), 0, 1).float())}
+
+    logits, tokens = waiting_once(run)["terms"]
+    return logits.numpy(), tokens.numpy()
 
 
 def rows(image_ids: Sequence[int], classes: np.ndarray, logits: np.ndarray, tokens: np.ndarray, card: Card) -> pa.RecordBatch:

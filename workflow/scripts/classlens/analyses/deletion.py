@@ -15,6 +15,7 @@ from torch import Tensor
 
 from classlens.analyses.relevance import random_map
 from classlens.analyses.relevance_table import named
+from classlens.compute.transfer import to_device, to_host
 from classlens.data.batches import Batch
 from classlens.lens import Lens
 from classlens.models import token_pruning
@@ -68,7 +69,7 @@ def has_ties(relevance: np.ndarray) -> bool:
 
 @dataclass(frozen=True)
 class AfterRemoval:
-    """What the model says after each number of removals.
+    """What the model says after each number of removals, on the CPU.
 
     Attributes:
         correct: whether it predicts the image's class, bool [curve, image, step].
@@ -87,12 +88,13 @@ def after_removal(model: ViT, lens: Lens, batch: Batch, orders: Tensor, removed:
         model: a model that `token_pruning.check` accepts.
         lens: its lens.
         batch: the images.
-        orders: image tokens in the order of removal, int64 [curve, image, image token].
+        orders: image tokens in the order of removal, int64 [curve, image, image token], on the CPU.
         removed: numbers of removed tokens.
     """
     states = token_pruning.embed(model, batch.images)
     curves, count, tokens = orders.shape
     device = batch.images.device
+    orders = to_device(orders, device)
     correct = torch.empty(curves, count, len(removed), dtype=torch.bool, device=device)
     probability = torch.empty(curves, count, len(removed), device=device)
     for step, number in enumerate(progress(removed, len(removed), f"removing tokens of {count} images", "steps")):
@@ -101,7 +103,7 @@ def after_removal(model: ViT, lens: Lens, batch: Batch, orders: Tensor, removed:
         logits = outputs(model, lens, states, distinct[:, :, number:])
         correct[:, :, step] = logits.argmax(dim=-1) == batch.classes
         probability[:, :, step] = probability_of(logits, batch.classes)
-    return AfterRemoval(correct, probability)
+    return AfterRemoval(*to_host({"after": (correct, probability)})["after"])
 
 
 def outputs(model: ViT, lens: Lens, states: Tensor, kept: Tensor) -> Tensor:
@@ -184,6 +186,6 @@ def table(found: list[Curve], image_ids: list[int], after: AfterRemoval) -> pa.R
         pa.DictionaryArray.from_arrays(pa.array(order), pa.array(ORDERS)),
         pa.array(np.repeat(np.array([curve.draw for curve in found], np.int8), count)),
         pa.array(np.tile(np.asarray(image_ids, np.int32), len(found))),
-        *(pa.FixedSizeListArray.from_arrays(pa.array(of.cpu().numpy().ravel()), steps) for of in (after.correct, after.probability)),
+        *(pa.FixedSizeListArray.from_arrays(pa.array(of.numpy().ravel()), steps) for of in (after.correct, after.probability)),
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=schema(steps))

@@ -21,6 +21,7 @@ from classlens import statistics
 from classlens.analyses.deletion import outputs, probability_of, removal_order
 from classlens.analyses.deletion_curves import paired_difference, tested_pairs
 from classlens.analyses.relevance_table import named
+from classlens.compute.transfer import to_device, to_host
 from classlens.data.batches import Batch
 from classlens.lens import Lens
 from classlens.models import token_pruning
@@ -70,26 +71,27 @@ def scores(model: ViT, lens: Lens, batch: Batch, maps: np.ndarray, breaker: np.n
     ranked = np.take_along_axis(maps, order, axis=-1)
     places = groups(maps.shape[-1])
     salience = np.stack([ranked[..., place].mean(axis=-1, dtype=np.float64) for place in places], axis=-1)
-    drop = drops(model, lens, batch, torch.from_numpy(np.ascontiguousarray(order)).to(batch.images.device), places)
-    return saco(salience, drop.cpu().numpy().astype(np.float64))
+    drop = drops(model, lens, batch, torch.from_numpy(np.ascontiguousarray(order)), places)
+    return saco(salience, drop.numpy().astype(np.float64))
 
 
 @torch.inference_mode()
 def drops(model: ViT, lens: Lens, batch: Batch, orders: Tensor, places: list[slice]) -> Tensor:
-    """Return how much the probability of each image's class falls without each group of tokens, [method, image, group].
+    """Return how much the probability of each image's class falls without each group of tokens, [method, image, group], on the CPU.
 
     Args:
         model: a model that `token_pruning.check` accepts.
         lens: its lens.
         batch: the images.
-        orders: image tokens in falling order of relevance, int64 [method, image, image token].
+        orders: image tokens in falling order of relevance, int64 [method, image, image token], on the CPU.
         places: the groups' places in an order.
     """
     states = token_pruning.embed(model, batch.images)
+    orders = to_device(orders, states.device)
     intact = probability_of(outputs(model, lens, states, orders[:1]), batch.classes)
     kept = [torch.cat([orders[..., : place.start], orders[..., place.stop :]], dim=-1) for place in places]
     left = [probability_of(outputs(model, lens, states, tokens), batch.classes) for tokens in kept]
-    return torch.stack([intact - probability for probability in left], dim=-1)
+    return to_host({"drop": (torch.stack([intact - probability for probability in left], dim=-1),)})["drop"][0]
 
 
 def table(methods: list[str], image_ids: list[int], found: np.ndarray) -> pa.RecordBatch:

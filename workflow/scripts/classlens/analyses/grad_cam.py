@@ -29,7 +29,7 @@ def grad_cam(model: ViT, lens: Lens, images: Tensor, classes: Sequence[Tensor]) 
         Maps without negative values; NaN for a model with one block.
     """
     if len(model.blocks) < 2:
-        return torch.full((len(classes), len(images), model.patch_embed.num_patches), torch.nan)
+        return torch.full((len(classes), len(images), model.patch_embed.num_patches), torch.nan, device=images.device)
     states = torch.empty(0)
 
     def start(found: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from classlens.compute import out_of_memory
 from classlens.compute.device import Compute
+from classlens.compute.transfer import writing_beside
 from classlens.data.batches import Batch, batches
 from classlens.data.transforms import Transform
 from classlens.lens import Lens
@@ -99,5 +100,5 @@ class ModelRun:
             write: function that writes the result of a batch.
         """
         found = self.batches(self.compute.batch_for(on_device=bytes_per_image))
-        with self.compute.autocast():
-            out_of_memory.process_batches(progress(found, len(self.manifest), what, size=len), work, write)
+        with self.compute.autocast(), writing_beside(self.compute.device, write) as write_result:
+            out_of_memory.process_batches(progress(found, len(self.manifest), what, size=len), work, write_result)

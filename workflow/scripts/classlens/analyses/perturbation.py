@@ -9,18 +9,19 @@ Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 4.1. See docs/analyse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
 
-from classlens.analyses.groups import TokenLabels
+from classlens.analyses.groups import Groups, TokenLabels
+from classlens.compute.transfer import Recorded, to_device, waiting_once
 from classlens.data.batches import Batch
 from classlens.lens import Lens, rank
 from classlens.models import token_pruning
 from classlens.models.card import Card
-from classlens.models.token_pruning import KeptTokens
 from classlens.protocol import Protocol
 from classlens.trace import Trace, ViT, unfused
 
@@ -39,7 +40,7 @@ ACCURACY_SCHEMA = pa.schema([("condition", pa.dictionary(pa.int8(), pa.string())
 
 @dataclass(frozen=True)
 class Outcome:
-    """Results of some images under one condition.
+    """Results of some images under one condition, on the CPU.
 
     Attributes:
         condition: name of the condition.
@@ -62,9 +63,9 @@ class Outcome:
     def ranks(self, image_ids: list[int]) -> pa.RecordBatch:
         """Return rows (condition, image, token) for a batch with these image ids."""
         run = self.rows.tolist()
-        lengths = self.real.sum(dim=1).cpu().numpy()
+        lengths = self.real.sum(dim=1).numpy()
         image = np.repeat(np.array([image_ids[row] for row in run], np.int32), lengths)
-        columns = [image, self.position[self.real].cpu().numpy().astype(np.int16), self.rank[self.real].cpu().numpy().astype(np.int32)]
+        columns = [image, self.position[self.real].numpy().astype(np.int16), self.rank[self.real].numpy().astype(np.int32)]
         return pa.RecordBatch.from_arrays([self._named(len(image)), *map(pa.array, columns)], schema=SCHEMA)
 
     def accuracy(self, image_ids: list[int]) -> pa.RecordBatch:
@@ -97,6 +98,16 @@ def attention_mask(condition: str, card: Card, device: torch.device) -> Tensor |
     return ~(image[:, None] & (torch.arange(card.tokens, device=device) == 0))
 
 
+@dataclass(frozen=True)
+class _Chosen:
+    """The images that run under a condition, and the tokens that they keep, bool [run, token] (`Outcome`), on the CPU."""
+
+    condition: str
+    rows: Tensor
+    emptied: Tensor
+    kept: Tensor
+
+
 class Perturbations:
     """Runs a model on images under every condition.
 
@@ -112,40 +123,47 @@ class Perturbations:
         self._model, self._lens, self._card = model, lens, card
         self._conditions, self._protocol = conditions, protocol
 
-    def __call__(self, batch: Batch, labels: TokenLabels | None) -> Iterator[Outcome]:
-        """Yield the outcome under each condition.
+    def __call__(self, batch: Batch, labels: TokenLabels | None) -> list[Outcome]:
+        """Return the outcome under each condition.
 
         Args:
             batch: images and their classes.
             labels: token labels; None if the images have no masks.
         """
-        states = token_pruning.embed(self._model, batch.images)
         groups = labels.groups(batch.image_ids) if labels else {}
-        everything = torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
-        for condition in self._conditions:
-            kept, asked = everything, everything.any(dim=1)
-            if condition in TOKENS:
-                kept = everything & ~torch.from_numpy(groups[TOKENS[condition]]).to(states.device)
-                asked = torch.from_numpy(np.logical_or(*groups.values()).any(axis=1)).to(states.device)
-            left = kept[:, self._card.prefix_tokens :].any(dim=1)
-            if self._protocol.run_emptied_images and not self._lens.pooled:
-                left = torch.ones_like(left)
-            rows = (asked & left).nonzero()[:, 0]
-            if bool(asked.any()):
-                tokens = token_pruning.keep(self._model, states[rows], kept[rows])
-                yield self._run(condition, rows, (asked & ~left).nonzero()[:, 0], tokens, batch.classes[rows])
+        chosen = [self._chosen(condition, len(batch), groups) for condition in self._conditions]
+        ran = [one for one in chosen if len(one.rows) + len(one.emptied)]
+        found = waiting_once(partial(self._run_all, batch, ran))
+        return [Outcome(one.condition, one.rows, one.emptied, *found[one.condition]) for one in ran]
 
-    def _run(self, condition: str, rows: Tensor, emptied: Tensor, tokens: KeptTokens, classes: Tensor) -> Outcome:
-        if condition == "no_cls" and self._protocol.zero_attention_to_cls:
+    def _chosen(self, condition: str, images: int, groups: Groups) -> _Chosen:
+        kept, asked = torch.ones(images, self._card.tokens, dtype=torch.bool), torch.ones(images, dtype=torch.bool)
+        if condition in TOKENS:
+            kept = ~torch.from_numpy(groups[TOKENS[condition]])
+            asked = torch.from_numpy(np.logical_or(*groups.values()).any(axis=1))
+        left = kept[:, self._card.prefix_tokens :].any(dim=1)
+        if self._protocol.run_emptied_images and not self._lens.pooled:
+            left = torch.ones_like(left)
+        rows = (asked & left).nonzero()[:, 0]
+        return _Chosen(condition, rows, (asked & ~left).nonzero()[:, 0], kept[rows])
+
+    def _run_all(self, batch: Batch, chosen: list[_Chosen]) -> Recorded:
+        states = token_pruning.embed(self._model, batch.images)
+        return {one.condition: self._run(one, states, batch.classes) for one in chosen}
+
+    def _run(self, chosen: _Chosen, states: Tensor, classes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return position, real, rank and correct of an `Outcome`, on the device of the states."""
+        rows = to_device(chosen.rows, states.device)
+        tokens, classes = token_pruning.keep(self._model, states[rows], chosen.kept), classes[rows]
+        if chosen.condition == "no_cls" and self._protocol.zero_attention_to_cls:
             with _attention_to_cls_zeroed(self._model, self._card):
                 states = token_pruning.last_states(self._model, tokens.states)
         else:
-            mask = attention_mask(condition, self._card, tokens.states.device)
+            mask = attention_mask(chosen.condition, self._card, states.device)
             states = token_pruning.last_states(self._model, tokens.states, tokens.attention_mask if mask is None else mask)
         correct = self._lens.output(states, tokens.real).argmax(dim=-1) == classes
         real = torch.ones_like(tokens.position, dtype=torch.bool) if tokens.real is None else tokens.real
-        ranks = rank(self._lens(states), classes, self._protocol.ties_rank_first)
-        return Outcome(condition, rows, emptied, tokens.position, real, ranks, correct)
+        return tokens.position, real, rank(self._lens(states), classes, self._protocol.ties_rank_first), correct
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Relevance maps of images for all wanted methods and classes. Each method has a module of its own name. See docs/analyses/relevance.md."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from classlens.analyses.legrad import legrad
 from classlens.analyses.model_run import ModelRun
 from classlens.analyses.relevance import ClassRelevance
 from classlens.analyses.relevance_table import Maps
+from classlens.compute.transfer import Recorded, to_device, to_host, waiting_once
 from classlens.data.batches import Batch
 from classlens.data.class_order import normal
 from classlens.data.manifest_classes import class_index
@@ -60,22 +62,29 @@ class Explainer:
 
     def __call__(self, batch: Batch) -> Maps:
         """Return the maps of a batch, image by image."""
-        wanted = self._wanted(batch)
-        asked = (self._model, self._lens, batch.images, list(wanted))
-        ours = relevance.class_relevance(*asked, self._protocol, with_attention=self._has("attention_gradient"))
-        maps = {name: maps.float().cpu().numpy() for name, maps in self._maps(asked, ours).items()}
+        found = waiting_once(partial(self._explained, batch))
+        (wanted, own), (heads,) = ([part.numpy() for part in found.pop(name)] for name in ("classes", "heads"))
+        maps = {name: of_method.numpy() for name, (of_method,) in found.items()}
         if self._has("random"):
-            maps["random"] = np.stack([relevance.random_map(self._seed, 0, image, ours.relevance.shape[-1]) for image in batch.image_ids])
-        slot, image = _distinct(wanted.cpu().numpy())
-        of_class = wanted.cpu().numpy()[slot, image]
-        true = of_class == batch.classes.cpu().numpy()[image]
+            maps["random"] = np.stack([relevance.random_map(self._seed, 0, image, heads.shape[-1]) for image in batch.image_ids])
+        slot, image = _distinct(wanted)
+        of_class = wanted[slot, image]
+        true = of_class == own[image]
         agnostic = {name: np.where(true[:, None], maps.pop(name)[image], np.nan) for name in CLASS_AGNOSTIC_METHODS if name in maps}
         return Maps(
             np.asarray(batch.image_ids, np.int32)[image],
             of_class.astype(np.int32),
-            ours.relevance.float().cpu().numpy()[slot, image],
+            heads[slot, image],
             {name: values[slot, image] for name, values in maps.items()} | agnostic,
         )
+
+    def _explained(self, batch: Batch) -> Recorded:
+        """Return the wanted and the true classes, our maps per head, and the maps of each method, on the device of the batch."""
+        wanted = self._wanted(batch)
+        asked = (self._model, self._lens, batch.images, list(wanted))
+        ours = relevance.class_relevance(*asked, self._protocol, with_attention=self._has("attention_gradient"))
+        maps = {name: (of_method.float(),) for name, of_method in self._maps(asked, ours).items()}
+        return {"classes": (wanted, batch.classes), "heads": (ours.relevance.float(),), **maps}
 
     def _has(self, *methods: Method) -> bool:
         return bool({*methods} & self._methods)
@@ -102,11 +111,12 @@ class Explainer:
 
     def _wanted(self, batch: Batch) -> Tensor:
         """Return wanted classes, [slot, image]: true, named, then chosen classes. Images with fewer classes repeat their true class."""
-        own = batch.classes.tolist()
         slots = [batch.classes]
-        for place in range(max((len(self._named.get(image, ())) for image in batch.image_ids), default=0)):
-            lists = [[*self._named.get(image, ()), *[own[row]] * (place + 1)] for row, image in enumerate(batch.image_ids)]
-            slots.append(torch.tensor([wanted[place] for wanted in lists], device=batch.classes.device))
+        named = [self._named.get(image, []) for image in batch.image_ids]
+        for place in range(max(map(len, named), default=0)):
+            of_images = torch.tensor([(*classes[place : place + 1], -1)[0] for classes in named])  # -1: no class is named
+            wanted = to_device(of_images, batch.classes.device)
+            slots.append(torch.where(wanted < 0, batch.classes, wanted))
         if set(self._choices) - {"own"}:
             with torch.inference_mode():
                 logits = self._model(batch.images)
@@ -120,14 +130,21 @@ def mean_embedding(run: ModelRun) -> Tensor:
     """Return the mean over images of the tokens after the embedding, [token, width]."""
     total, count = torch.zeros((), dtype=torch.float64), 0
 
-    def add(states: Tensor) -> None:
-        nonlocal total, count
-        total, count = total + states.sum(dim=0).cpu().double(), count + len(states)
+    def work(batch: Batch) -> tuple[Tensor, int]:
+        return embedding_sum(run.model, batch.images), len(batch)
 
-    bytes_per_image = 8 * run.card.tokens * run.card.width
-    with torch.no_grad():
-        run.each("mean embedding", bytes_per_image, lambda batch: token_pruning.embed(run.model, batch.images), add)
+    def add(result: tuple[Tensor, int]) -> None:
+        nonlocal total, count
+        total, count = total + result[0].double(), count + result[1]
+
+    run.each("mean embedding", 8 * run.card.tokens * run.card.width, work, add)
     return (total / count).float().to(run.compute.device)
+
+
+@torch.no_grad()
+def embedding_sum(model: ViT, images: Tensor) -> Tensor:
+    """Return the sum over images of the tokens after the embedding, [token, width], on the CPU."""
+    return to_host({"sum": (token_pruning.embed(model, images).sum(dim=0),)})["sum"][0]
 
 
 def _distinct(wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from classlens.analyses.groups import TokenLabels, by_position, means_per_image
 from classlens.analyses.identifiability import class_identifiability
+from classlens.compute.transfer import Recorded, states_to_device, to_device, to_host, waiting_once
 from classlens.errors import InputError
 from classlens.lens import Lens, rank
 from classlens.models.card import Card
@@ -61,23 +62,24 @@ class Moments:
 
     Args:
         width: width D of the states.
+        device: device of the states, which keeps the sums.
     """
 
-    def __init__(self, width: int):
+    def __init__(self, width: int, device: torch.device | None = None):
         self.count = 0
-        self._shifts = torch.zeros(2, width, dtype=torch.float64)
-        self._sums = torch.zeros(2, width, dtype=torch.float64)
-        self._products = torch.zeros(2, width, width, dtype=torch.float64)
+        self._shifts = torch.zeros(2, width, dtype=torch.float64, device=device)
+        self._sums = torch.zeros(2, width, dtype=torch.float64, device=device)
+        self._products = torch.zeros(2, width, width, dtype=torch.float64, device=device)
 
     def add(self, states: Tensor, last: Tensor) -> None:
         """Add states of one block, and the last block's states of the same tokens, [token, width] each."""
         pair = torch.stack([states, last - states])
         if not self.count:
-            self._shifts = pair.mean(dim=1).double().cpu()
+            self._shifts = pair.mean(dim=1).double()
         pair = pair - self._shifts[:, None].to(pair)
         self.count += len(states)
-        self._sums += pair.sum(dim=1).double().cpu()
-        self._products += (pair[0].T @ pair).double().cpu()
+        self._sums += pair.sum(dim=1).double()
+        self._products += (pair[0].T @ pair).double()
 
     def ridge(self, strength: float) -> "AffineMap":
         """Return the map W, c that minimises `sum |last - (state W + c)|^2 + alpha n |W - I|^2`.
@@ -90,13 +92,14 @@ class Moments:
         """
         if not self.count:
             raise InputError("a tuned lens has no images to be fitted on: set images_per_class to at least 2, or give a probe_split")
-        means = self._sums / self.count
-        gram, cross = (product - self.count * torch.outer(means[0], mean) for product, mean in zip(self._products, means, strict=True))
+        shifts, sums, products = to_host({"moments": (self._shifts, self._sums, self._products)})["moments"]
+        means = sums / self.count
+        gram, cross = (product - self.count * torch.outer(means[0], mean) for product, mean in zip(products, means, strict=True))
         alpha = strength * gram.trace() / (self.count * len(gram))
         penalty = self.count * alpha * torch.eye(len(gram), dtype=gram.dtype)
         # States that are all equal have no variance, and say nothing about the map.
         weight = torch.linalg.solve(gram + penalty, cross) if alpha > 0 else torch.zeros_like(gram)
-        state, difference = means + self._shifts
+        state, difference = means + shifts
         return AffineMap(weight, difference - state @ weight)
 
 
@@ -119,7 +122,7 @@ class AffineMap:
 
     def to(self, like: Tensor) -> "AffineMap":
         """Return the map on the device and with the type of a tensor."""
-        return AffineMap(self.weight.to(like), self.bias.to(like))
+        return AffineMap(*(to_device(part, like.device).to(like.dtype) for part in (self.weight, self.bias)))
 
     def __call__(self, states: Tensor) -> Tensor:
         """Return the translated states [..., width]."""
@@ -155,7 +158,7 @@ class TunedLens:
             parts: part of each image, [image] (`parts_of`).
         """
         result = torch.empty_like(states)
-        for part, kind, place in places(self.kinds, parts):
+        for part, kind, place in places(self.kinds, parts, states.device):
             result[place] = self.maps[part, kind, block].to(states)(states[place])
         return result
 
@@ -245,7 +248,7 @@ def stored(shards: list[Path], card: Card, device: torch.device) -> Batches:
             states, last = (part.reshape(-1, card.tokens) for part in pair)
             for first in range(0, len(states.values), size):
                 part = slice(first, first + size)
-                yield torch.from_numpy(states[part]).to(device), torch.from_numpy(last[part]).to(device)
+                yield states_to_device(states, device, part), states_to_device(last, device, part)
 
     return batches
 
@@ -265,8 +268,8 @@ def fit(batches: Batches, division: Division, strength: float, depth: int) -> Ma
     for block in progress(range(depth), depth, "tuned lens", "blocks"):
         moments: dict[tuple[int, str], Moments] = {}
         for first, (states, last) in numbered(batches(block)):
-            for part, kind, place in places(kinds, parts[first : first + len(states)]):
-                sums = moments.setdefault((part, kind), Moments(states.shape[-1]))
+            for part, kind, place in places(kinds, parts[first : first + len(states)], states.device):
+                sums = moments.setdefault((part, kind), Moments(states.shape[-1], states.device))
                 sums.add(states[place].flatten(0, 1), last[place].flatten(0, 1))
         for part, kind in product(range(count), np.unique(kinds).tolist()):
             fitted = moments.get((fitting_part(part, count), kind), Moments(1))
@@ -287,10 +290,11 @@ def numbered(batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[int, tu
         first += len(batch[0])
 
 
-def places(kinds: np.ndarray, parts: np.ndarray) -> Iterator[tuple[int, str, tuple[Tensor, Tensor]]]:
-    """Yield each part and kind of a batch, with the index of its images and tokens in tensors [image, token, ...]."""
+def places(kinds: np.ndarray, parts: np.ndarray, device: torch.device) -> Iterator[tuple[int, str, tuple[Tensor, Tensor]]]:
+    """Yield each part and kind of a batch, with the index of its images and tokens in tensors [image, token, ...] on a device."""
     for part, kind in product(np.unique(parts).tolist(), np.unique(kinds).tolist()):
-        images, tokens = (torch.from_numpy(np.flatnonzero(member)) for member in (parts == part, kinds == kind))
+        members = (np.flatnonzero(member) for member in (parts == part, kinds == kind))
+        images, tokens = (to_device(torch.from_numpy(member), device) for member in members)
         yield part, kind, (images[:, None], tokens)
 
 
@@ -371,8 +375,12 @@ class Comparison:
 
     def _measured(self, states: Tensor, last: Tensor, block: int, classes: Tensor, parts: np.ndarray) -> np.ndarray:
         """Return the measures of both lenses, [lens and measure, image, token]."""
-        with torch.inference_mode():
-            output = self.lens.output(last)
+
+        def run() -> Recorded:
+            output, of_images = self.lens.output(last), to_device(classes, states.device)
             of_lenses = (states, self.maps.translated(states, block, parts))
-            found = [measures(self.lens, seen, output, classes.to(states.device), self.protocol) for seen in of_lenses]
-            return np.stack([of_lens[name].cpu().numpy() for of_lens in found for name in MEASURES])
+            found = [measures(self.lens, seen, output, of_images, self.protocol) for seen in of_lenses]
+            return {"measures": (torch.stack([of_lens[name] for of_lens in found for name in MEASURES]),)}
+
+        with torch.inference_mode():
+            return waiting_once(run)["measures"][0].numpy()

@@ -96,7 +96,7 @@ def refine(maps: Maps, lens: Lens, batches: Batches, division: Division, seed: i
     def pairs(block: int, part: int, kind: str, wanted: np.ndarray) -> Iterable[tuple[Tensor, Tensor]]:
         chosen = np.where(wanted & (parts == fitting_part(part, count)), 1, 0)
         for first, (states, last) in numbered(batches(block)):
-            for is_chosen, of_kind, place in places(kinds, chosen[first : first + len(states)]):
+            for is_chosen, of_kind, place in places(kinds, chosen[first : first + len(states)], states.device):
                 if is_chosen and of_kind == kind:
                     with torch.no_grad():
                         output = lens.output(last[place[0][:, 0]])

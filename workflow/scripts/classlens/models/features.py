@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from torch import Tensor
 
 from classlens.compute import out_of_memory
 from classlens.compute.device import Compute
+from classlens.compute.transfer import to_host
 from classlens.data.batches import Batch, batches
 from classlens.data.transforms import Transform
 from classlens.errors import InputError
@@ -49,18 +51,25 @@ def extract(
     model, shape = compute.place(model), schema(model.num_features, READ_OUT[model.global_pool])
 
     def work(batch: Batch) -> pa.RecordBatch:
-        with torch.inference_mode(), compute.autocast():
-            features = model.forward_head(model.forward_features(batch.images), pre_logits=True).float().cpu()
+        features, classes = features_of(model, batch, compute)
         if (bad := ~features.isfinite().all(dim=1)).any():
             image = batch.image_ids[int(bad.int().argmax())]
             raise InputError(f"the feature of image {image} is not finite: the model's weights or its input are damaged")
-        numbers = [pa.array(batch.image_ids, pa.int32()), pa.array(batch.classes.cpu().numpy(), pa.int32())]
+        numbers = [pa.array(batch.image_ids, pa.int32()), pa.array(classes.numpy(), pa.int32())]
         return pa.RecordBatch.from_arrays([*numbers, hidden_states.fixed_binary(features.numpy())], schema=shape)
 
     size = compute.batch_for(on_host=4 * model.num_features)
     images = batches(manifest, root, Transform(transform), size=size, workers=compute.workers, device=compute.device)
     with parquet.table_writer(path, shape, provenance, compression="none") as write:
         out_of_memory.process_batches(progress(images, len(manifest), "features", size=len), work, write)
+
+
+def features_of(model: ViT, batch: Batch, compute: Compute) -> tuple[Tensor, Tensor]:
+    """Return the features [image, width] and the classes [image] of a batch, on the CPU."""
+    with torch.inference_mode(), compute.autocast():
+        features = model.forward_head(model.forward_features(batch.images), pre_logits=True).float()
+    found, classes = to_host({"features": (features, batch.classes)})["features"]
+    return found, classes
 
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray, str]:

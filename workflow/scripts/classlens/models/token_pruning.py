@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from classlens.compute.transfer import to_device
 from classlens.errors import InputError
 from classlens.lens import Lens
 from classlens.models import families
@@ -72,14 +73,16 @@ def keep(model: ViT, states: Tensor, kept: Tensor) -> KeptTokens:
     Args:
         model: the model that will process the tokens.
         states: input of the first block, [image, token, width].
-        kept: which tokens to keep, bool [image, token].
+        kept: which tokens to keep, bool [image, token], on the CPU, which needs their largest number.
     """
+    device = states.device
     if families.attends_by_position(model):
-        return KeptTokens(states, _everywhere(kept), None if bool(kept.all()) else kept)
+        return KeptTokens(states, _everywhere(states), None if bool(kept.all()) else to_device(kept, device))
     longest = int(kept.sum(dim=1).max()) if len(kept) else kept.shape[1]
     position = kept.int().argsort(dim=1, descending=True, stable=True)[:, :longest]
     real = kept.gather(1, position)
-    return KeptTokens(_take(states, position), position, None if bool(real.all()) else real)
+    positions = to_device(position, device)
+    return KeptTokens(_take(states, positions), positions, None if bool(real.all()) else to_device(real, device))
 
 
 def at(model: ViT, states: Tensor, images: Tensor, position: Tensor) -> KeptTokens:
@@ -92,8 +95,9 @@ def at(model: ViT, states: Tensor, images: Tensor, position: Tensor) -> KeptToke
         position: indices of the tokens to keep, ascending, [row, kept].
     """
     if families.attends_by_position(model):
-        kept = torch.zeros(len(images), states.shape[1], dtype=torch.bool, device=states.device)
-        return keep(model, states[images], kept.scatter_(1, position, True))
+        states = states[images]
+        kept = torch.zeros(states.shape[:2], dtype=torch.bool, device=states.device).scatter_(1, position, True)
+        return KeptTokens(states, _everywhere(states), None if position.shape == kept.shape else kept)
     return KeptTokens(states[images[:, None], position], position, None)
 
 
@@ -102,8 +106,9 @@ def tokens_run(model: ViT, tokens: int, kept: int) -> int:
     return tokens if families.attends_by_position(model) else kept
 
 
-def _everywhere(kept: Tensor) -> Tensor:
-    return torch.arange(kept.shape[1], device=kept.device).expand(kept.shape)
+def _everywhere(states: Tensor) -> Tensor:
+    """Return the position of each token of states [image, token, width], [image, token]."""
+    return torch.arange(states.shape[1], device=states.device).expand(states.shape[:2])
 
 
 def _take(states: Tensor, position: Tensor) -> Tensor:

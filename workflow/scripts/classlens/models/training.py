@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from classlens.compute.device import Compute
+from classlens.compute.transfer import to_device
 from classlens.data.batches import load_pixels
 from classlens.data.transforms import Transform
 from classlens.progress import log, progress
@@ -79,9 +80,9 @@ def train(model: nn.Module, pixels: Tensor, classes: Tensor, transform: Transfor
     started, done = time.perf_counter(), 0
     for epoch in progress(range(epochs), epochs, "training", unit="epochs"):
         for chosen in torch.randperm(len(pixels), generator=generator).split(recipe.batch_size):
-            images = transform.normalize(augmented(pixels[chosen], generator).to(compute.device))
+            images = transform.normalize(to_device(augmented(pixels[chosen], generator), compute.device))
             with compute.autocast():
-                loss = functional.cross_entropy(model(images), classes[chosen].to(compute.device))
+                loss = functional.cross_entropy(model(images), to_device(classes[chosen], compute.device))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)
