@@ -26,6 +26,7 @@ import torch
 from PIL import Image
 
 import bench_explorer
+import bench_gpu
 from classlens.analyses import ablation, deletion, extraction, faithfulness, perturbation, probes, projection, relevance
 from classlens.analyses.attention_relevance import attention_maps
 from classlens.analyses.attnlrp import attnlrp
@@ -167,7 +168,7 @@ def explanations(model: Any, card: Card, batch: Batch) -> list[Stage]:
     """Return the stages of perturbation, relevance and deletion on one decoded batch, and the same stages image by image."""
     lens, count = Lens.from_model(model), len(batch)
     labels = half_labelled(card, batch.image_ids)
-    orders = torch.stack([torch.randperm(card.image_tokens) for _ in range(count)])[None].to(batch.images.device)
+    orders = torch.stack([torch.randperm(card.image_tokens) for _ in range(count)])[None]
     removed = deletion.steps(card.image_tokens, DELETION_STEPS, lens.pooled, CORRECTED)
     one = batch[:1]
 
@@ -413,6 +414,7 @@ def report(measured: dict[str, Any]) -> str:
         "",
         *explorer_table(measured["explorer"]),
         "",
+        *measured["gpu"],
         "## Storing hidden states as float16",
         "",
         "Share of ranks that differ from the ranks with float32, over all sites and blocks.",
@@ -450,6 +452,7 @@ def main() -> None:
         measured["explorer"] = bench_explorer.explorer(Path(folder) / "photos")
     with tempfile.TemporaryDirectory() as folder:
         measured["float16"] = float16_changes(Path(folder))
+        measured["gpu"] = bench_gpu.section(compute, partial(random_model, ARCH, {}, Path(folder) / "gpu"), explanations)
     page = report(measured)
     print(page)
     if args.report:

@@ -73,7 +73,7 @@ class Compute:
         decoding = _workers(threads, mem_mb) if workers == "auto" else int(workers)
         batch = None if batch_size == "auto" else int(batch_size)
         compute = cls(_device(device, jobs_per_gpu), batch, decoding, precision, mem_mb)
-        compute._set_matrix_products()
+        compute.set_matrix_products()
         return compute
 
     def batch_for(self, on_device: int = 0, on_host: int = 0) -> int:
@@ -96,7 +96,7 @@ class Compute:
             return self._on_host()
         return int(SHARE_OF_FREE * torch.cuda.mem_get_info(self.device)[0])
 
-    def _set_matrix_products(self) -> None:
+    def set_matrix_products(self) -> None:
         """Let a GPU use TF32 if the precision says so, and only then. By default, PyTorch uses it for convolutions alone."""
         is_tf32 = self.precision == "tf32"
         if is_tf32 and self.device.type == "cpu":
