@@ -155,6 +155,8 @@ def _sites(twin: Twin) -> tuple[str, ...]:
 def _measured(twin: Twin, batch: Batch, settings: Settings, compute: Compute) -> Outcome:
     card, sites = twin.card, _sites(twin)
     reads = extraction.reads(card.depth, settings.dtype, sites) | (memories.reads(twin.model, settings.protocol) if twin.use else {})
+    # The CPU waits for a GPU here, and again for each projection: states are projected from their stored form, and predictions, which say
+    # which classes are of interest, are made on the CPU.
     recorded = extraction.recorded(twin.model, batch, reads, compute)
     predictions = extraction.predictions(batch.image_ids, recorded)
     schema = extraction.states_schema(card.depth, card.width, settings.dtype, sites)
