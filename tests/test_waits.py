@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import timm
 import torch
-from fake_gpu import DEVICE, TRANSFORM, FakeGpu, fake_gpu
+from fake_gpu import DEVICE, OF_UNKNOWN_SHAPE, READ, SMALL, TRANSFORM, FakeGpu, fake_gpu
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from classlens.analyses import (
     ablation,
@@ -28,6 +30,8 @@ from classlens.analyses.groups import TokenLabels
 from classlens.compute import transfer
 from classlens.compute.device import Compute
 from classlens.compute.transfer import rarely, waiting_once
+from classlens.data.batches import Batch
+from classlens.data.transforms import Transform
 from classlens.errors import InputError
 from classlens.lens import Lens, _largest_by_keys, largest
 from classlens.models import features
@@ -248,25 +252,60 @@ def test_operations_that_wait_are_seen(gpu: FakeGpu) -> None:
     assert (here + 1).tolist() == [1, 1, 1]
 
 
-def test_a_rare_condition_runs_the_batch_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a GPU; here, a condition on PyTorch's device without data."""
-    runs = []
+def test_a_batch_with_a_rare_condition_runs_again_and_waits_for_it(gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    conditions = []
 
     def run() -> transfer.Recorded:
-        runs.append(transfer._noted.get())
-        if rarely(torch.ones((), dtype=torch.bool, device="meta" if runs[-1] is not None else "cpu")):
-            raise InputError("seen")
-        return {"a": (torch.zeros(2),)}
+        conditions.append(rarely(torch.zeros((), dtype=torch.bool, device=DEVICE)))
+        return {"found": (torch.zeros(2, device=DEVICE),)}
 
-    monkeypatch.setattr(transfer, "_copy_to_host", lambda tensor: tensor)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: monkeypatch)
-    monkeypatch.setattr(monkeypatch, "synchronize", lambda: None, raising=False)
-    monkeypatch.setattr(transfer, "_is_true", lambda condition: False)
-    assert list(waiting_once(run)) == ["a"]
+    with gpu.waiting(1):
+        assert list(waiting_once(run)) == ["found"]
+    assert conditions == [False]
     monkeypatch.setattr(transfer, "_is_true", lambda condition: True)
+    assert list(waiting_once(run)) == ["found"]
+    assert conditions == [False] * 3
+    assert gpu.waits == [READ]
+
+
+def test_a_rare_condition_of_a_cpu_counts_at_once() -> None:
+    def run() -> transfer.Recorded:
+        if rarely(torch.tensor(True)):
+            raise InputError("seen")
+        raise AssertionError("not seen")
+
     with pytest.raises(InputError, match="seen"):
         waiting_once(run)
-    assert [noted is None for noted in runs] == [False, False, True]
+
+
+class Operations(TorchDispatchMode):
+    """Records the names of all operations."""
+
+    def __init__(self, names: set[str]) -> None:
+        super().__init__()
+        self._names = names
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        self._names.add(function._schema.name)
+        return function(*args, **(kwargs or {}))
+
+
+def test_backward_passes_read_no_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CPU, because the fake GPU leaves them out."""
+    model, names, grad = timm.create_model("vit_tiny_patch16_224", **SMALL).eval(), set[str](), torch.autograd.grad
+
+    def recorded(*args: Any, **kwargs: Any) -> Any:
+        with Operations(names):
+            return grad(*args, **kwargs)
+
+    monkeypatch.setattr(torch.autograd, "grad", recorded)
+    baseline, pixels = torch.zeros(TOKENS, WIDTH), torch.zeros(IMAGES, 3, 32, 32, dtype=torch.uint8)
+    explain = relevance_maps.Explainer(model, Lens.from_model(model), METHODS, ["own"], {}, seed=0, protocol=CORRECTED, baseline=baseline)
+    batch = Batch([*range(IMAGES)], torch.zeros(IMAGES, dtype=torch.int64), pixels, Transform(TRANSFORM))
+    explain(batch)
+    attribution_tokens.terms(model, Lens.from_model(model), batch.images, torch.zeros(IMAGES, 2, dtype=torch.int64))
+    assert "aten::native_layer_norm_backward" in names
+    assert not names & {READ, *OF_UNKNOWN_SHAPE}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
