@@ -4,11 +4,16 @@ import warnings
 from typing import Any
 
 import pytest
+import timm
 import torch
+from fake_gpu import SMALL, TRANSFORM
 
 import bench_gpu
 from bench_gpu import Measured
 from classlens.compute.device import Compute
+from classlens.data.batches import Batch
+from classlens.data.transforms import Transform
+from classlens.models.card import Card
 
 
 def test_there_is_no_section_without_a_gpu() -> None:
@@ -16,6 +21,16 @@ def test_there_is_no_section_without_a_gpu() -> None:
         raise AssertionError("measured without a GPU")
 
     assert bench_gpu.section(Compute(torch.device("cpu")), measure, measure) == []
+
+
+def test_forward_passes_run() -> None:
+    model = timm.create_model("vit_tiny_patch16_224", **SMALL).eval()
+    card = Card("vit", {}, 7, 3, 32, 2, (2, 2), 1, True, "token", TRANSFORM, "random", "0")
+    batch = Batch([0, 1], torch.zeros(2, dtype=torch.int64), torch.zeros(2, 3, 32, 32, dtype=torch.uint8), Transform(TRANSFORM))
+    stages = bench_gpu.forward_passes(model, card, batch, Compute(torch.device("cpu"), 2))
+    assert [(name, images) for name, images, _ in stages] == [("bare forward", 2), ("extraction", 2), ("projection of all sites", 2)]
+    for _, _, run in stages:
+        run()
 
 
 def test_the_section_has_a_row_for_each_stage_and_precision() -> None:

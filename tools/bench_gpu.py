@@ -79,11 +79,13 @@ def forward_passes(model: Any, card: Card, batch: Batch, compute: Compute) -> li
     def extract() -> Any:
         return extraction.recorded(model, batch, reads, compute)
 
+    runs = [("bare forward", len(batch), forward), ("extraction", len(batch), extract)]
+    if compute.precision != "float32":
+        return runs  # the projection of stored states is always float32
     stored = extraction.states(images, extract(), card, extraction.states_schema(card.depth, card.width, "float16"))
     states = projection.States(images, pa.Table.from_batches([stored]), card.tokens)
     project = projection.Projector(Lens.from_model(model), card, 5, compute, CORRECTED)
-    runs = {"bare forward": forward, "extraction": extract, "projection of all sites": lambda: project(states, [[0]] * len(batch))}
-    return [(name, len(batch), run) for name, run in runs.items()]
+    return [*runs, ("projection of all sites", len(batch), lambda: project(states, [[0]] * len(batch)))]
 
 
 def measured(stage: Stage, compute: Compute) -> Measured:
@@ -108,7 +110,7 @@ def measured(stage: Stage, compute: Compute) -> Measured:
 
 
 def waits(run: Callable[[], Any]) -> int:
-    """Return how many operations of a call made the CPU wait. The wait for a stream by `transfer.to_host` is not among them."""
+    """Return how many operations of a call made the CPU wait, such as the wait for results (`transfer.to_host`)."""
     before = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
@@ -125,7 +127,7 @@ def lines(name: str, found: list[Measured]) -> list[str]:
     return [
         "## GPU",
         "",
-        f"{name}, one batch, without decoding and writing. Waits are operations for which the CPU waits, besides the one wait for results.",
+        f"{name}, one batch, without decoding and writing. Waits are operations for which the CPU waits, such as the one for all results.",
         "",
         "| stage | precision | images per second | peak VRAM, MiB | waits per batch |",
         "|---|---|---|---|---|",
