@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LOCKS := envs/workflow.lock envs/dev.lock
+PEERS := .venv-peers
 CODE := workflow/scripts tests tools docs/conf.py docs/_extensions
 SMK := Snakefile rules
 PAGE := workflow/scripts/classlens/explorer/page
@@ -125,8 +126,14 @@ docs: demo  ## Build the documentation in docs/_build/html
 	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
 
-bench: demo  ## Measure speed and memory; writes docs/benchmarks.md
-	PYTHONPATH=workflow/scripts $(BIN)/python tools/bench.py --report docs/benchmarks.md
+bench: demo $(PEERS)/.installed  ## Measure speed and memory, also of other libraries; writes docs/benchmarks.md
+	PYTHONPATH=workflow/scripts $(BIN)/python tools/bench.py --peers $(PEERS)/bin/python --report docs/benchmarks.md
+
+# The pinned environment, and the libraries with which the benchmark compares.
+$(PEERS)/.installed: envs/peers.lock $(STAMP)
+	@test -x $(PEERS)/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python $(PEERS)
+	$(BIN)/uv pip sync --quiet --python $(PEERS)/bin/python --require-hashes $(LOCKS) envs/peers.lock
+	@touch $@
 
 quirks: demo  ## Measure the effect of each quirk of the published code; writes docs/quirks.md
 	PYTHONPATH=workflow/scripts $(BIN)/python tools/quirks.py --report docs/quirks.md
@@ -152,6 +159,7 @@ lock: env node  ## Resolve the newest versions of all packages
 	$(COMPILE) pyproject.toml --extra slurm --extra sge --extra s3 --extra photos -o envs/workflow.lock
 	$(COMPILE) --group dev -c envs/workflow.lock -o envs/dev.lock
 	echo uv | $(COMPILE) -c envs/dev.lock - -o envs/installer.lock
+	printf '%s\n' nnsight transformer-lens vit-prisma | $(COMPILE) -c envs/workflow.lock -c envs/dev.lock - -o envs/peers.lock
 	sh envs/conda.sh < envs/workflow.lock > envs/classlens.yaml
 	rm -f $(PAGE_TOOLS)/package-lock.json
 	npm install --silent --package-lock-only --prefix $(PAGE_TOOLS)

@@ -54,11 +54,27 @@ def test_the_images_install_locks_and_check_their_hashes() -> None:
     assert all("--require-hashes" in line for line in installs)
 
 
-@pytest.mark.parametrize("lock", ["workflow", "installer", "dev"])
+@pytest.mark.parametrize("lock", ["workflow", "installer", "dev", "peers"])
 def test_every_package_of_a_lock_has_a_version_and_a_hash(lock: str) -> None:
     found = requirements(ENVS / f"{lock}.lock")
     assert found
     assert [line for line in found if not re.match(r"[\w.\[\]-]+==\S+ .*--hash=sha256:[0-9a-f]{64}", line)] == []
+
+
+def test_other_libraries_run_with_the_pinned_packages() -> None:
+    pinned = {line.split()[0] for lock in ("workflow", "dev") for line in requirements(ENVS / f"{lock}.lock")}
+    names = {line.partition("==")[0] for line in pinned}
+    shared = {line.split()[0] for line in requirements(ENVS / "peers.lock") if line.partition("==")[0] in names}
+    assert {line.partition("==")[0] for line in shared} >= {"torch", "timm", "transformers"}
+    assert shared <= pinned
+
+
+def test_the_benchmark_runs_in_the_environment_of_the_other_libraries() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    assert re.search(r"^bench: .*\$\(PEERS\)/\.installed.*\n.*--peers \$\(PEERS\)/bin/python", makefile, re.MULTILINE)
+    assert re.search(
+        r"^\$\(PEERS\)/\.installed: envs/peers\.lock(.*\n)+?.*--require-hashes \$\(LOCKS\) envs/peers\.lock$", makefile, re.MULTILINE
+    )
 
 
 def test_conda_gets_the_packages_of_the_lock() -> None:
