@@ -11,6 +11,7 @@ import os
 import platform
 import re
 import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -366,6 +367,12 @@ def float16_changes(folder: Path) -> dict[str, float]:
     return shares
 
 
+def other_libraries(python: Path, threads: int) -> dict[str, Any]:
+    """Return the numbers of tools/bench_peers.py, which runs in the environment of another Python."""
+    command = [python, REPOSITORY / "tools" / "bench_peers.py", "--threads", str(threads)]
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+
+
 def machine(compute: Compute) -> str:
     """Return a description of the machine."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -421,7 +428,37 @@ def report(measured: dict[str, Any]) -> str:
         "",
     ]
     lines += ["| model | share |", "|---|---|", *(f"| {name} | {share:.5f} |" for name, share in measured["float16"].items())]
+    if "libraries" in measured:
+        lines += libraries_section(measured["libraries"])
     return "\n".join(lines) + "\n"
+
+
+def libraries_section(measured: dict[str, Any]) -> list[str]:
+    """Return the lines of the section about other libraries, from the numbers of tools/bench_peers.py."""
+    sites = list(measured["libraries"][0]["ratios"])
+    columns = ["library", "version", *(f"ratio, {name}" for name in sites), "largest difference of a logit", "share of ranks that differ"]
+    lines = [
+        "",
+        "## Other libraries",
+        "",
+        f"All rows do the same work in RAM, with one batch of {measured['images']} decoded images: record the outputs of all blocks, or",
+        "also those of attention and MLPs, for all tokens; project them onto 1,000 classes with final norm and head; rank the true class.",
+        f"Architecture, weights, threads ({measured['threads']}) and torch ({measured['torch']}) are the same. Ratios are to a bare",
+        f"forward pass of timm's model in the same process, {measured['seconds_per_1000']:.1f} s per 1,000 images. The last two columns",
+        "compare logits and ranks with those of classlens.",
+        "",
+        "The rows differ in this: the other libraries only record, and norm, head and rank are written by hand with torch. The rank is the",
+        "number of larger logits, or the place in `argsort`. classlens also refuses NaN and ranks ties by class index. timm returns the",
+        "outputs of blocks only. TransformerLens runs the model of transformers, and ViT-Prisma its own; neither uses fused attention.",
+        "",
+        f"| {' | '.join(columns)} |",
+        "|---" * len(columns) + "|",
+    ]
+    for row in measured["libraries"]:
+        ratios = [f"{row['ratios'][name]:.2f}" if name in row["ratios"] else "" for name in sites]
+        found = row["differences"]
+        lines.append(f"| {row['name']} | {row['version']} | {' | '.join(ratios)} | {found['logit']:.1g} | {found['ranks']:.5f} |")
+    return lines
 
 
 def explorer_table(pages: dict[int, dict[str, float]]) -> list[str]:
@@ -436,6 +473,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--report", type=Path, help="page to write")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="number of CPU threads")
+    parser.add_argument("--peers", type=Path, help="Python of an environment with other libraries (envs/peers.lock), to compare with them")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     compute = Compute(torch.device("cuda" if torch.cuda.is_available() else "cpu"), BATCH, args.threads)
@@ -453,6 +491,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         measured["float16"] = float16_changes(Path(folder))
         measured["gpu"] = bench_gpu.section(compute, partial(random_model, ARCH, {}, Path(folder) / "gpu"), explanations)
+    if args.peers:
+        measured["libraries"] = other_libraries(args.peers, args.threads)
     page = report(measured)
     print(page)
     if args.report:
