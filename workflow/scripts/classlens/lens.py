@@ -101,7 +101,8 @@ class Lens(nn.Module):
     def _inverse_deviation(self, states: Tensor) -> Tensor:
         """Return the factor by which the norm multiplies each state, [..., 1]: with its eps, 1 / standard deviation."""
         norm = self.fc_norm if isinstance(self.norm, nn.Identity) else self.norm
-        return torch.native_layer_norm(states, norm.normalized_shape, None, None, norm.eps)[2]
+        assert isinstance(norm, nn.LayerNorm)  # is_linear_but_for_scale
+        return torch.native_layer_norm(states, list(norm.normalized_shape), None, None, norm.eps)[2]
 
     def output(self, states: Tensor, real: Tensor | None = None) -> Tensor:
         """Return the model's output [image, class] from the last block's hidden states [image, token, width].

@@ -9,7 +9,6 @@ Source: Vilas, Schaumlöffel & Roig, NeurIPS 2023, section 3. See docs/concepts.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +26,12 @@ from classlens.protocol import Protocol
 from classlens.storage import hidden_states, parquet
 from classlens.vocabulary import PROJECTED_SITES
 
-# Bytes per logit during projection: the logit, scratch space for ranks and the largest logits, and the same again for copies.
-BYTES_PER_LOGIT = 12
+MID = ("resid_post", "mlp_out")
+"""Sites whose difference is `resid_mid`."""
+
+# Bytes per logit during projection: the logit, scratch space for ranks and the largest logits, the same again for copies, and the logits of
+# the two sites of `MID`.
+BYTES_PER_LOGIT = 20
 
 
 Translate = Callable[[torch.Tensor, int, list[int]], torch.Tensor]
@@ -150,14 +153,27 @@ class Projector:
         top = torch.empty((*shape, top_k), dtype=torch.int32, device=device)
         top_logit = torch.empty((*shape, top_k), device=device)
         wanted = to_device(torch.tensor([[*classes, *classes[:1] * (most - len(classes))] for classes in interest]), device)
-        for place, block in product(range(len(sites)), range(card.depth)):
-            at = np.s_[:, :, place, block]
-            of_site = states_of_site(states.columns, sites[place], block, card.tokens, device)
-            logits = self.lens(self.translate(of_site, block, states.image_ids) if self.translate else of_site)
-            top_logit[at], top[at] = largest(logits, top_k)
-            of_interest[at] = logits.gather(-1, wanted[:, None].expand(-1, card.tokens, -1))
-            ranks[at] = rank(logits, wanted[:, 0], self.protocol.ties_rank_first)
+        for block in range(card.depth):
+            for site, logits in self._logits(states, block, sites):
+                at = np.s_[:, :, sites.index(site), block]
+                top_logit[at], top[at] = largest(logits, top_k)
+                of_interest[at] = logits.gather(-1, wanted[:, None].expand(-1, card.tokens, -1))
+                ranks[at] = rank(logits, wanted[:, 0], self.protocol.ties_rank_first)
         return {"projections": (ranks, of_interest, top, top_logit)}
+
+    def _logits(self, states: States, block: int, sites: tuple[str, ...]) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yield each site of a block with its logits [image, token, class], `resid_mid` last if they follow from those of its two parts."""
+        follows = {*MID, "resid_mid"} <= {*sites} and not self.translate and self.lens.is_linear_but_for_scale
+        parts: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        for site in (site for site in sites if site != "resid_mid" or not follows):
+            of_site = states_of_site(states.columns, site, block, self.card.tokens, self.compute.device)
+            logits = self.lens(self.translate(of_site, block, states.image_ids) if self.translate else of_site)
+            if follows and site in MID:
+                parts[site] = of_site, logits
+            yield site, logits
+        if follows:
+            (post, of_post), (mlp, of_mlp) = (parts[site] for site in MID)
+            yield "resid_mid", self.lens.of_difference(post, mlp, of_post, of_mlp)
 
 
 def classes_of_interest(manifest: pa.Table, predictions: pa.Table, further: list[int]) -> dict[int, list[int]]:
@@ -176,7 +192,7 @@ def _groups(path: Path, card: Card) -> Iterator[States]:
 def states_of_site(group: pa.Table, site: str, block: int, tokens: int, device: torch.device) -> torch.Tensor:
     """Return stored hidden states of a site and block on a device, [image, token, width]. `resid_mid` is `resid_post - mlp_out`."""
     if site == "resid_mid":
-        post, mlp = (states_of_site(group, part, block, tokens, device) for part in ("resid_post", "mlp_out"))
+        post, mlp = (states_of_site(group, part, block, tokens, device) for part in MID)
         return post - mlp
     return states_to_device(hidden_states.stored_states_of(group, f"{site}.{block}").reshape(-1, tokens), device)
 

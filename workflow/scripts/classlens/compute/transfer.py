@@ -30,18 +30,15 @@ def _pinned(tensor: Tensor) -> Tensor:
 
 
 def states_to_device(states: StoredStates, device: torch.device, part: slice = slice(None)) -> Tensor:
-    """Return stored hidden states on a device, float32 [..., width]. A GPU converts float16 itself, so that half the bytes are copied.
+    """Return stored hidden states on a device, float32 [..., width]. The device converts float16, so that half the bytes are copied.
 
     Args:
         states: the states.
         device: the device.
         part: rows of the first axis to return.
     """
-    if states.scale is None or device.type == "cpu":
-        return to_device(torch.from_numpy(states[part]), device)
-    # Arrow's memory is read-only, and torch warns of arrays that it must not change.
-    values, scale = (to_device(torch.from_numpy(array[part].copy()), device) for array in (states.values, states.scale))
-    return values.float() * scale[..., None]
+    values = to_device(torch.from_numpy(states.values[part].copy()), device)  # Arrow's memory is read-only, which torch refuses
+    return values if states.scale is None else values.float() * to_device(torch.from_numpy(states.scale[part]), device)[..., None]
 
 
 def to_host(found: Mapping[str, tuple[Tensor, ...]]) -> Recorded:
