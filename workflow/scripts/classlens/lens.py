@@ -95,7 +95,7 @@ class Lens(nn.Module):
         """
         inverse = self._inverse_deviation(minuend - subtrahend)
         first, second = (inverse / self._inverse_deviation(states) for states in (minuend, subtrahend))
-        of_zeros = self(minuend.new_zeros(minuend.shape[-1]))
+        of_zeros = self(minuend.new_zeros(1, minuend.shape[-1]))[0]
         return (logits_of_minuend * first).addcmul_(logits_of_subtrahend, -second).addcmul_(of_zeros, 1 - first + second)
 
     def _inverse_deviation(self, states: Tensor) -> Tensor:
