@@ -41,7 +41,7 @@ SITES = {
     "blocks": ("resid_post",),
     "blocks, attention and MLPs": ("attn_out", "mlp_out", "resid_post"),  # in the order of the forward pass, which nnsight needs
 }
-"""What is recorded of each block."""
+"""Sites to record in each block, by choice."""
 MODULES = {"resid_post": "blocks.{}", "attn_out": "blocks.{}.drop_path1", "mlp_out": "blocks.{}.drop_path2"}
 """The module of timm's ViT whose output is a site."""
 TOLERANCE = 1e-3

@@ -77,7 +77,7 @@ class Lens(nn.Module):
 
     @property
     def is_linear_but_for_scale(self) -> bool:
-        """Whether the division by each state's standard deviation is all that makes the lens non-linear (`of_difference`)."""
+        """Return whether the lens is linear but for the division by each state's standard deviation (`of_difference`)."""
         norms = [norm for norm in (self.norm, self.fc_norm) if not isinstance(norm, nn.Identity)]
         return isinstance(self.head, nn.Linear) and len(norms) == 1 and isinstance(norms[0], nn.LayerNorm)
 

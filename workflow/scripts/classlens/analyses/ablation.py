@@ -58,7 +58,7 @@ class Ablated:
 
 @dataclass(frozen=True)
 class Effects:
-    """What several ablations do to the classes of some images, on the CPU.
+    """Logits and correctness of some images' classes under several ablations, on the CPU.
 
     Attributes:
         ablated: kind, part, block and head of each (`Ablated`).

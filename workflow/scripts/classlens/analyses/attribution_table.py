@@ -53,7 +53,7 @@ def own_logits(found: Attribution, classes: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Measured:
-    """What is written of a batch of images, on the CPU.
+    """Attribution of a batch of images as it is written, on the CPU.
 
     Attributes:
         found: the vectors of all components.

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from classlens.analyses.relevance import random_map
 from classlens.analyses.relevance_table import named
-from classlens.compute.transfer import to_device, to_host
+from classlens.compute.transfer import tensors_to_host, to_device
 from classlens.data.batches import Batch
 from classlens.lens import Lens
 from classlens.models import token_pruning
@@ -69,7 +69,7 @@ def has_ties(relevance: np.ndarray) -> bool:
 
 @dataclass(frozen=True)
 class AfterRemoval:
-    """What the model says after each number of removals, on the CPU.
+    """Correctness and probability of the image's class after each number of removals, on the CPU.
 
     Attributes:
         correct: whether it predicts the image's class, bool [curve, image, step].
@@ -103,7 +103,7 @@ def after_removal(model: ViT, lens: Lens, batch: Batch, orders: Tensor, removed:
         logits = outputs(model, lens, states, distinct[:, :, number:])
         correct[:, :, step] = logits.argmax(dim=-1) == batch.classes
         probability[:, :, step] = probability_of(logits, batch.classes)
-    return AfterRemoval(*to_host({"after": (correct, probability)})["after"])
+    return AfterRemoval(*tensors_to_host(correct, probability))
 
 
 def outputs(model: ViT, lens: Lens, states: Tensor, kept: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from classlens import statistics
 from classlens.analyses.deletion import outputs, probability_of, removal_order
 from classlens.analyses.deletion_curves import paired_difference, tested_pairs
 from classlens.analyses.relevance_table import named
-from classlens.compute.transfer import to_device, to_host
+from classlens.compute.transfer import tensors_to_host, to_device
 from classlens.data.batches import Batch
 from classlens.lens import Lens
 from classlens.models import token_pruning
@@ -91,7 +91,7 @@ def drops(model: ViT, lens: Lens, batch: Batch, orders: Tensor, places: list[sli
     intact = probability_of(outputs(model, lens, states, orders[:1]), batch.classes)
     kept = [torch.cat([orders[..., : place.start], orders[..., place.stop :]], dim=-1) for place in places]
     left = [probability_of(outputs(model, lens, states, tokens), batch.classes) for tokens in kept]
-    return to_host({"drop": (torch.stack([intact - probability for probability in left], dim=-1),)})["drop"][0]
+    return tensors_to_host(torch.stack([intact - probability for probability in left], dim=-1))[0]
 
 
 def table(methods: list[str], image_ids: list[int], found: np.ndarray) -> pa.RecordBatch:

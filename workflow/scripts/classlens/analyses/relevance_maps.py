@@ -18,7 +18,7 @@ from classlens.analyses.legrad import legrad
 from classlens.analyses.model_run import ModelRun
 from classlens.analyses.relevance import ClassRelevance
 from classlens.analyses.relevance_table import Maps
-from classlens.compute.transfer import Recorded, to_device, to_host, waiting_once
+from classlens.compute.transfer import Recorded, tensors_to_host, to_device, waiting_once
 from classlens.data.batches import Batch
 from classlens.data.class_order import normal
 from classlens.data.manifest_classes import class_index
@@ -144,7 +144,7 @@ def mean_embedding(run: ModelRun) -> Tensor:
 @torch.no_grad()
 def embedding_sum(model: ViT, images: Tensor) -> Tensor:
     """Return the sum over images of the tokens after the embedding, [token, width], on the CPU."""
-    return to_host({"sum": (token_pruning.embed(model, images).sum(dim=0),)})["sum"][0]
+    return tensors_to_host(token_pruning.embed(model, images).sum(dim=0))[0]
 
 
 def _distinct(wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

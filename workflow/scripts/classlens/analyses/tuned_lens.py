@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from classlens.analyses.groups import TokenLabels, by_position, means_per_image
 from classlens.analyses.identifiability import class_identifiability
-from classlens.compute.transfer import Recorded, states_to_device, to_device, to_host, waiting_once
+from classlens.compute.transfer import Recorded, states_to_device, tensors_to_host, to_device, waiting_once
 from classlens.errors import InputError
 from classlens.lens import Lens, rank
 from classlens.models.card import Card
@@ -92,7 +92,7 @@ class Moments:
         """
         if not self.count:
             raise InputError("a tuned lens has no images to be fitted on: set images_per_class to at least 2, or give a probe_split")
-        shifts, sums, products = to_host({"moments": (self._shifts, self._sums, self._products)})["moments"]
+        shifts, sums, products = tensors_to_host(self._shifts, self._sums, self._products)
         means = sums / self.count
         gram, cross = (product - self.count * torch.outer(means[0], mean) for product, mean in zip(products, means, strict=True))
         alpha = strength * gram.trace() / (self.count * len(gram))

@@ -14,7 +14,7 @@ import pyarrow as pa
 import torch
 
 from classlens.compute.device import Compute
-from classlens.compute.transfer import to_host
+from classlens.compute.transfer import tensors_to_host
 from classlens.data.batches import batches
 from classlens.data.class_order import in_order
 from classlens.data.layouts import Image
@@ -143,5 +143,5 @@ def measure(model: ViT, transform: Transform, manifest: pa.Table, root: Path, *,
     """
     found = batches(manifest, root, transform, size=compute.batch_size or IMAGES, workers=compute.workers, device=compute.device)
     with torch.inference_mode(), compute.autocast():
-        logits = torch.cat([to_host({"logits": (model(batch.images).float(),)})["logits"][0] for batch in found])
+        logits = torch.cat([tensors_to_host(model(batch.images).float())[0] for batch in found])
     return Accuracy(logits, manifest, seed)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import chain, islice
 from typing import TypeVar
 
 import torch
@@ -37,16 +38,22 @@ def states_to_device(states: StoredStates, device: torch.device, part: slice = s
         device: the device.
         part: rows of the first axis to return.
     """
-    values = to_device(torch.from_numpy(states.values[part].copy()), device)  # Arrow's memory is read-only, which torch refuses
+    values = to_device(torch.from_numpy(states.values[part].copy()), device)  # Arrow's is read-only, of which torch warns
     return values if states.scale is None else values.float() * to_device(torch.from_numpy(states.scale[part]), device)[..., None]
 
 
-def to_host(found: Mapping[str, tuple[Tensor, ...]]) -> Recorded:
+def tensors_to_host(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Return tensors on the CPU. If they are on a GPU, all copies run together, and the CPU waits once."""
-    copies = {name: tuple(map(_copy_to_host, tensors)) for name, tensors in found.items()}
-    for device in {tensor.device for tensors in found.values() for tensor in tensors if tensor.device.type != "cpu"}:
+    copies = tuple(map(_copy_to_host, tensors))
+    for device in {tensor.device for tensor in tensors if tensor.device.type != "cpu"}:
         torch.cuda.current_stream(device).synchronize()
     return copies
+
+
+def to_host(found: Mapping[str, tuple[Tensor, ...]]) -> Recorded:
+    """Return tensors by name on the CPU, as `tensors_to_host` does."""
+    copies = iter(tensors_to_host(*chain.from_iterable(found.values())))
+    return {name: tuple(islice(copies, len(tensors))) for name, tensors in found.items()}
 
 
 def _copy_to_host(tensor: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from classlens.compute import out_of_memory
 from classlens.compute.device import Compute
-from classlens.compute.transfer import to_host
+from classlens.compute.transfer import tensors_to_host
 from classlens.data.batches import Batch, batches
 from classlens.data.transforms import Transform
 from classlens.errors import InputError
@@ -68,7 +68,7 @@ def features_of(model: ViT, batch: Batch, compute: Compute) -> tuple[Tensor, Ten
     """Return the features [image, width] and the classes [image] of a batch, on the CPU."""
     with torch.inference_mode(), compute.autocast():
         features = model.forward_head(model.forward_features(batch.images), pre_logits=True).float()
-    found, classes = to_host({"features": (features, batch.classes)})["features"]
+    found, classes = tensors_to_host(features, batch.classes)
     return found, classes
 
 
