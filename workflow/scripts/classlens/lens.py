@@ -186,10 +186,12 @@ def rank(logits: Tensor, classes: Tensor, ties_rank_first: bool = False) -> Tens
     _refuse_nan(logits)
     index = classes.view(-1, *(1,) * (logits.dim() - 1))
     own = logits.gather(-1, index.expand(*logits.shape[:-1], 1))
-    ahead = logits > own
+    ahead = torch.empty_like(logits, dtype=torch.float32)  # 0 or 1; the CPU takes several times longer to make and add bools
+    ranks = torch.gt(logits, own, out=ahead).sum(dim=-1)
     if not ties_rank_first:
-        ahead |= (logits == own) & (torch.arange(logits.shape[-1], device=logits.device) < index)
-    return ahead.sum(dim=-1)
+        before = torch.arange(logits.shape[-1], device=logits.device) < index
+        ranks += torch.eq(logits, own, out=ahead).mul_(before.to(ahead.dtype)).sum(dim=-1)
+    return ranks.long()
 
 
 def largest(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:

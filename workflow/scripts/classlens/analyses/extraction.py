@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import torch
@@ -44,6 +45,8 @@ PREDICTIONS = pa.schema(
 )
 """Rows (image) of predictions. `logit` is the true class's. `top` are the `MOST_LIKELY` classes with the largest logits, or all classes."""
 MOST_LIKELY = 5
+STORAGE: dict[str, Any] = {"compression": "none", "data_page_size": 16 * 2**20}
+"""How hidden states are written: floats do not become smaller by compression, and a few large pages take less time than many small ones."""
 OUTPUT = "output"
 """Name of the model's logits [image, class] and the images' class indices [image] in what `recorded` returns."""
 
@@ -129,7 +132,7 @@ def extract(run: ModelRun, dtype: str, outputs: Outputs) -> None:
 
     with ExitStack() as files:
         writers = [
-            files.enter_context(parquet.table_writer(outputs.states, schema, run.provenance, compression="none")),
+            files.enter_context(parquet.table_writer(outputs.states, schema, run.provenance, **STORAGE)),
             files.enter_context(parquet.table_writer(outputs.predictions, PREDICTIONS, run.provenance)),
         ]
         if outputs.memory_keys:
