@@ -31,6 +31,7 @@ from classlens.errors import InputError
 from classlens.models import checkpoints, recognition
 from classlens.models.checkpoints import Checkpoint
 from classlens.trace import ViT
+from classlens.version import __version__
 
 NAMES = [str(number) for number in range(1, 13)]  # text order and natural order differ
 COMPUTE = Compute(torch.device("cpu"))
@@ -443,6 +444,7 @@ def called(command: Path, *arguments: str | Path) -> subprocess.CompletedProcess
 def test_the_command_lists_its_commands_and_their_arguments(command: Path) -> None:
     assert "check    check a config before its run" in called(command, "--help").stdout
     assert "--fix MODEL IMAGES" in called(command, "check", "--help").stdout
+    assert called(command, "--version").stdout == f"classlens {__version__}\n"
     assert called(command, "chek").returncode == 2
     (command.parent / "my.yaml").write_text(json.dumps({**small_config(), "sead": 1}))
     done = called(command, "check", "my.yaml")

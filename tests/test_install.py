@@ -119,6 +119,10 @@ def test_a_run_has_the_results_and_the_code_hashes_of_a_checkout(installed: Envi
         assert here == there, name
 
 
+def test_the_command_says_its_version(installed: Environment, wheel: Path) -> None:
+    assert wheel.name.startswith(f"classlens-{installed.run('classlens', '--version').split()[1]}-")
+
+
 def test_a_second_run_has_nothing_to_do(installed: Environment) -> None:
     assert "Nothing to be done" in installed.run("classlens", "run", "small.yaml", "F2", "--dry-run")
 

@@ -101,6 +101,22 @@ def test_curves_are_those_of_images_without_the_tokens(name: str) -> None:
             assert torch.equal(correct[curve, :, step], output.argmax(dim=1) == classes)
 
 
+def test_what_several_curves_keep_of_an_image_runs_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, lens = build("cls")
+    orders = torch.arange(9).repeat(4, 3, 1)
+    orders[1, :, :2] = torch.tensor([1, 0])  # differs from the first curve only after the first removal
+    orders[2, 0] = orders[2, 0].flip(0)  # differs in one image
+    states, rows = token_pruning.embed(model, torch.randn(3, 3, 48, 48)), []
+    at = token_pruning.at
+    monkeypatch.setattr(token_pruning, "at", lambda *given: rows.append(len(given[2])) or at(*given))
+    for number in (0, 1, 2, 9):
+        found = deletion.outputs(model, lens, states, orders[:, :, number:])
+        for curve, order in enumerate(orders):
+            alone = deletion.outputs(model, lens, states, order[None, :, number:])[0]
+            assert torch.allclose(found[curve], alone, atol=1e-5)
+    assert rows[::5] == [3, 7, 4, 3]
+
+
 def test_area() -> None:
     accuracy = np.array([1.0, 1.0, 0.0])
     assert deletion_curves.area(accuracy, [0, 1, 2], 2, CORRECTED) == pytest.approx(0.75)

@@ -5,6 +5,7 @@ import importlib
 import sys
 
 import cli
+from classlens.version import __version__
 
 COMMANDS = {
     "init": "copy the configs and profiles of the workflow, to edit them",
@@ -19,6 +20,7 @@ def main() -> None:
     """Run the program that the first argument names with the other arguments."""
     parser = argparse.ArgumentParser(prog="classlens", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.epilog = "\n".join(["commands:", *(f"  {name:8} {what}" for name, what in COMMANDS.items())])
+    parser.add_argument("--version", action="version", version=f"classlens {__version__}")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="a command; `classlens COMMAND --help` lists its arguments")
     name = parser.parse_args(sys.argv[1:2]).command
     sys.argv = [f"classlens {name}", *sys.argv[2:]]

@@ -92,15 +92,12 @@ def after_removal(model: ViT, lens: Lens, batch: Batch, orders: Tensor, removed:
         removed: numbers of removed tokens.
     """
     states = token_pruning.embed(model, batch.images)
-    curves, count, tokens = orders.shape
+    curves, count, _ = orders.shape
     device = batch.images.device
-    orders = to_device(orders, device)
     correct = torch.empty(curves, count, len(removed), dtype=torch.bool, device=device)
     probability = torch.empty(curves, count, len(removed), device=device)
     for step, number in enumerate(progress(removed, len(removed), f"removing tokens of {count} images", "steps")):
-        # All curves have the same first and last point: all image tokens, and none.
-        distinct = orders if 0 < number < tokens else orders[:1]
-        logits = outputs(model, lens, states, distinct[:, :, number:])
+        logits = outputs(model, lens, states, orders[:, :, number:])
         correct[:, :, step] = logits.argmax(dim=-1) == batch.classes
         probability[:, :, step] = probability_of(logits, batch.classes)
     return AfterRemoval(*tensors_to_host(correct, probability))
@@ -113,15 +110,29 @@ def outputs(model: ViT, lens: Lens, states: Tensor, kept: Tensor) -> Tensor:
         model: a model that `token_pruning.check` accepts.
         lens: its lens.
         states: input of the first block, [image, token, width].
-        kept: indices of image tokens to keep, in any order, int64 [curve, image, kept].
+        kept: indices of image tokens to keep, in any order, int64 [curve, image, kept], on the CPU.
     """
-    prefix = torch.arange(lens.prefix_tokens, device=kept.device).expand(*kept.shape[:2], -1)
-    positions = torch.cat([prefix, kept.sort(dim=-1).values + lens.prefix_tokens], dim=-1).flatten(0, 1)
-    rows = torch.arange(len(states), device=kept.device).repeat(len(kept))
+    images, tokens, row_of = without_repetitions(kept)
+    prefix = torch.arange(lens.prefix_tokens).expand(len(images), -1)
+    positions = to_device(torch.cat([prefix, tokens + lens.prefix_tokens], dim=-1), states.device)
     at_once = max(1, TOKENS_AT_ONCE // token_pruning.tokens_run(model, states.shape[1], positions.shape[1]))
-    parts = zip(rows.split(at_once), positions.split(at_once), strict=True)
-    found = [token_pruning.run(model, lens, token_pruning.at(model, states, row, position))[1] for row, position in parts]
-    return torch.cat(found).unflatten(0, kept.shape[:2])
+    parts = zip(to_device(images, states.device).split(at_once), positions.split(at_once), strict=True)
+    found = [token_pruning.run(model, lens, token_pruning.at(model, states, image, position))[1] for image, position in parts]
+    return torch.cat(found)[to_device(row_of, states.device)]
+
+
+def without_repetitions(kept: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what curves keep without repetitions: in two orders of removal, the same tokens of an image often remain.
+
+    Args:
+        kept: indices of image tokens, in any order, int64 [curve, image, kept].
+
+    Returns:
+        the image of each row, [row]; its tokens in ascending order, [row, kept]; and the row of each curve and image, [curve, image].
+    """
+    image = torch.arange(kept.shape[1]).expand(kept.shape[:2])[..., None]
+    rows, row_of = torch.cat([image, kept.sort(dim=-1).values], dim=-1).flatten(0, 1).unique(dim=0, return_inverse=True)
+    return rows[:, 0], rows[:, 1:], row_of.unflatten(0, kept.shape[:2])
 
 
 def probability_of(logits: Tensor, classes: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from classlens import statistics
 from classlens.analyses.deletion import outputs, probability_of, removal_order
 from classlens.analyses.deletion_curves import paired_difference, tested_pairs
 from classlens.analyses.relevance_table import named
-from classlens.compute.transfer import tensors_to_host, to_device
+from classlens.compute.transfer import tensors_to_host
 from classlens.data.batches import Batch
 from classlens.lens import Lens
 from classlens.models import token_pruning
@@ -87,7 +87,6 @@ def drops(model: ViT, lens: Lens, batch: Batch, orders: Tensor, places: list[sli
         places: the groups' places in an order.
     """
     states = token_pruning.embed(model, batch.images)
-    orders = to_device(orders, states.device)
     intact = probability_of(outputs(model, lens, states, orders[:1]), batch.classes)
     kept = [torch.cat([orders[..., : place.start], orders[..., place.stop :]], dim=-1) for place in places]
     left = [probability_of(outputs(model, lens, states, tokens), batch.classes) for tokens in kept]
