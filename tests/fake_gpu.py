@@ -25,7 +25,7 @@ SMALL = {"img_size": 32, "patch_size": 16, "embed_dim": 32, "num_heads": 2, "dep
 TRANSFORM = {"resize": [32, 32], "keep_ratio": False, "crop": None, "interpolation": "bilinear", "mean": [0.5] * 3, "std": [0.5] * 3}
 COPIES = ("aten::_to_copy", "aten::to", "aten::copy_")
 READ = "aten::_local_scalar_dense"
-# Operations whose result has a shape that only the GPU knows.
+# Operations whose result has a shape that only the GPU knows. `FakeTensorMode` refuses others, such as bincount.
 OF_UNKNOWN_SHAPE = ("aten::nonzero", "aten::masked_select", "aten::unique_dim", "aten::_unique2", "aten::repeat_interleave")
 
 
@@ -34,7 +34,7 @@ class FakeGpu(TorchDispatchMode):
 
     Attributes:
         waits: names of the operations for whose result the CPU waited: numbers read from the GPU, tensors whose shape the GPU decides, and
-            copies that are not asynchronous.
+            copies that are not asynchronous, or of tensors that are not contiguous, which go through pageable memory.
         copied: types of the tensors that were copied to the GPU.
         stream: the GPU's stream, which records its calls of `synchronize`.
     """
@@ -71,6 +71,8 @@ class FakeGpu(TorchDispatchMode):
         if name in COPIES and "cuda" in wanted and inputs[0].device.type == "cpu":
             self.copied.append(inputs[0].dtype)
         waits = name == READ or (name in OF_UNKNOWN_SHAPE and len(inputs) > 0)
+        waits |= name in COPIES and not all(part.is_contiguous() for part in inputs if part.device.type == "cpu")
+        waits |= name.startswith("aten::index_put") and any(part.dtype == torch.bool for part in inputs[1:-1])  # reads where it is true
         places = {part.device.type for part in inputs if part.dim() or name in COPIES[:2]} | set(wanted)
         if waits or (len(places) == 2 and not asynchronous and name != "aten::empty_like"):
             self.waits.append(name)

@@ -1,6 +1,7 @@
 """The section about a GPU in the benchmarks."""
 
 import warnings
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -33,11 +34,16 @@ def test_forward_passes_run() -> None:
         run()
 
 
+def test_a_stage_of_several_steps_counts_an_image_for_each() -> None:
+    stages = [SimpleNamespace(name=name, images=4, repeats=3, run=print) for name in ("a step", "a step, image by image")]
+    assert bench_gpu.further_stages(stages) == [("a step", 12, print)]
+
+
 def test_the_section_has_a_row_for_each_stage_and_precision() -> None:
     found = [Measured("relevance", precision, 123.4, 2048.6, 1) for precision in bench_gpu.PRECISIONS]
-    lines = bench_gpu.lines("GPU of a test", found)
+    lines = bench_gpu.lines("GPU of a test", 64, found)
     assert lines[0] == "## GPU"
-    assert lines[2].startswith("GPU of a test, one batch")
+    assert lines[2].startswith("GPU of a test, one batch of 64 images")
     assert lines[-2] == "| relevance | bfloat16 | 123 | 2049 | 1 |"
     assert {line.count("|") for line in lines if line.startswith("|")} == {6}
 

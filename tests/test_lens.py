@@ -1,5 +1,7 @@
 """Projection and rank."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import timm
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from classlens.analyses.identifiability import chance, class_identifiability
 from classlens.errors import InputError
-from classlens.lens import Lens, largest, rank
+from classlens.lens import MOST_MAGNIFIED, Lens, largest, rank
 from classlens.models.loading import accept, build
 from classlens.trace import Trace
 
@@ -139,6 +141,31 @@ def test_logits_of_a_difference_follow_from_those_of_both_states(kwargs: dict[st
         a, b = torch.randn(2, 4, 5, 24, generator=generator, dtype=torch.float64) * 3 + 1
         assert lens.is_linear_but_for_scale
         torch.testing.assert_close(lens.of_difference(a, b, lens(a), lens(b)), lens(a - b), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("factor", [1, 10, 90, 110, 1e4])
+def test_rounding_errors_of_a_difference_stay_small(factor: float) -> None:
+    """In float32, where the deviation of both states is a multiple of that of their difference."""
+    generator = torch.Generator().manual_seed(0)
+    lens = Lens(torch.nn.LayerNorm(768), torch.nn.Identity(), torch.nn.Linear(768, 50), prefix_tokens=1, pooled=False)
+    with torch.no_grad():
+        a, difference = torch.randn(2, 3, 768, generator=generator)
+        a *= factor
+        b = a - difference
+        found, expected = lens.of_difference(a, b, lens(a), lens(b)), deepcopy(lens).double()((a - b).double())
+    assert (found - expected).abs().max() < 5e-6 * min(factor, MOST_MAGNIFIED)
+
+
+def test_logits_of_a_constant_difference_are_all_those_of_zeros() -> None:
+    lens = Lens(torch.nn.LayerNorm(24), torch.nn.Identity(), torch.nn.Linear(24, 9), prefix_tokens=1, pooled=False)
+    with torch.no_grad():
+        a = torch.randint(-4, 5, (3, 24)).float()
+        for b in (a, a + 2):
+            torch.testing.assert_close(lens.of_difference(a, b, lens(a), lens(b)), lens(a * 0), rtol=0, atol=0)
+
+
+def test_a_rank_needs_no_gradient() -> None:
+    assert rank(torch.tensor([[1.0, 3.0, 2.0]], requires_grad=True), torch.tensor([2])).tolist() == [1]
 
 
 def test_a_head_that_is_not_linear_or_two_norms_have_no_such_shortcut() -> None:

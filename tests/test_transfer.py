@@ -34,6 +34,15 @@ def test_an_error_of_writing_is_raised(device: str) -> None:
         write(1)
 
 
+def test_tf32_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cuda.matmul, "fp32_precision", torch.backends.cuda.matmul.fp32_precision)
+    torch.set_float32_matmul_precision("high")
+    with device_module.without_tf32():
+        assert torch.get_float32_matmul_precision() == "highest"
+    assert torch.get_float32_matmul_precision() == "high"
+    torch.set_float32_matmul_precision("highest")
+
+
 def test_tf32_is_a_choice_for_gpus_only(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"device": "cpu", "jobs_per_gpu": 1, "batch_size": 1, "workers": 1, "threads": 1}
     with pytest.raises(InputError, match="tf32, which only a GPU has"):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pyarrow as pa
@@ -238,8 +239,10 @@ def test_operations_that_wait_are_seen(gpu: FakeGpu) -> None:
         lambda: here.to(DEVICE),
         lambda: there.copy_(here),
         lambda: torch.tensor([1], device=DEVICE),
+        lambda: torch.zeros(3, 2).T.to(DEVICE, non_blocking=True),
     ]
     reads = [lambda: bool((there == 0).any()), lambda: there.sum().item(), lambda: there[[0]]]
+    reads.append(lambda: there.__setitem__(there == 0, torch.zeros(3, device=DEVICE)))
     for operation in [*copies, *reads]:
         gpu.waits.clear()
         operation()
@@ -266,6 +269,20 @@ def test_a_batch_with_a_rare_condition_runs_again_and_waits_for_it(gpu: FakeGpu,
     assert list(waiting_once(run)) == ["found"]
     assert conditions == [False] * 3
     assert gpu.waits == [READ]
+
+
+def test_nan_is_found_as_the_batch_runs_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CPU, whose conditions are read as late as those of a GPU."""
+    monkeypatch.setattr(transfer, "_is_on_gpu", lambda tensor: tensor.dtype == torch.bool and not tensor.dim())
+    monkeypatch.setattr(transfer, "_pinned_like", torch.empty_like)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: Mock())
+    lens, projected = Lens.from_model(timm.create_model("vit_tiny_patch16_224", **SMALL).eval()), []
+    lens.head.bias.data[3] = torch.nan
+    monkeypatch.setattr(lens.head, "forward", lambda states: projected.append(states) or lens.head.bias.expand(*states.shape[:-1], CLASSES))
+    project = projection.Projector(lens, CARD, 5, Compute(torch.device("cpu")), CORRECTED)
+    with pytest.raises(InputError, match="a logit is NaN"):
+        project(stored_states(CARD, "float32"), [[0], [1], [2], [3]])
+    assert len(projected) == DEPTH * 4 + 1  # three sites and a state of zeros in each block, and the first site again
 
 
 def test_a_rare_condition_of_a_cpu_counts_at_once() -> None:

@@ -1,5 +1,6 @@
 """Speed, VRAM and waits of each stage on a GPU, at each precision: a section of the benchmarks, if there is a GPU."""
 
+import statistics
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,12 +18,13 @@ from classlens.models.card import Card
 from classlens.protocol import CORRECTED
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
+REPETITIONS = 3
 WAIT = "called a synchronizing CUDA operation"
 """Part of the warning of `torch.cuda.set_sync_debug_mode`."""
 
 
 Stage = tuple[str, int, Callable[[], Any]]
-"""Name, number of images in one run, and function that does it once."""
+"""Name, number of images in one run (times the repetitions per image), and function that does it once."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,9 @@ class Measured:
     Attributes:
         stage: name of the stage.
         precision: `float32`, `tf32` or `bfloat16`.
-        images_per_second: speed.
+        images_per_second: speed, median of `REPETITIONS` runs.
         peak: most VRAM that was in use, in MiB.
-        waits: how often the CPU waited for an operation of the GPU in one run.
+        waits: how often PyTorch reports in one run that the CPU waited for the GPU.
     """
 
     stage: str
@@ -50,7 +52,7 @@ def section(compute: Compute, make: Callable[[], tuple[Any, Card]], explanations
     Args:
         compute: device and batch size.
         make: returns a model and its card.
-        explanations: returns further stages of one batch, objects with name, run and images.
+        explanations: returns further stages of one batch, objects with name, run, images and repeats.
     """
     if compute.device.type != "cuda":
         return []
@@ -59,13 +61,18 @@ def section(compute: Compute, make: Callable[[], tuple[Any, Card]], explanations
     count = compute.batch_for()
     pixels = torch.randint(0, 256, (count, 3, *model.patch_embed.img_size), dtype=torch.uint8)
     batch = Batch(list(range(count)), torch.zeros(count, dtype=torch.int64, device=compute.device), pixels, Transform(card.transform))
-    further = [(one.name, one.images, one.run) for one in explanations(model, card, batch) if "image by image" not in one.name]
+    further = further_stages(explanations(model, card, batch))
     found = []
     for precision in PRECISIONS:
         chosen = replace(compute, precision=precision)
         chosen.set_matrix_products()
         found += [measured(stage, chosen) for stage in [*forward_passes(model, card, batch, chosen), *further]]
-    return lines(torch.cuda.get_device_name(compute.device), found)
+    return lines(torch.cuda.get_device_name(compute.device), count, found)
+
+
+def further_stages(explanations: list[Any]) -> list[Stage]:
+    """Return the stages of the other benchmark that treat a batch at once, with an image for each repetition."""
+    return [(one.name, one.images * one.repeats, one.run) for one in explanations if "image by image" not in one.name]
 
 
 def forward_passes(model: Any, card: Card, batch: Batch, compute: Compute) -> list[Stage]:
@@ -95,22 +102,28 @@ def measured(stage: Stage, compute: Compute) -> Measured:
         run()
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
-        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        start.record()
-        run()
-        end.record()
-        torch.cuda.synchronize()
+        taken = statistics.median(milliseconds(run) for _ in range(REPETITIONS))
         return Measured(
             name,
             compute.precision,
-            1000 * images / start.elapsed_time(end),
+            1000 * images / taken,
             torch.cuda.max_memory_allocated() / 2**20,
             waits(run),
         )
 
 
+def milliseconds(run: Callable[[], Any]) -> float:
+    """Return the time of a call on the GPU."""
+    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    start.record()
+    run()
+    end.record()
+    torch.cuda.synchronize()
+    return start.elapsed_time(end)
+
+
 def waits(run: Callable[[], Any]) -> int:
-    """Return how many operations of a call made the CPU wait, such as the wait for results (`transfer.to_host`)."""
+    """Return how often PyTorch reports in a call that the CPU waited for the GPU, as for results (`transfer.to_host`)."""
     before = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
@@ -122,12 +135,13 @@ def waits(run: Callable[[], Any]) -> int:
     return sum(WAIT in str(warning.message) for warning in seen)
 
 
-def lines(name: str, found: list[Measured]) -> list[str]:
-    """Return the section for a GPU of this name."""
+def lines(name: str, images: int, found: list[Measured]) -> list[str]:
+    """Return the section for a GPU of this name and a batch of so many images."""
     return [
         "## GPU",
         "",
-        f"{name}, one batch, without decoding and writing. Waits are operations for which the CPU waits, such as the one for all results.",
+        f"{name}, one batch of {images} images, without decoding and writing; medians of {REPETITIONS} runs. Waits are those of the CPU",
+        "for the GPU that PyTorch reports, such as the one for all results. It does not report all of them.",
         "",
         "| stage | precision | images per second | peak VRAM, MiB | waits per batch |",
         "|---|---|---|---|---|",

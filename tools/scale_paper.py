@@ -33,10 +33,10 @@ SLURM_JOBS = 32
 IMAGES, CLASSES = 50_000, 1000
 SMALL = 0.05
 """Hours below which a stage has no row of its own."""
-# Measured with ViT-B/32 in an earlier run of the benchmarks: a projection in forward passes, and the seconds of one core for decoding an
+# Measured with ViT-B/32 (docs/benchmarks.md): a projection in forward passes, and the seconds of one core for decoding an
 # image and writing its hidden states, for each byte of these states. For models with more states per image, the latter is too much.
-PROJECTION = 0.65
-HOST_SECONDS = 2 * (46.9e-3 - 39.8e-3) / 2.765e6
+PROJECTION = 0.50
+HOST_SECONDS = 2 * (64.7e-3 - 57.4e-3) / 2.773e6
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from classlens.compute.transfer import rarely
 from classlens.errors import InputError
 from classlens.trace import ViT
 
+MOST_MAGNIFIED = 100
+"""Factor by which `Lens.of_difference` may magnify rounding errors: those of float16 states are larger."""
 ADDITIVE_PARTS = ("drop_path1", "drop_path2", "attn.proj", "mlp.fc2")
 """Modules that a block needs in order to add an attention and an MLP contribution to the residual stream."""
 
@@ -85,7 +87,8 @@ class Lens(nn.Module):
         """Return the logits of `minuend - subtrahend` from the logits of both, without a further product with the class embedding.
 
         With a standard deviation `s(x)` and the logits `c` of a state of zeros, `s(x) (lens(x) - c)` is linear in x. So
-        `lens(a - b) = c + (s(a) (lens(a) - c) - s(b) (lens(b) - c)) / s(a - b)`.
+        `lens(a - b) = c + (s(a) (lens(a) - c) - s(b) (lens(b) - c)) / s(a - b)`. This magnifies rounding errors by `s(a) / s(a - b)`.
+        Where a state has a larger factor than `MOST_MAGNIFIED`, the product is made after all.
 
         Args:
             minuend: hidden states a, [..., width].
@@ -93,8 +96,11 @@ class Lens(nn.Module):
             logits_of_minuend: `lens(a)`, [..., class].
             logits_of_subtrahend: `lens(b)`, [..., class].
         """
-        inverse = self._inverse_deviation(minuend - subtrahend)
+        difference = minuend - subtrahend
+        inverse = self._inverse_deviation(difference)
         first, second = (inverse / self._inverse_deviation(states) for states in (minuend, subtrahend))
+        if first.numel() and rarely(torch.maximum(first, second).amax() > MOST_MAGNIFIED):
+            return self(difference)
         of_zeros = self(minuend.new_zeros(1, minuend.shape[-1]))[0]
         return (logits_of_minuend * first).addcmul_(logits_of_subtrahend, -second).addcmul_(of_zeros, 1 - first + second)
 
@@ -183,6 +189,7 @@ def rank(logits: Tensor, classes: Tensor, ties_rank_first: bool = False) -> Tens
     Raises:
         InputError: a logit is NaN.
     """
+    logits = logits.detach()
     _refuse_nan(logits)
     index = classes.view(-1, *(1,) * (logits.dim() - 1))
     own = logits.gather(-1, index.expand(*logits.shape[:-1], 1))

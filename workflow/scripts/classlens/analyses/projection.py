@@ -17,7 +17,7 @@ import torch
 
 from classlens.analyses.projection_table import Projections, class_schema, schema
 from classlens.compute import out_of_memory
-from classlens.compute.device import Compute
+from classlens.compute.device import Compute, without_tf32
 from classlens.compute.transfer import Recorded, states_to_device, to_device, waiting_once, writing_beside
 from classlens.lens import Lens, largest, rank
 from classlens.models.card import Card
@@ -29,9 +29,8 @@ from classlens.vocabulary import PROJECTED_SITES
 MID = ("resid_post", "mlp_out")
 """Sites whose difference is `resid_mid`."""
 
-# Bytes per logit during projection: the logit, scratch space for ranks and the largest logits, the same again for copies, and the logits of
-# the two sites of `MID`.
-BYTES_PER_LOGIT = 20
+# Bytes per logit during projection: logits of `resid_mid` and of the two sites of `MID`, and what `largest` needs on a GPU.
+BYTES_PER_LOGIT = 36
 
 
 Translate = Callable[[torch.Tensor, int, list[int]], torch.Tensor]
@@ -139,7 +138,8 @@ class Projector:
             the projections, and logits [image, token, site, block, class]. The last axis is as long as the longest list of `interest`.
             Shorter lists are filled up with their first class.
         """
-        found = waiting_once(partial(self._projected, states, interest, sites))["projections"]
+        with without_tf32():
+            found = waiting_once(partial(self._projected, states, interest, sites))["projections"]
         ranks, of_interest, top, top_logit = (part.numpy() for part in found)
         return Projections(states.image_ids, ranks, of_interest[..., 0], top, top_logit, sites), of_interest
 

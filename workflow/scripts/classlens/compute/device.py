@@ -1,6 +1,7 @@
 """Device, precision, batch size and threads of forward passes. Of these, only `precision` changes a result."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -116,6 +117,17 @@ class Compute:
     def autocast(self) -> AbstractContextManager:
         """Return the context in which forward passes run."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16) if self.precision == "bfloat16" else nullcontext()
+
+
+@contextmanager
+def without_tf32() -> Iterator[None]:
+    """Make matrix products in float32 within the block, whatever the precision of forward passes."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _workers(threads: int, mem_mb: int | None) -> int:

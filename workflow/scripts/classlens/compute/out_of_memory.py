@@ -31,7 +31,7 @@ def process_batches(
     """Compute the result of every batch and write it, once and in order.
 
     If the VRAM is too small for a batch, the batch is split in two, and later batches are split into parts of at most this size. Each
-    result is written and released before the next part begins, because results are large.
+    result goes to `write` before the next part begins, because results are large.
 
     Args:
         batches: batches of any length, which are not changed.

@@ -23,7 +23,13 @@ Recorded = dict[str, tuple[Tensor, ...]]
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """Return a tensor of the CPU on a device, without waiting for the copy to a GPU. A tensor that is there already is not copied."""
-    return tensor.to(device) if device in (torch.device("cpu"), tensor.device) else _pinned(tensor).to(device, non_blocking=True)
+    if device.type == "cpu" or _is_on_gpu(tensor):
+        return tensor.to(device)
+    return _pinned(tensor.contiguous()).to(device, non_blocking=True)  # others would be copied once more, through pageable memory
+
+
+def _is_on_gpu(tensor: Tensor) -> bool:
+    return tensor.device.type != "cpu"
 
 
 def _pinned(tensor: Tensor) -> Tensor:
@@ -45,7 +51,7 @@ def states_to_device(states: StoredStates, device: torch.device, part: slice = s
 def tensors_to_host(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Return tensors on the CPU. If they are on a GPU, all copies run together, and the CPU waits once."""
     copies = tuple(map(_copy_to_host, tensors))
-    for device in {tensor.device for tensor in tensors if tensor.device.type != "cpu"}:
+    for device in {tensor.device for tensor in tensors if _is_on_gpu(tensor)}:
         torch.cuda.current_stream(device).synchronize()
     return copies
 
@@ -57,7 +63,7 @@ def to_host(found: Mapping[str, tuple[Tensor, ...]]) -> Recorded:
 
 
 def _copy_to_host(tensor: Tensor) -> Tensor:
-    if tensor.device.type == "cpu":
+    if not _is_on_gpu(tensor):
         return tensor
     return _pinned_like(tensor).copy_(tensor, non_blocking=True)
 
@@ -74,7 +80,7 @@ _NOTED = "conditions"
 def rarely(condition: Tensor) -> bool:
     """Return a condition, bool [], that is rarely true. Inside `waiting_once`, the CPU does not wait for it (see there)."""
     noted = _noted.get()
-    if noted is None or condition.device.type == "cpu":
+    if noted is None or not _is_on_gpu(condition):
         return bool(condition)
     noted.append(condition)
     return False
