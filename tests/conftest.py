@@ -24,6 +24,7 @@ COPIED = ("Snakefile", "rules", "workflow", "config", "profiles", "envs")
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the network for anything
 for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):  # `make test` must not tell the make of a test that it runs inside another make
     os.environ.pop(name, None)
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # programs that start often are compiled once
 settings.register_profile("no deadline", deadline=None)  # a busy machine is slow, which is no fault
 settings.load_profile("no deadline")
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -37,7 +38,7 @@ LONG = ("demo", "test_paper", "test_reliability", "golden", "test_staleness", "t
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How much the tests of reliability do, and where what they saw is written."""
-    parser.addoption("--kills", type=int, default=5, help="how often a run is killed (test_reliability)")
+    parser.addoption("--kills", type=int, default=3, help="how often a run is killed (test_reliability)")
     parser.addoption("--inputs", type=int, default=300, help="how many broken configs and images are tried (test_fuzz)")
     parser.addoption("--faults", type=Path, help="page to write about the faults that were tried")
 

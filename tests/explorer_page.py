@@ -9,6 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+CONTRAST = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
 
 
 class ExplorerPage:
@@ -85,9 +86,9 @@ class ExplorerPage:
         expect(table).to_have_count(1)
         return cells_of(table.locator("tbody tr"))
 
-    def violations(self) -> list[str]:
+    def violations(self, rules: dict[str, Any] = RULES) -> list[str]:
         """What axe finds wrong with the page as it stands."""
-        found = Axe().run(self.page, options=RULES).response["violations"]
+        found = Axe().run(self.page, options=rules).response["violations"]
         return [f"{item['id']}: {item['help']}: {item['nodes'][0]['html']}" for item in found]
 
 

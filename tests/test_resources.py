@@ -49,7 +49,7 @@ def note():
 
 atexit.register(note)
 """
-TARGETS = ("T1", "T2", "T3", "T4", "T5", "T6")
+TARGETS = [f"results/small/{name}/m/d.parquet" for name in ("identifiability", "perturbations", "probes", "relevance", "deletion")]
 
 
 @dataclass(frozen=True)

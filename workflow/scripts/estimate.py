@@ -117,7 +117,11 @@ def main(args: Namespace, _: cli.NoSettings) -> None:
     log.setLevel("WARNING")  # hides the progress of the calibration
     config = read(args.configfile)
     plan = Plan(config, str(args.results / config.run))
-    left, everything = jobs(args.configfile, args.snakefile), jobs(args.configfile, args.snakefile, "--forceall")
+    left = jobs(args.configfile, args.snakefile)
+    if not left:
+        print("0 jobs: everything is done")
+        return
+    everything = jobs(args.configfile, args.snakefile, "--forceall")
     cores = len(os.sched_getaffinity(0))
     run = Compute.from_settings(**dict(config.compute), threads=cores)
     libraries = loading_times()
