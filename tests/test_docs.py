@@ -190,7 +190,7 @@ def test_the_readmes_numbers_are_those_of_the_pages() -> None:
     assert set(failures) == {"0"}
     for claim in (
         f"{cell('benchmarks.md', 'extraction', 2)} times as long as the model's bare forward pass",
-        f"to project all of them onto all classes {cell('benchmarks.md', 'projection of all sites, ranks and top-5', 2)} times",
+        f"to project them {cell('benchmarks.md', 'projection of all sites, ranks and top-5', 2)} times",
         f"take {cell('benchmarks.md', 'relevance, all heads and blocks', 2)} times as long",
         f"with a backward pass per block and image, {by_block:.1f} times",
         f"128 images needs {cell('benchmarks.md', '128', 1)} MB, of 1024 images {cell('benchmarks.md', '1024', 1)} MB",
