@@ -34,8 +34,7 @@ def test_an_error_of_writing_is_raised(device: str) -> None:
         write(1)
 
 
-def test_tf32_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.backends.cuda.matmul, "fp32_precision", torch.backends.cuda.matmul.fp32_precision)
+def test_tf32_can_be_left_out() -> None:
     torch.set_float32_matmul_precision("high")
     with device_module.without_tf32():
         assert torch.get_float32_matmul_precision() == "highest"

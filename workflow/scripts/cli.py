@@ -94,10 +94,10 @@ def _help(field: FieldInfo) -> str:
 
 def provenance(settings: Section, model_sha256: str | None = None) -> dict[str, str]:
     """Return the schema metadata of a program's tables: protocol, parameters, code, model and library versions, without paths or dates."""
-    parameters = {name: value for name, value in settings if name != "protocol"}
+    parameters = settings.model_dump(mode="json", exclude={"protocol"})
     metadata = {
         "protocol": getattr(settings, "protocol", ""),
-        "parameters": json.dumps(to_jsonable_python(parameters), sort_keys=True),
+        "parameters": json.dumps(parameters, sort_keys=True),
         "code_sha256": code_sha256(sys.argv[0]),
         "versions": json.dumps(library_versions(), sort_keys=True),
     }

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar, get_origin
 
 from pydantic import Field
-from pydantic_core import to_jsonable_python
 
 from classlens.config.expected import Group
 from classlens.config.reading import alternatives, validated
@@ -55,12 +54,12 @@ def flags(settings: Section) -> list[str]:
 
     `<` is escaped in JSON, because Snakemake's report shows parameters as HTML.
     """
-    values = {name: getattr(settings, name) for name in type(settings).settings()}
-    return [f"{flag(name)}={_text(value)}" for name, value in values.items() if value is not None]
+    values, plain = vars(settings), settings.model_dump(mode="json")
+    return [f"{flag(name)}={_text(values[name], plain[name])}" for name in type(settings).settings() if values[name] is not None]
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(to_jsonable_python(value), sort_keys=True).replace("<", "\\u003c")
+def _text(value: Any, plain: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(plain, sort_keys=True).replace("<", "\\u003c")
 
 
 def from_flags(kind: type[Step], texts: Mapping[str, str | None]) -> Step:
