@@ -23,7 +23,7 @@ from classlens.data.transforms import Transform
 DEVICE = torch.device("cuda", 0)
 SMALL = {"img_size": 32, "patch_size": 16, "embed_dim": 32, "num_heads": 2, "depth": 3, "num_classes": 7}
 TRANSFORM = {"resize": [32, 32], "keep_ratio": False, "crop": None, "interpolation": "bilinear", "mean": [0.5] * 3, "std": [0.5] * 3}
-OLDEST = 10  # of torch 2.x; 2.6 is too old, and 2.15 works
+OLDEST = (2, 10)  # torch 2.6 is too old, and 2.15 works
 COPIES = ("aten::_to_copy", "aten::to", "aten::copy_")
 READ = "aten::_local_scalar_dense"
 # Operations whose result has a shape that only the GPU knows. `FakeTensorMode` refuses others, such as bincount.
@@ -119,7 +119,7 @@ def _zero_gradients(outputs: Any, inputs: Any, **_: Any) -> tuple[torch.Tensor, 
 @contextmanager
 def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGpu]:
     """Yield a fake GPU that runs all operations within the block. Pinned memory, which needs a real one, is replaced by RAM."""
-    if int(torch.__version__.split(".")[1]) < OLDEST:
+    if torch.__version__ < OLDEST:
         pytest.skip(f"FakeTensorMode of torch {torch.__version__} cannot do this")
     stream = Mock()
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)

@@ -542,7 +542,7 @@ VIEWS = [
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_accessible_and_no_wider_than_the_window(browser: Browser, results: Path, width: int, scheme: str) -> None:
-    rules = RULES if scheme == "light" else CONTRAST  # the schemes differ in their colours only
+    rules = RULES if scheme == "light" else CONTRAST  # a scheme changes colours only
     with ExplorerPage(browser, results / "explorer", width=width, color_scheme=scheme) as page:
         for address in VIEWS:
             page.open(address)

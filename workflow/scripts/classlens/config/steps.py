@@ -54,12 +54,12 @@ def flags(settings: Section) -> list[str]:
 
     `<` is escaped in JSON, because Snakemake's report shows parameters as HTML.
     """
-    values, plain = vars(settings), settings.model_dump(mode="json")
-    return [f"{flag(name)}={_text(values[name], plain[name])}" for name in type(settings).settings() if values[name] is not None]
+    values = settings.model_dump(mode="json")
+    return [f"{flag(name)}={_text(values[name])}" for name in type(settings).settings() if values[name] is not None]
 
 
-def _text(value: Any, plain: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(plain, sort_keys=True).replace("<", "\\u003c")
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True).replace("<", "\\u003c")
 
 
 def from_flags(kind: type[Step], texts: Mapping[str, str | None]) -> Step:
