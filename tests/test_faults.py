@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import runpy
 import shutil
 import sys
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import GOLDEN, GOLDEN_MODELS, REPOSITORY, Run
+from conftest import GOLDEN, GOLDEN_MODELS, REPOSITORY, Run, small_config
 
 import cli
 from classlens.models.loading import build
@@ -116,6 +117,22 @@ def test_a_damaged_shard_is_named_by_its_reader(user: Run) -> None:
     path.write_bytes(content)
     assert f"{STATES} cannot be read" in message
     assert not (user.folder / PROJECTIONS).exists()
+
+
+def test_an_image_that_the_workflow_made_is_mended_as_the_message_says(tmp_path: Path) -> None:
+    run, states = Run(tmp_path / "run"), "results/small/hidden_states/m/d/validation/00000.parquet"
+    configured = ("--configfile", run.configure(small_config()))
+    run.complete("results/small/data/d/validation/manifest.parquet", *configured)
+    image = next((run.folder / "results/small/data/d/images/ImageNetS5/validation").rglob("*.jpg"))
+    content = image.read_bytes()
+    os.truncate(image, 50)
+    advice = re.search(r"changed .*: the workflow made it, so delete the folder (.*) and run the workflow again", failure(run, states))
+    assert advice
+    image.unlink()
+    assert advice[1] in failure(run, states)
+    shutil.rmtree(run.folder / advice[1])
+    run.complete(states, *configured)
+    assert image.read_bytes() == content
 
 
 def test_a_full_disk_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,9 @@ LOSSY = ("JPEG", "MPO", "JPEG2000", "AVIF")
 IGNORED_ID = 1000
 """Id of the ignored pixels in an ImageNet-S mask."""
 
+MADE = ("images", "masks")
+"""Folders for images and masks that the workflow makes, among a data set's results."""
+
 
 def read_bytes(path: Path) -> tuple[bytes, str]:
     """Return a file's bytes and their hexadecimal sha256.
@@ -33,10 +36,10 @@ def read_bytes(path: Path) -> tuple[bytes, str]:
     """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # reading a pipe would never end
-            raise InputError(f"{path} is not a regular file: replace it, or set on_bad_image: skip")
+            raise InputError(f"{path} is not a regular file: {_mend(path, 'replace it, or set on_bad_image: skip')}")
         data = path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; restore the file, or set on_bad_image: skip") from None
+        raise InputError(f"{path}: {error.strerror}; {_mend(path, 'restore the file, or set on_bad_image: skip')}") from None
     return data, hashlib.sha256(data).hexdigest()
 
 
@@ -49,8 +52,15 @@ def read_unchanged(path: Path, sha256: str) -> bytes:
     data, digest = read_bytes(path)
     if digest != sha256:
         forget(path)  # otherwise the next run trusts the old fingerprint if size and dates are equal
-        raise InputError(f"{path} has changed since the manifest was made: run the workflow again")
+        raise InputError(f"{path} has changed since the manifest was made: {_mend(path, 'run the workflow again')}")
     return data
+
+
+def _mend(path: Path, otherwise: str) -> str:
+    """Return what to do about a broken file: `otherwise`, but what the workflow made is made anew if its data set's results are deleted."""
+    made = (folder.parent for folder in path.parents if folder.name in MADE)
+    results = next((folder for folder in made if any(folder.glob("*/manifest.parquet"))), None)
+    return f"the workflow made it, so delete the folder {results} and run the workflow again" if results else otherwise
 
 
 def read_image(row: dict[str, Any], root: Path) -> Image.Image:
