@@ -70,6 +70,15 @@ def test_equal_seeds_resample_equal_images() -> None:
     np.testing.assert_allclose(second - first, 5)
 
 
+def test_resamples_in_memory_are_those_that_are_drawn_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).random((30, 2))
+    drawn = [statistics.resampled_means(values, np.ones_like(values), 3)[1] for _ in range(2)]
+    monkeypatch.setattr(statistics, "KEPT_IMAGES", 29)
+    drawn.append(statistics.resampled_means(values, np.ones_like(values), 3)[1])
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    np.testing.assert_array_equal(drawn[0], drawn[2])
+
+
 def test_sign_flips_match_the_exact_distribution() -> None:
     differences = np.array([0.9, 0.3, -0.2, 0.8, 0.4, 0.1, 0.5])[:, None]
     patterns = np.array(list(product([1, -1], repeat=7)))

@@ -274,12 +274,17 @@ def test_every_script_imports_what_its_hash_covers(monkeypatch: pytest.MonkeyPat
     settings = set((SCRIPTS / "classlens" / "config").iterdir())
     hashed = {name: _imported_files(SCRIPTS / name) for name in loaded}
     monkeypatch.setattr(provenance, "UNHASHED_PACKAGE", "nothing")
-    provenance._direct_imports.cache_clear()
+    forget_imports()
     for name, files in loaded.items():
         walked = _imported_files(SCRIPTS / name)
         assert files <= walked, name
         assert hashed[name] < walked if walked & settings else hashed[name] == walked, name
+    forget_imports()
+
+
+def forget_imports() -> None:
     provenance._direct_imports.cache_clear()
+    provenance._module_files.cache_clear()
 
 
 def test_fingerprints_are_remembered_and_follow_content(tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ Images have equal weights, so that an estimate, its interval and its test descri
 tokens of one image are not independent. See docs/statistics.md for the tests and for the coverage of the intervals.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import polars as pl
@@ -24,6 +26,9 @@ OFF_BOUND = 10
 With fewer such images, the bootstrap interval is too narrow, and Wilson's interval replaces it. Images count by their distance from the
 bound, as Kish's effective number: two images at the other bound count as two, even if many others lie slightly off the nearer bound. With a
 plain count, the coverage of such mixtures fell to 91 %."""
+
+KEPT_IMAGES = 2**16 - 1
+"""Largest number of images whose resamples are kept in memory, as uint16: up to 262 MB."""
 
 KINDS = ("proportion", "share", "mean")
 
@@ -175,14 +180,26 @@ def resampled_means(values: np.ndarray, weights: np.ndarray, seed: int) -> tuple
         means [column] and resampled means [resample, column]; NaN if all weights are 0.
     """
     products = np.where(weights > 0, values, 0) * weights
-    rng = np.random.default_rng(seed)
-    images = len(values)
-    draws = []
     with np.errstate(invalid="ignore", divide="ignore"):
-        for _ in range(0, RESAMPLES, ROWS_AT_ONCE):
-            counts = rng.multinomial(images, np.full(images, 1 / images), size=ROWS_AT_ONCE).astype(np.float64)
-            draws.append(counts @ products / (counts @ weights))
+        draws = [counts @ products / (counts @ weights) for counts in _resamples(len(values), seed)]
         return products.sum(axis=0) / weights.sum(axis=0), np.concatenate(draws)
+
+
+def _resamples(images: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield how often each resample holds each image, float64 [resample, image], some resamples at a time."""
+    drawn = _kept_resamples(images, seed) if images <= KEPT_IMAGES else _drawn_resamples(images, seed)
+    return (counts.astype(np.float64) for counts in drawn)
+
+
+@lru_cache(maxsize=1)
+def _kept_resamples(images: int, seed: int) -> list[np.ndarray]:
+    """Return the resamples in memory: most analyses compare many means over the same images, and drawing takes longest."""
+    return [counts.astype(np.uint16) for counts in _drawn_resamples(images, seed)]
+
+
+def _drawn_resamples(images: int, seed: int) -> Iterator[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return (rng.multinomial(images, np.full(images, 1 / images), size=ROWS_AT_ONCE) for _ in range(0, RESAMPLES, ROWS_AT_ONCE))
 
 
 def by_block(frame: pl.DataFrame, measure: str, seed: int, kind: str, tokens_weigh_alike: bool = False) -> pl.DataFrame:

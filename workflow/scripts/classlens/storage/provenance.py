@@ -103,25 +103,27 @@ def _statements(tree: ast.AST) -> Iterator[ast.stmt]:
             yield from _statements(node)
 
 
-def _module_files(name: str, programs: Path) -> Iterator[Path]:
-    """Yield the files of the library and the programs that importing `name` executes. `name` may end in an attribute of a module."""
+@cache  # modules import the same ones
+def _module_files(name: str, programs: Path) -> tuple[Path, ...]:
+    """Return the files of the library and the programs that importing `name` executes. `name` may end in an attribute of a module."""
     if f"{name}.".startswith(f"{UNHASHED_PACKAGE}."):
-        return
+        return ()
     folder = PACKAGE.parent if name.split(".")[0] == PACKAGE.name else programs
+    found: list[Path] = []
     for part in name.split("."):
         if (folder / f"{part}.py").is_file():
-            yield folder / f"{part}.py"
-            return
+            return (*found, folder / f"{part}.py")
         folder /= part
         if not (folder / "__init__.py").is_file():
-            return
-        yield from _files_of_package(folder)
+            break
+        found += _files_of_package(folder)
+    return tuple(found)
 
 
-def _files_of_package(folder: Path) -> Iterator[Path]:
-    """Yield the file that importing a package executes, and the package's assets."""
-    yield folder / "__init__.py"
-    yield from (path for path in folder.iterdir() if path.suffix in ASSETS)
+@cache
+def _files_of_package(folder: Path) -> list[Path]:
+    """Return the file that importing a package executes, and the package's assets."""
+    return [folder / "__init__.py", *(path for path in folder.iterdir() if path.suffix in ASSETS)]
 
 
 def library_versions() -> dict[str, str]:
