@@ -2,12 +2,12 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from conftest import REPOSITORY
+from warm_python import interpreter
 
 from classlens.storage import parquet
 
@@ -26,5 +26,5 @@ def write_classes(path: Path, classes: list[tuple[str, str]], order: dict[str, A
 def prepare(folder: Path, *arguments: str | Path, kwargs: dict[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
     """Prepare a model of four classes in a folder."""
     written = ("--weights-file", folder / "model.safetensors", "--card", folder / "model.json", "--kwargs", json.dumps(kwargs or SMALL))
-    program = [sys.executable, REPOSITORY / "workflow" / "scripts" / "model.py", *written, "--num-classes", "4", *arguments]
+    program = [interpreter(), REPOSITORY / "workflow" / "scripts" / "model.py", *written, "--num-classes", "4", *arguments]
     return subprocess.run(list(map(str, program)), capture_output=True, text=True, check=False)

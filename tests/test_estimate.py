@@ -3,13 +3,13 @@
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from conftest import REPOSITORY, Run
+from warm_python import interpreter
 
 from classlens.analyses.segmentation import trivial_maps
 from classlens.config.plan import Plan
@@ -29,7 +29,7 @@ COST = Calibration(
 
 def program(config: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     script = REPOSITORY / "workflow" / "scripts" / "estimate.py"
-    command = [sys.executable, script, "--configfile", config, "--snakefile", REPOSITORY / "Snakefile", *arguments]
+    command = [interpreter(), script, "--configfile", config, "--snakefile", REPOSITORY / "Snakefile", *arguments]
     return subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, cwd=folder)
 
 

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from conftest import REPOSITORY, Run
 from explorer_page import ExplorerPage
 from playwright.sync_api import Browser
 from test_staleness import planned
+from warm_python import interpreter
 
 from classlens.protocol import CORRECTED
 from classlens.storage.provenance import sha256
@@ -24,7 +24,7 @@ FIGURE = "results/demo/figures/mean_evolution.svg"
 
 
 def program(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, REPOSITORY / "workflow" / "scripts" / name, *arguments]
+    command = [interpreter(), REPOSITORY / "workflow" / "scripts" / name, *arguments]
     return subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
 
 

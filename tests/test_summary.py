@@ -2,13 +2,13 @@
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 from conftest import REPOSITORY, Run, small_config
+from warm_python import interpreter
 
 from classlens.config.catalogue import FIGURES, TABLES
 from classlens.config.plan import Plan
@@ -43,7 +43,7 @@ def summary(results: Path, *tables: str | Path, **changes: Any) -> str:
     said = {"seconds": 75.0, "figures": [], "formats": ["png", "pdf"], "tables": [], "models": [], "without_masks": [], **changes}
     arguments = flags(SummaryStep(**said))
     command = [
-        sys.executable,
+        interpreter(),
         REPOSITORY / "workflow/scripts/summary.py",
         "--results",
         results,
