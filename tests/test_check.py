@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ import yaml
 from conftest import REPOSITORY, small_config
 from PIL import Image
 from torchvision.models import VisionTransformer as TorchvisionViT
+from warm_python import interpreter
 
 import check_report
 from classlens.check import accuracy, datasets, folders, models, outputs, proposal, text
@@ -431,7 +431,7 @@ def command(tmp_path: Path) -> Path:
     bin_folder.mkdir(parents=True)
     shutil.copy2(REPOSITORY / "envs" / "classlens", bin_folder)
     (tmp_path / "a checkout" / "workflow").symlink_to(REPOSITORY / "workflow")
-    (bin_folder / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (bin_folder / "python").write_text(f'#!/bin/sh\nexec "{interpreter()}" "$@"\n')
     (bin_folder / "python").chmod(0o755)
     (tmp_path / "classlens").symlink_to(bin_folder / "classlens")
     return tmp_path / "classlens"
