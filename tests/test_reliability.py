@@ -57,6 +57,7 @@ def config_of(run: Run) -> dict[str, Any]:
         "datasets": {"d": {"kind": "imagefolder", "root": str(root), "masks": str(root / "masks"), "images_per_class": None}},
         "models": {"m": {**model, "analyses": ["identifiability", "memories", "relevance"]}},
         "hidden_states": {"shard_size": 5},
+        "figures": {"formats": ["svg", "png"]},
         "relevance": {"images": {f"validation/{CLASSES[0]}/{ODD} 0.png": [CLASSES[1], 2]}},
     }
 
