@@ -14,6 +14,8 @@ import torch
 from conftest import GOLDEN, GOLDEN_MODELS, REPOSITORY, Run, small_config
 
 import cli
+from classlens.data.images import read_unchanged
+from classlens.errors import InputError
 from classlens.models.loading import build
 
 KWARGS = {"img_size": 32, "embed_dim": 24, "num_heads": 2, "depth": 2}
@@ -133,6 +135,15 @@ def test_an_image_that_the_workflow_made_is_mended_as_the_message_says(tmp_path:
     shutil.rmtree(run.folder / advice[1])
     run.complete(states, *configured)
     assert image.read_bytes() == content
+
+
+def test_nobody_is_told_to_delete_images_of_their_own(tmp_path: Path) -> None:
+    image = tmp_path / "images" / "validation" / "1.png"
+    for path in (image, tmp_path / "validation" / "manifest.parquet"):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"1\.png has changed since the manifest was made: run the workflow again$"):
+        read_unchanged(image, "another")
 
 
 def test_a_full_disk_is_named(capsys: pytest.CaptureFixture[str]) -> None:

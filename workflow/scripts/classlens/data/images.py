@@ -27,6 +27,9 @@ IGNORED_ID = 1000
 MADE = ("images", "masks")
 """Folders for images and masks that the workflow makes, among a data set's results."""
 
+MADE_MARK = ".snakemake_timestamp"
+"""File that Snakemake writes into a folder that a rule has made."""
+
 
 def read_bytes(path: Path) -> tuple[bytes, str]:
     """Return a file's bytes and their hexadecimal sha256.
@@ -58,7 +61,9 @@ def read_unchanged(path: Path, sha256: str) -> bytes:
 
 def _mend(path: Path, otherwise: str) -> str:
     """Return what to do about a broken file: `otherwise`, but what the workflow made is made anew if its data set's results are deleted."""
-    made = (folder.parent for folder in path.parents if folder.name in MADE)
+    # A person's own folders may have these names too, and must never be called ours.
+    marked = any((folder / MADE_MARK).exists() for folder in path.parents)
+    made = (folder.parent for folder in path.parents if marked and folder.name in MADE)
     results = next((folder for folder in made if any(folder.glob("*/manifest.parquet"))), None)
     return f"the workflow made it, so delete the folder {results} and run the workflow again" if results else otherwise
 

@@ -121,9 +121,9 @@ def _module_files(name: str, programs: Path) -> tuple[Path, ...]:
 
 
 @cache
-def _files_of_package(folder: Path) -> list[Path]:
+def _files_of_package(folder: Path) -> tuple[Path, ...]:
     """Return the file that importing a package executes, and the package's assets."""
-    return [folder / "__init__.py", *(path for path in folder.iterdir() if path.suffix in ASSETS)]
+    return (folder / "__init__.py", *(path for path in folder.iterdir() if path.suffix in ASSETS))
 
 
 def library_versions() -> dict[str, str]:
