@@ -57,11 +57,14 @@ def test_pairs_are_compared_on_the_same_images() -> None:
     rng = np.random.default_rng(3)
     own = rng.normal(0.3, 0.1, 30)
     values = {"ours": own, "chefer": own - 0.1, "random": rng.normal(0, 0.3, 30)}
+    values["random"][0] = np.nan
     frame = pl.concat(pl.DataFrame({"method": name, "image_id": range(30), "saco": of}) for name, of in values.items())
     _, differences = faithfulness.tables(frame, CORRECTED, 0)
     first = differences.row(0, named=True)
     assert (first["method"], first["other"], first["difference"]) == ("ours", "chefer", pytest.approx(0.1))
     assert first["p"] < 0.01
+    assert differences["images"].to_list() == [30, 29, 29]
+    assert differences["difference"][1] == pytest.approx((own - values["random"])[1:].mean())
 
 
 def test_groups_cover_all_tokens_once() -> None:

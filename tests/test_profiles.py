@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,16 @@ def test_every_figure_and_table_shares_jobs() -> None:
     groups = yaml.safe_load((SLURM / "config.yaml").read_text(encoding="utf-8"))["groups"]
     shown = {f"figure_{figure.name}" for figure in FIGURES} | {f"table_{table.name}" for table in TABLES} | {"reproduction"}
     assert {rule for rule, group in groups.items() if group == "shown"} == shown
+
+
+def test_every_rule_that_runs_a_model_has_a_gpu_and_more_cores() -> None:
+    lists = yaml.safe_load((SLURM / "config.yaml").read_text(encoding="utf-8"))
+    texts = [path.read_text(encoding="utf-8") for path in (REPOSITORY / "rules").glob("*.smk")]
+    rules = [rule for text in texts for rule in re.split(r"^rule ", text, flags=re.MULTILINE)[1:]]
+    run_a_model = {rule.split(":")[0] for rule in rules if "ON_DEVICE_COMMAND" in rule}
+    assert len(run_a_model) > 10
+    for rule in run_a_model:
+        assert (lists["set-resources"][rule], lists["set-threads"][rule]) == ({"gpu": 1}, 8)
 
 
 def test_steps_of_several_models_and_data_sets_share_jobs(tmp_path: Path) -> None:

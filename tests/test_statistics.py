@@ -31,6 +31,13 @@ def test_bca_is_scipys() -> None:
     np.testing.assert_allclose([found.low[0], found.high[0]], [theirs.low, theirs.high], atol=0.02)
 
 
+@pytest.mark.parametrize("n", [5, 20, 200])
+def test_rounding_does_not_move_an_interval(n: int) -> None:
+    values = np.random.default_rng(n).integers(0, 3, (n, 50)).astype(float)  # the mean of many resamples is that of all images
+    whole, thirds = statistics.mean_interval(values, 0, "mean"), statistics.mean_interval(values / 3, 0, "mean").scaled(3)
+    np.testing.assert_allclose([thirds.low, thirds.high], [whole.low, whole.high], rtol=1e-9)
+
+
 def test_wilson_is_scipys_and_has_its_exact_coverage() -> None:
     for successes, n in ((0, 20), (3, 20), (200, 200), (199, 200)):
         theirs = stats.binomtest(successes, n).proportion_ci(method="wilson")

@@ -133,7 +133,8 @@ def bca(estimate: np.ndarray, draws: np.ndarray, jackknife: np.ndarray) -> tuple
     ordered = np.sort(draws, axis=0)  # NaN comes last
     count = (~np.isnan(draws)).sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        below = ((draws < estimate).sum(axis=0) + 0.5 * (draws == estimate).sum(axis=0)) / count
+        slack = 1e-9 * np.nanmax(np.abs(draws), axis=0, initial=0)  # estimates that are equal must stay equal despite rounding
+        below = ((draws < estimate - slack).sum(axis=0) + 0.5 * (np.abs(draws - estimate) <= slack).sum(axis=0)) / count
         bias = ndtri(below.clip(1 / (count + 1), count / (count + 1)))
         deviation = np.nansum(jackknife, axis=0) / (~np.isnan(jackknife)).sum(axis=0) - jackknife
         acceleration = np.nansum(deviation**3, axis=0) / (6 * np.nansum(deviation**2, axis=0) ** 1.5)

@@ -53,8 +53,8 @@ def by_curve(frame: pl.DataFrame, measure: str) -> dict[tuple[str, str], np.ndar
     result = {}
     for (method, order), rows in frame.cast({"method": pl.String, "order": pl.String}).group_by("method", "order", maintain_order=True):
         rows = rows.sort("draw", "image_id")
-        values = np.array(rows[MEASURES[measure]].to_list(), np.float64)
-        mean = values.reshape(rows["draw"].n_unique(), -1, values.shape[1]).mean(axis=0)
+        values = rows[MEASURES[measure]].explode().to_numpy().reshape(rows["draw"].n_unique(), rows["image_id"].n_unique(), -1)
+        mean = values.mean(axis=0, dtype=np.float64)
         for name in ORDERS if method == "random" else (str(order),):
             result[str(method), name] = mean
     return result
@@ -133,36 +133,57 @@ def differences(frame: pl.DataFrame, removed: list[int], image_tokens: int, prot
     for measure in MEASURES:
         measured = by_curve(frame, measure)
         for order in ORDERS:
-            methods = [method for method, known in measured if known == order]
-            for method, other in combinations(methods, 2):
-                columns = _difference(measured[method, order], measured[other, order], of, protocol, seed)
-                rows.append({"measure": measure, "order": order, "method": method, "other": other, **columns})
+            curves = {method: values for (method, known), values in measured.items() if known == order}
+            pairs = (
+                _published_pairs(curves, of, seed)
+                if protocol.deletion_without_ends
+                else paired_differences({method: of(values) for method, values in curves.items()}, protocol, seed)
+            )
+            rows += [{"measure": measure, "order": order, **pair} for pair in pairs]
     return tested_pairs(rows, protocol, seed)
 
 
-def _difference(values: np.ndarray, others: np.ndarray, of: Area, protocol: Protocol, seed: int) -> dict[str, float | int | None]:
-    """Return the difference between the areas of two methods, from their values [image, step], with its interval and p."""
-    if protocol.deletion_without_ends:
-        found = _published_areas(values, others, of, seed)
+def _published_pairs(curves: dict[str, np.ndarray], area: Area, seed: int) -> list[dict[str, Any]]:
+    """Return the differences between the areas under the mean curves of all pairs of methods, from values [image, step] by method."""
+    rows = []
+    for method, other in combinations(curves, 2):
+        found = _published_areas(curves[method], curves[other], area, seed)
         ends = {name: found[f"difference{end}"] for name, end in (("difference", ""), ("low", "_low"), ("high", "_high"))}
-        return {**ends, "p": math.nan, "images": len(values)}
-    return paired_difference(of(values) - of(others), protocol, seed)
+        rows.append({"method": method, "other": other, **ends, "p": math.nan, "images": len(curves[method])})
+    return rows
 
 
-def paired_difference(differences: np.ndarray, protocol: Protocol, seed: int) -> dict[str, float | int | None]:
-    """Return the mean of differences [image] with its interval, a two-sided permutation test (not corrected) and the number of images.
+def paired_differences(values: dict[str, np.ndarray], protocol: Protocol, seed: int) -> list[dict[str, Any]]:
+    """Return the differences between all pairs of methods, paired by image.
 
-    An image whose difference is NaN does not enter.
+    Args:
+        values: [image] by method. An image whose difference is NaN does not enter.
+        protocol: number of permutations.
+        seed: seed of the resampling and of the permutations. All pairs get the same resamples and the same permutations.
+
+    Returns:
+        rows (method, other) with the mean difference, the ends low and high of its 95 % interval, p of a two-sided permutation test (not
+        corrected) and the number of images.
     """
-    found = statistics.row("difference", differences, seed, "mean")
-    known = differences[~np.isnan(differences)]
-    p = statistics.paired_permutation_p(known[:, None], protocol.permutations, seed)[0] if len(known) else math.nan
-    ends = {"difference": found["difference"], "low": found["difference_low"], "high": found["difference_high"]}
-    return {**ends, "p": float(p), "images": len(known)}
+    pairs = list(combinations(values, 2))
+    if not pairs:
+        return []
+    paired = np.stack([values[method] - values[other] for method, other in pairs], axis=1)
+    found = statistics.mean_interval(paired, seed, "mean")
+    p = statistics.paired_permutation_p(np.nan_to_num(paired), protocol.permutations, seed)
+    columns = {
+        "method": [method for method, _ in pairs],
+        "other": [other for _, other in pairs],
+        "difference": found.mean,
+        "low": found.low,
+        "high": found.high,
+    }
+    table = pl.DataFrame(columns).fill_nan(None).with_columns(p=np.where(found.n > 0, p, np.nan), images=found.n)
+    return table.to_dicts()
 
 
 def tested_pairs(rows: list[dict[str, Any]], protocol: Protocol, seed: int) -> pl.DataFrame:
-    """Return rows of `paired_difference` as a table, with p corrected by Holm's method over all rows."""
+    """Return rows of `paired_differences` as a table, with p corrected by Holm's method over all rows."""
     columns = {"order": pl.String} | dict.fromkeys(("difference", "low", "high", "p"), pl.Float64)  # of one image, no interval is known
     table = pl.DataFrame(rows, schema_overrides=columns, infer_schema_length=None)
     origin = [pl.lit(protocol.permutations).alias("permutations"), pl.lit(seed).alias("seed"), pl.lit(protocol.name).alias("protocol")]

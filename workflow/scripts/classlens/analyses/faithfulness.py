@@ -19,7 +19,7 @@ from torch import Tensor
 
 from classlens import statistics
 from classlens.analyses.deletion import outputs, probability_of, removal_order
-from classlens.analyses.deletion_curves import paired_difference, tested_pairs
+from classlens.analyses.deletion_curves import paired_differences, tested_pairs
 from classlens.analyses.relevance_table import named
 from classlens.compute.transfer import tensors_to_host
 from classlens.data.batches import Batch
@@ -117,13 +117,11 @@ def tables(frame: pl.DataFrame, protocol: Protocol, seed: int) -> tuple[pl.DataF
         str(method): rows.sort("image_id")["saco"].to_numpy()
         for (method,), rows in frame.cast({"method": pl.String}).group_by("method", maintain_order=True)
     }
-    rows, pairs = [], []
+    rows = []
     for method, own in values.items():
         undefined = int(np.isnan(own).sum())
         rows.append({"method": method, **statistics.row("saco", own, seed, "mean"), "saco_n": len(own) - undefined, "undefined": undefined})
-    for method, other in combinations(values, 2):
-        found = paired_difference(values[method] - values[other], protocol, seed)
-        pairs.append({"measure": "saco", "order": None, "method": method, "other": other, **found})
+    pairs = [{"measure": "saco", "order": None, **pair} for pair in paired_differences(values, protocol, seed)]
     floats = dict.fromkeys(("saco", "saco_low", "saco_high"), pl.Float64)
     origin = [pl.lit(statistics.RESAMPLES).alias("resamples"), pl.lit(seed).alias("seed"), pl.lit(protocol.name).alias("protocol")]
     means = pl.DataFrame(rows, schema_overrides=floats, infer_schema_length=None).with_columns(origin)
