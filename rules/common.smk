@@ -1,4 +1,5 @@
 # Shared by all rules: the plan of the run, wildcard constraints, commands and input functions.
+import gc
 import os
 import re
 import shlex
@@ -20,6 +21,10 @@ from classlens.config.steps import RunSettings, flag, flags
 from classlens.errors import InputError
 from classlens.storage.fingerprints import FINGERPRINTS
 from classlens.storage.provenance import code_sha256, library_versions, sha256, sha256_of
+
+# Nearly all of Snakemake's objects live until it ends. Garbage collection would look through them again and again: a seventh of planning.
+gc.freeze()
+gc.set_threshold(100_000)
 
 STARTED = time.time()
 SCRIPTS = HERE / "workflow" / "scripts"

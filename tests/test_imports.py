@@ -49,3 +49,37 @@ cli.run(lambda args, settings: print(gc.isenabled()), cli.Parser(""), [])
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=PACKAGE.parent, env={**os.environ, **variables})
     assert done.stdout.split() == [str(while_importing), "True"]
+
+
+def test_jobs_import_the_compiler_only_when_they_use_it() -> None:
+    program = """
+import sys
+import torch
+import model_cli
+
+def imported():
+    return "torch._dynamo.symbolic_convert" in sys.modules
+
+def main(args, settings):
+    from torchvision.ops import roi_align
+    found = roi_align(torch.ones(1, 1, 4, 4), [torch.tensor([[0.0, 0.0, 3.0, 3.0]])], 2)
+    print(imported(), found.sum().item(), torch.compile(lambda x: 2 * x, backend="eager")(torch.ones(1)).item(), imported())
+
+print(imported())
+model_cli.cli.run(main, model_cli.cli.Parser(""), [])
+"""
+    environment = {**os.environ, "CLASSLENS_STARTED_BY": str(os.getpid())}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=PACKAGE.parent, env=environment)
+    assert done.stdout.split() == ["False", "False", "4.0", "2.0", "True"]
+
+
+def test_whatever_needs_the_compiler_while_libraries_are_imported_gets_it() -> None:
+    program = """
+from classlens.compute import late_compiler
+late_compiler.postpone()
+from torch._dynamo import explain
+import torch._dynamo
+print(explain.__module__, type(torch._dynamo).__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
+    assert done.stdout.split() == ["torch._dynamo.eval_frame", "module"]

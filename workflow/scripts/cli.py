@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
+from classlens.compute import late_compiler
 from classlens.config.catalogue import Item, named
 from classlens.config.settings import Section
 from classlens.config.steps import flag, from_flags
@@ -30,7 +31,9 @@ HOME = Path(__file__).resolve().parents[2]
 STARTED_BY = "CLASSLENS_STARTED_BY"
 """Environment variable with the process id of the Snakemake that started a program. It is not set if a person started the program."""
 if STARTED_BY in os.environ:
-    gc.disable()  # until `run`: while torch is imported, garbage collection takes a second and finds nothing
+    # Until `run`, while torch and timm are imported: both take a second, garbage collection finds nothing, and nothing is compiled.
+    gc.disable()
+    late_compiler.postpone()
 
 
 class NoSettings(Section):
@@ -113,6 +116,7 @@ def run(main: Callable[[argparse.Namespace, Any], None], parser: Parser, argumen
         arguments: command line; by default that of this process.
     """
     gc.enable()
+    late_compiler.allow()
     parsed = parser.parse_args(arguments)
     _start_logging(parsed.log)
     if STARTED_BY in os.environ:
