@@ -73,13 +73,17 @@ model_cli.cli.run(main, model_cli.cli.Parser(""), [])
     assert done.stdout.split() == ["False", "False", "4.0", "2.0", "True"]
 
 
-def test_whatever_needs_the_compiler_while_libraries_are_imported_gets_it() -> None:
-    program = """
+@pytest.mark.parametrize(
+    "imported", ["torch._dynamo.explain", "torch._dynamo.utils.counters", "torch._dynamo.backends.registry.list_backends"]
+)
+def test_whatever_needs_the_compiler_while_libraries_are_imported_gets_it(imported: str) -> None:
+    module, name = imported.rsplit(".", 1)
+    program = f"""
 from classlens.compute import late_compiler
 late_compiler.postpone()
-from torch._dynamo import explain
+from {module} import {name}
 import torch._dynamo
-print(explain.__module__, type(torch._dynamo).__name__)
+print(type(torch._dynamo).__name__, torch._dynamo.utils.counters is not None, {name} is not None)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
-    assert done.stdout.split() == ["torch._dynamo.eval_frame", "module"]
+    assert done.stdout.split() == ["module", "True", "True"]

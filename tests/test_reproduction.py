@@ -38,6 +38,11 @@ def test_within_tolerance() -> None:
     assert row["difference"] == pytest.approx(0.4)
 
 
+def test_a_difference_of_just_the_tolerance() -> None:
+    table = pl.DataFrame({"model": ["a"], "order": ["x"], "rate": [94.7]})
+    assert compared(table, tolerance=0.2, rows=[{"model": "a", "order": "x", "value": 94.5}])["status"] == "pass"
+
+
 def test_beyond_tolerance() -> None:
     assert compared(tolerance=0.3)["status"] == "fail"
     assert compared(rows=[{"model": "a", "order": "x", "value": 11.0}])["status"] == "fail"

@@ -38,6 +38,16 @@ def test_rounding_does_not_move_an_interval(n: int) -> None:
     np.testing.assert_allclose([thirds.low, thirds.high], [whole.low, whole.high], rtol=1e-9)
 
 
+def test_rounding_does_not_choose_an_interval() -> None:
+    distance = np.arange(1, 49) / 49
+    values = np.ones((200, len(distance)))
+    values[: statistics.OFF_BOUND] -= distance  # just enough images for the bootstrap, whose interval grows with their distance
+    found = statistics.mean_interval(values, 0, "share")
+    np.testing.assert_allclose((1 - found.low) / distance, 49 * (1 - found.low[0]), rtol=1e-6)
+    equal = np.array([0.3, 0.1 + 0.2, 0.3, 0.1 + 0.2])[:, None]
+    assert np.isnan(statistics.mean_interval(equal, 0, "mean").low).all()
+
+
 def test_wilson_is_scipys_and_has_its_exact_coverage() -> None:
     for successes, n in ((0, 20), (3, 20), (200, 200), (199, 200)):
         theirs = stats.binomtest(successes, n).proportion_ci(method="wilson")

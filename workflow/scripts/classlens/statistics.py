@@ -32,6 +32,9 @@ KEPT_IMAGES = 2**16 - 1
 
 KINDS = ("proportion", "share", "mean")
 
+ROUNDING = 1e-9
+"""Numbers count as equal if they differ by less than this part of the largest: sums of the same values differ by rounding."""
+
 
 @dataclass(frozen=True)
 class MeanInterval:
@@ -72,12 +75,18 @@ def mean_interval(values: np.ndarray, seed: int, kind: str = "share") -> MeanInt
     low, high = wilson(mean, n)
     if kind != "proportion":
         off = _effective_number(np.where(mean >= 0.5, 1 - values, values))
-        varies = np.nanmax(values, axis=0, initial=-np.inf) > np.nanmin(values, axis=0, initial=np.inf)
+        spread = np.nanmax(values, axis=0, initial=-np.inf) - np.nanmin(values, axis=0, initial=np.inf)
+        varies = spread > _rounding(values)
         resampled = bca(mean, draws, _without_each(values, enters.astype(np.float64)))
-        chosen = off >= OFF_BOUND if kind == "share" else varies
+        chosen = off >= OFF_BOUND - ROUNDING if kind == "share" else varies
         blank = np.full_like(mean, np.nan)
         low, high = (np.where(chosen, ours, blank if kind == "mean" else end) for ours, end in zip(resampled, (low, high), strict=True))
     return MeanInterval(mean, np.where(n > 1, low, np.nan), np.where(n > 1, high, np.nan), n)
+
+
+def _rounding(values: np.ndarray) -> np.ndarray:
+    """Return by how much equal values [value, column] may differ through rounding, [column]."""
+    return ROUNDING * np.nanmax(np.abs(values), axis=0, initial=0)
 
 
 def _effective_number(distances: np.ndarray) -> np.ndarray:
@@ -133,7 +142,7 @@ def bca(estimate: np.ndarray, draws: np.ndarray, jackknife: np.ndarray) -> tuple
     ordered = np.sort(draws, axis=0)  # NaN comes last
     count = (~np.isnan(draws)).sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        slack = 1e-9 * np.nanmax(np.abs(draws), axis=0, initial=0)  # estimates that are equal must stay equal despite rounding
+        slack = _rounding(draws)
         below = ((draws < estimate - slack).sum(axis=0) + 0.5 * (np.abs(draws - estimate) <= slack).sum(axis=0)) / count
         bias = ndtri(below.clip(1 / (count + 1), count / (count + 1)))
         deviation = np.nansum(jackknife, axis=0) / (~np.isnan(jackknife)).sum(axis=0) - jackknife
@@ -311,7 +320,7 @@ def _exchange_p(values: np.ndarray, first: np.ndarray, protocol: Protocol, seed:
         return drawn / size - (total - drawn) / (len(values) - size)
 
     observed = difference(values[first].sum(axis=0))
-    slack = 1e-9 * np.abs(values).sum(axis=0) / size  # sums that are equal must stay equal despite rounding
+    slack = ROUNDING * np.abs(values).sum(axis=0) / size
     as_large = np.zeros(values.shape[1], np.int64)
     for _ in range(protocol.permutations):
         drawn = difference(values[rng.permutation(len(values))[:size]].sum(axis=0))
@@ -340,7 +349,7 @@ def paired_permutation_p(differences: np.ndarray, permutations: int, seed: int, 
     rng = np.random.default_rng(seed)
     observed = differences.sum(axis=0)
     as_large = np.zeros(differences.shape[1], np.int64)
-    slack = 1e-9 * np.abs(differences).sum(axis=0)  # sums that are equal must stay equal despite rounding
+    slack = ROUNDING * np.abs(differences).sum(axis=0)
     for start in range(0, permutations, ROWS_AT_ONCE):
         signs = rng.integers(0, 2, size=(min(ROWS_AT_ONCE, permutations - start), len(differences))) * 2.0 - 1
         drawn = signs @ differences

@@ -17,7 +17,8 @@ class _StandIn(ModuleType):
     """A module that ends all stand-ins, and imports what it stands for, when it is asked for what it does not have."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # the import system asks whether a module has these
+        # The import system asks every module for such names, and a package for its path if one of its other modules is imported.
+        if name.startswith("__") and (self.__name__, name) != (_COMPILER, "__path__"):
             raise AttributeError(name)
         allow()
         return getattr(import_module(self.__name__), name)
@@ -28,7 +29,7 @@ def postpone() -> None:
     if _COMPILER in sys.modules:
         return
     compiler, utils = _StandIn(_COMPILER), _StandIn(_UTILS)
-    compiler.__dict__.update(__path__=[], utils=utils, disable=_disable)
+    compiler.__dict__.update(utils=utils, disable=_disable)
     utils.__dict__.update(is_compile_supported=_is_compile_supported)
     sys.modules.update({_COMPILER: compiler, _UTILS: utils})
 
