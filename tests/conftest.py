@@ -38,7 +38,7 @@ LONG = ("demo", "test_paper", "test_reliability", "golden", "test_staleness", "t
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How much the tests of reliability do, and where what they saw is written."""
-    parser.addoption("--kills", type=int, default=5, help="how often a run is killed (test_reliability)")
+    parser.addoption("--kills", type=int, default=3, help="how often a run is killed (test_reliability)")
     parser.addoption("--inputs", type=int, default=300, help="how many broken configs and images are tried (test_fuzz)")
     parser.addoption("--faults", type=Path, help="page to write about the faults that were tried")
 
